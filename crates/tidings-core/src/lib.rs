@@ -1,1 +1,26 @@
-//! tidings-core
+//! The vocabulary of Tidings and every rule it decides by.
+//!
+//! This crate touches nothing: no network, database, clock or randomness of its own. Time, dice and
+//! identifiers are handed in, so the same rules run live, in `explain`, in a simulation and in tests.
+
+pub mod address;
+pub mod attempt;
+pub mod channel;
+pub mod clock;
+pub mod decide;
+pub mod dice;
+pub mod event;
+pub mod ids;
+pub mod job;
+pub mod message;
+pub mod redact;
+pub mod word;
+
+pub use address::{Address, EmailAddress, PhoneNumber};
+pub use attempt::{AttemptOutcome, DeliveryState, ErrorCategory};
+pub use channel::{Channel, ProviderKind};
+pub use clock::Clock;
+pub use dice::Dice;
+pub use ids::*;
+pub use jiff::Timestamp;
+pub use message::{Category, MessageStatus, MessageType, Urgency};

@@ -1,1 +1,5 @@
-//! tidings-providers
+//! Providers: one folder each, the contract they meet, and the one client through which HTTP leaves.
+
+pub mod contract;
+
+pub use contract::*;
