@@ -1,1 +1,27 @@
-//! tidings-testkit
+//! What tests need and products do not: a fresh database for each test and a clock that stands still.
+//!
+//! Development only; no crate of the product depends on it except under `[dev-dependencies]`.
+
+mod database;
+mod server;
+
+pub use database::{TestDatabase, database};
+
+use std::sync::Arc;
+use tidings_core::clock::FixedClock;
+
+/// A clock that stands at 2026-06-16 15:00 UTC: a Tuesday within business hours from Los Angeles (08:00) to Berlin (17:00).
+pub fn fixed_clock() -> Arc<FixedClock> {
+    let tuesday = jiff::Timestamp::from_second(1_781_622_000).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    Arc::new(FixedClock::new(tuesday))
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_core::clock::Clock as _;
+
+    #[test]
+    fn the_clock_stands_on_the_documented_tuesday() {
+        assert_eq!(super::fixed_clock().now().to_string(), "2026-06-16T15:00:00Z");
+    }
+}
