@@ -23,4 +23,4 @@ pub use clock::Clock;
 pub use dice::Dice;
 pub use ids::*;
 pub use jiff::Timestamp;
-pub use message::{Category, MessageStatus, MessageType, Urgency};
+pub use message::{Category, DecisionStage, MessageStatus, MessageType, Urgency, WaitsFor};

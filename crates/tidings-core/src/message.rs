@@ -70,6 +70,36 @@ word_enum! {
     }
 }
 
+word_enum! {
+    /// Why a pending message waits.
+    pub enum WaitsFor {
+        /// For its hour: a `message.release` job decides again.
+        Hold = "hold",
+        /// For company: a `batch.close` job sends it with others.
+        Batch = "batch",
+        /// For a person's yes.
+        Approval = "approval",
+    }
+}
+
+word_enum! {
+    /// At which point of the path a decision was recorded.
+    pub enum DecisionStage {
+        /// When the request came in.
+        Accept = "accept",
+        /// When a hold or an approval ended.
+        Release = "release",
+        /// Just before a dispatch.
+        Gate = "gate",
+        /// When a batch closed.
+        Batch = "batch",
+        /// When a channel was given up for the next.
+        Fallback = "fallback",
+        /// By a person.
+        Operator = "operator",
+    }
+}
+
 /// A message type: lower-case words of letters, digits and underscores, at most 64 characters
 /// (`welcome`, `invoice_reminder`).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
