@@ -103,16 +103,23 @@ impl EmailAddress {
     /// Parses an address by RFC 5321 limits (64 octets local, 254 in all). No display name, no comments.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
         let text = text.trim();
-        let (local, domain) = text.rsplit_once('@').ok_or(AddressError::Email("there is no @"))?;
+        let (local, domain) = text
+            .rsplit_once('@')
+            .ok_or(AddressError::Email("there is no @"))?;
         if text.len() > 254 || local.is_empty() || local.len() > 64 {
-            return Err(AddressError::Email("a part is empty or too long (64 before the @, 254 in all)"));
+            return Err(AddressError::Email(
+                "a part is empty or too long (64 before the @, 254 in all)",
+            ));
         }
         if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
             return Err(AddressError::Email("it holds a blank or control character"));
         }
         let atom = |c: char| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c) || !c.is_ascii();
-        if !local.chars().all(atom) || local.starts_with('.') || local.ends_with('.') || local.contains("..") {
-            return Err(AddressError::Email("the part before the @ has a character or dot where none may be"));
+        if !local.chars().all(atom) || local.starts_with('.') || local.ends_with('.') || local.contains("..")
+        {
+            return Err(AddressError::Email(
+                "the part before the @ has a character or dot where none may be",
+            ));
         }
         let label = |l: &str| {
             !l.is_empty()

@@ -1,6 +1,9 @@
 //! Jobs: kinds, priorities and back-off tables of `communication_jobs`.
 
+use crate::channel::Channel;
+use crate::message::Urgency;
 use crate::word::word_enum;
+use jiff::Timestamp;
 
 word_enum! {
     /// What a job does. Unknown kinds are left in the table, never failed: another version may know them.
@@ -54,4 +57,61 @@ word_enum! {
         /// Withdrawn.
         Cancelled = "cancelled",
     }
+}
+
+/// Five minutes of waiting weigh as much as one point of priority.
+const RANK_MS_PER_PRIORITY: i64 = 300_000;
+
+impl JobKind {
+    /// Whether the job sends one message to one contact.
+    pub const fn is_send(self) -> bool {
+        matches!(
+            self,
+            Self::SendSms | Self::SendEmail | Self::SendWhatsapp | Self::NotifyCustomer
+        )
+    }
+
+    /// The job that sends by the channel.
+    pub const fn send_by(channel: Channel) -> Self {
+        match channel {
+            Channel::Email => Self::SendEmail,
+            Channel::Sms => Self::SendSms,
+            Channel::Whatsapp | Channel::WhatsappWeb => Self::SendWhatsapp,
+        }
+    }
+
+    /// The priority (SPEC section 3, rule 12): of its own where the kind has one, else by urgency. Provider webhooks go
+    /// first of all: they may carry an opt-out.
+    pub const fn priority(self, urgency: Urgency) -> i16 {
+        match self {
+            Self::AiEngage | Self::WebhookProcess => 100,
+            Self::FollowupBumpup => 95,
+            Self::AiSummary => 90,
+            Self::DeliveryResolve => 80,
+            Self::SequenceStep => 70,
+            Self::EmailSequence | Self::MessageRelease => 60,
+            Self::WebhookReminder => 50,
+            Self::BatchClose | Self::Noop => 40,
+            Self::SendSms | Self::SendEmail | Self::SendWhatsapp | Self::NotifyCustomer => {
+                urgency_priority(urgency)
+            }
+        }
+    }
+}
+
+/// The priority of a send job by the message's urgency.
+pub const fn urgency_priority(urgency: Urgency) -> i16 {
+    match urgency {
+        Urgency::Critical => 100,
+        Urgency::High => 80,
+        Urgency::Normal => 60,
+        Urgency::Low => 40,
+    }
+}
+
+/// Where a job stands in its tenant's line: lower goes first. Priority counts, and waiting makes up for it, so that
+/// nothing starves.
+pub fn rank(priority: i16, due: Timestamp) -> i64 {
+    due.as_millisecond()
+        .saturating_sub(i64::from(priority) * RANK_MS_PER_PRIORITY)
 }

@@ -14,6 +14,9 @@ pub mod ids;
 pub mod job;
 pub mod message;
 pub mod redact;
+pub mod retry;
+pub mod status;
+pub mod unknown;
 pub mod word;
 
 pub use address::{Address, EmailAddress, PhoneNumber};

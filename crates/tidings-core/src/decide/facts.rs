@@ -132,13 +132,14 @@ pub struct ConsentFacts {
 /// What went before.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct HistoryFacts {
-    /// Send instants of messages to this contact in the last 7 days or planned, by category.
+    /// Send instants of other messages to this contact inside the longest cap window, sent or planned (held messages
+    /// have no plan and are not listed; the message itself is not either). At the gate: only those dispatched.
     pub sent: Vec<(Category, Timestamp)>,
-    /// The last message of any category that went out to the contact.
+    /// When the last other message of any category went out to the contact.
     pub last_sent_at: Option<Timestamp>,
     /// Messages in the open batch of the same contact and channel, oldest first.
     pub open_batch: Option<OpenBatch>,
-    /// The instant of the newest batch that was closed for this contact.
+    /// When the newest other batch of this contact went out, or is planned to.
     pub last_batch_at: Option<Timestamp>,
 }
 
@@ -153,7 +154,8 @@ pub struct OpenBatch {
     pub opened_at: Timestamp,
 }
 
-/// A window of the local day; start inclusive, end exclusive; may cross midnight.
+/// A window of the local day; start inclusive, end exclusive; may cross midnight. Where start and end are equal,
+/// a quiet window is empty and an open window (business hours, legal hours) is the whole day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
     /// First quiet or open minute.

@@ -6,4 +6,4 @@ pub mod verdict;
 
 pub use facts::Facts;
 pub use policy::Policy;
-pub use verdict::{Decision, Plan, Reason, Rule, RuleVerdict, Verdict};
+pub use verdict::{Decision, GateVerdict, Plan, Reason, ReasonCode, Rule, RuleVerdict, StopScope, Verdict};

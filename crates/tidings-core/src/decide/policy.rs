@@ -51,7 +51,8 @@ pub struct Policy {
     pub approval_expires_hours: u32,
     /// What happens to an attempt of unknown outcome, by category.
     pub on_unknown: BTreeMap<Category, OnUnknown>,
-    /// Local windows outside which marketing may not be sent, by country: only ever tightened.
+    /// Local windows outside which marketing may not go by SMS or WhatsApp, by country (ISO 3166 alpha-2). The
+    /// built-in floors (`timing::LEGAL_FLOORS`) hold as well: a window here can only tighten.
     pub legal_windows: BTreeMap<String, Window>,
 }
 
@@ -112,8 +113,15 @@ impl From<Weekday> for BusinessDay {
 
 impl Default for Policy {
     fn default() -> Self {
-        let window = |start: i8, end: i8| Window { start: time(start, 0, 0, 0), end: time(end, 0, 0, 0) };
-        let words = |list: &[&str]| list.iter().filter_map(|word| MessageType::parse(word).ok()).collect();
+        let window = |start: i8, end: i8| Window {
+            start: time(start, 0, 0, 0),
+            end: time(end, 0, 0, 0),
+        };
+        let words = |list: &[&str]| {
+            list.iter()
+                .filter_map(|word| MessageType::parse(word).ok())
+                .collect()
+        };
         Self {
             zone: "UTC".to_owned(),
             default_region: None,
@@ -124,7 +132,10 @@ impl Default for Policy {
             business_days: BusinessDay::ALL.iter().copied().collect(),
             consent_required: BTreeSet::from([Category::Marketing]),
             caps: BTreeMap::from([
-                (Category::Marketing, vec![Cap { limit: 1, hours: 24 }, Cap { limit: 3, hours: 168 }]),
+                (
+                    Category::Marketing,
+                    vec![Cap { limit: 1, hours: 24 }, Cap { limit: 3, hours: 168 }],
+                ),
                 (Category::Service, vec![Cap { limit: 3, hours: 24 }]),
             ]),
             approval_types: BTreeSet::new(),
@@ -132,7 +143,12 @@ impl Default for Policy {
             disabled_types: BTreeSet::new(),
             disabled_channels: BTreeSet::new(),
             whatsapp_web_enabled: false,
-            detailed_types: words(&["welcome", "budget_summary", "vendor_options", "blueprint_delivery"]),
+            detailed_types: words(&[
+                "welcome",
+                "budget_summary",
+                "vendor_options",
+                "blueprint_delivery",
+            ]),
             quick_types: words(&["reminder", "appointment_confirmation"]),
             batch_window_seconds: 300,
             batch_size: 3,
