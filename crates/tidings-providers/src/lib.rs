@@ -1,5 +1,18 @@
 //! Providers: one folder each, the contract they meet, and the one client through which HTTP leaves.
+//!
+//! [`config::build`] turns a stored connection into a [`Provider`]. The engine calls [`Provider::send`] and acts
+//! on the [`SendOutcome`]; it hands webhooks to [`Provider::webhook`].
 
+pub mod config;
 pub mod contract;
+pub mod egress;
+pub mod mask;
+pub mod outcome;
+#[cfg(test)]
+mod samples;
+pub mod sandbox;
+pub mod signature;
 
+pub use config::{ConfigError, ConnectionConfig, Credentials, build};
 pub use contract::*;
+pub use egress::{Egress, EgressPolicy, EgressUrl};
