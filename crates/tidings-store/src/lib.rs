@@ -1,1 +1,20 @@
-//! tidings-store
+//! Everything Tidings keeps, on PostgreSQL: all SQL outside the queue, the migrations, row-level security and the sealing of
+//! personal data.
+//!
+//! [`Store::connect`] opens two pools: the API's, whose role sees one tenant a transaction, and the workers', whose role sees
+//! all because batches span tenants. [`Store::tenant`] is the only way to a tenant's tables for the API, so forgetting the
+//! tenant does not compile. Functions that take a [`TenantTx`] act for one tenant; those that take a `&mut PgConnection` act
+//! on a batch and want the workers' pool.
+
+pub mod db;
+pub mod error;
+pub mod schema;
+pub mod seal;
+
+pub use db::{Store, StoreOptions, TenantStore, TenantTx};
+pub use error::StoreError;
+pub use schema::MIGRATOR;
+pub use seal::{BlindIndex, ContactKey, Keyring, MasterKey, Place, SealError, TenantKey};
+
+/// What functions of this crate return.
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
