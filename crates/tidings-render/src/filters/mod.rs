@@ -1,0 +1,67 @@
+//! The filters a template may use; there are no others.
+//!
+//! | filter | prints |
+//! |---|---|
+//! | `money(currency?)` | `1234.5` as `$1,234.50`, by the template's locale |
+//! | `number(decimals?)` | `1234567` as `1,234,567` |
+//! | `percent` | `0.255` or a share as `26%` |
+//! | `date(style?)` | a date or instant as `Saturday, June 12, 2027`; styles `long`, `medium`, `short` |
+//! | `time`, `datetime` | an instant in the contact's zone |
+//! | `plural(one, many)` | the word that goes with a number |
+//! | `join(separator?, attribute?)` | a list as text |
+//! | `listing(attribute?)` | a list as "a, b and c" |
+//! | `truncate(length)` | at most so many characters, cut at a word |
+//! | `upper`, `lower`, `title`, `capitalize`, `trim` | the text so changed |
+//! | `length`, `first`, `last`, `paragraphs`, `shares` | parts and sizes of lists and texts |
+//! | `default(value)` | the value where the variable is missing: the only, explicit way to fill a hole |
+//! | `urlencode` | text as one component of a URL |
+
+mod dates;
+mod lists;
+mod money;
+mod text;
+pub(crate) mod url;
+
+use crate::engine::invalid;
+use minijinja::{Environment, Error, State, Value};
+
+/// Adds every filter.
+pub(crate) fn install(env: &mut Environment<'static>) {
+    money::install(env);
+    dates::install(env);
+    lists::install(env);
+    text::install(env);
+    url::install(env);
+}
+
+/// The template's language tag.
+fn locale_tag(state: &State) -> String {
+    mail_field(state, "locale").unwrap_or_else(|| "en".to_owned())
+}
+
+/// A text field of `mail`.
+fn mail_field(state: &State, name: &str) -> Option<String> {
+    let mail = state.lookup("mail")?;
+    mail.get_attr(name).ok()?.as_str().map(str::to_owned)
+}
+
+/// The value, unless it is missing: filters must not turn a hole into text.
+fn present(value: &Value) -> Result<&Value, Error> {
+    if let Some(hole) = value.downcast_object_ref::<crate::values::Hole>() {
+        hole.note();
+    }
+    if crate::values::is_missing(value) {
+        return Err(Error::from(minijinja::ErrorKind::UndefinedError));
+    }
+    Ok(value)
+}
+
+/// The text of a string value.
+fn text_of<'a>(value: &'a Value, filter: &str) -> Result<&'a str, Error> {
+    present(value)?.as_str().ok_or_else(|| {
+        invalid(format!(
+            "{filter} takes a text, not a {}; change the value or the filter",
+            value.kind()
+        ))
+    })
+}

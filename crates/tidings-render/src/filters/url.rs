@@ -1,0 +1,65 @@
+//! Filters for values inside URLs and style attributes. The compiler adds them by itself where a value stands in
+//! such a place, so that a value can neither bring its own scheme nor leave its place.
+
+use super::{present, text_of};
+use crate::engine::{charge, invalid};
+use crate::links::{Refused, checked_url};
+use minijinja::{Environment, Error, State, Value};
+use std::fmt::Write;
+
+/// Checks a value that begins a link.
+pub(crate) const LINK_FILTER: &str = "tidings_link";
+/// Checks a value that begins the address of a picture.
+pub(crate) const PICTURE_FILTER: &str = "tidings_picture";
+/// Encodes a value inside a URL.
+pub(crate) const COMPONENT_FILTER: &str = "urlencode";
+/// Checks a value inside a style.
+pub(crate) const STYLE_FILTER: &str = "tidings_style";
+
+pub(super) fn install(env: &mut Environment<'static>) {
+    env.add_filter(LINK_FILTER, |value: &Value| link(value, false));
+    env.add_filter(PICTURE_FILTER, |value: &Value| link(value, true));
+    env.add_filter(COMPONENT_FILTER, component);
+    env.add_filter(STYLE_FILTER, style);
+}
+
+fn link(value: &Value, picture: bool) -> Result<Value, Error> {
+    let text = text_of(value, "a link")?;
+    match checked_url(text, picture) {
+        Ok(()) => Ok(value.clone()),
+        Err(Refused) if picture => Err(invalid(
+            "the address of a picture begins with https://; change the value",
+        )),
+        Err(Refused) => Err(invalid(
+            "a link begins with https://, http://, mailto: or tel:; change the value it is made of",
+        )),
+    }
+}
+
+/// Everything but unreserved characters, percent-encoded (RFC 3986 section 2.3).
+fn component(state: &mut State, value: &Value) -> Result<String, Error> {
+    let text = present(value)?.to_string();
+    charge(state, text.len() * 3)?;
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            write!(out, "%{byte:02X}")?;
+        }
+    }
+    Ok(out)
+}
+
+/// Colours, lengths and names only: nothing that ends the declaration or fetches something.
+fn style(value: &Value) -> Result<Value, Error> {
+    let text = present(value)?.to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '#' | '.' | ',' | '%' | ' ' | '-');
+    if text.len() <= 64 && text.chars().all(plain) {
+        Ok(value.clone())
+    } else {
+        Err(invalid(
+            "a value inside a style is a colour, number or name (#0f766e, 40%); change the value",
+        ))
+    }
+}

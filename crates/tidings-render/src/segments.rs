@@ -1,0 +1,360 @@
+//! The template language, kept small: which statements and operators a template may use.
+//!
+//! Templates print values, choose (`if`) and repeat (`for` over a list of the context). Everything that could make
+//! text grow without growing the source (assignments, arithmetic, concatenation, list literals in loops, macros,
+//! includes, recursion) is refused when the template is compiled, so a small template cannot make a huge message.
+
+/// Names the engine fills in itself; variables of a message with these names are not visible.
+pub const RESERVED_NAMES: [&str; 3] = ["brand", "mail", "loop"];
+
+/// Stands for a piece of template code while the markup around it is worked on. Private-use characters pass
+/// through every parser untouched and are refused in sources.
+pub(crate) const OPEN: char = '\u{E0F0}';
+/// Ends a stand-in.
+pub(crate) const CLOSE: char = '\u{E0F1}';
+
+/// Most pieces of template code in one part.
+const MAX_SEGMENTS: usize = 5_000;
+/// How deep statements may nest.
+const MAX_NESTING: usize = 12;
+
+/// What a piece of template code does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// `{{ .. }}`: prints.
+    Expression,
+    /// `{% .. %}`: chooses or repeats.
+    Statement,
+}
+
+/// A piece of template code.
+#[derive(Clone, Debug)]
+pub(crate) struct Segment {
+    pub kind: Kind,
+    /// What stands between the delimiters.
+    pub code: String,
+    /// Line in the source, from 1.
+    pub line: usize,
+    newlines: usize,
+}
+
+/// A source with its template code replaced by stand-ins.
+#[derive(Clone, Debug)]
+pub(crate) struct Split {
+    /// The text with stand-ins.
+    pub text: String,
+    /// What each stands for, by number.
+    pub segments: Vec<Segment>,
+}
+
+/// A fault found before parsing, with its line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub line: Option<usize>,
+    pub problem: String,
+}
+
+impl Fault {
+    /// A fault at a line of the source.
+    pub(crate) fn at(line: usize, problem: impl Into<String>) -> Self {
+        Self {
+            line: Some(line),
+            problem: problem.into(),
+        }
+    }
+
+    /// A fault of the whole part.
+    pub(crate) fn whole(problem: impl Into<String>) -> Self {
+        Self {
+            line: None,
+            problem: problem.into(),
+        }
+    }
+}
+
+impl Segment {
+    /// The code with its delimiters.
+    pub(crate) fn source(&self) -> String {
+        match self.kind {
+            Kind::Expression => format!("{{{{{}}}}}", self.code),
+            Kind::Statement => format!("{{%{}%}}", self.code),
+        }
+    }
+
+    /// The expression without whitespace control signs.
+    pub(crate) fn expression(&self) -> &str {
+        self.code
+            .trim_start_matches(['-', '+'])
+            .trim_end_matches('-')
+            .trim()
+    }
+}
+
+impl Split {
+    /// The source line of an offset into the text.
+    pub(crate) fn line_of(&self, offset: usize) -> usize {
+        let before = self.text.get(..offset).unwrap_or(&self.text);
+        let inside: usize = stand_ins(before)
+            .filter_map(|number| self.segments.get(number))
+            .map(|segment| segment.newlines)
+            .sum();
+        1 + before.matches('\n').count() + inside
+    }
+
+    /// Puts code back for every stand-in, chosen by the caller.
+    pub(crate) fn restore(&self, text: &str, code: impl Fn(&Segment) -> String) -> String {
+        let mut out = String::with_capacity(text.len() + self.segments.len() * 16);
+        let mut rest = text;
+        while let Some(start) = rest.find(OPEN) {
+            out.push_str(&rest[..start]);
+            let inner = &rest[start + OPEN.len_utf8()..];
+            let Some(end) = inner.find(CLOSE) else { break };
+            if let Some(segment) = inner[..end]
+                .parse()
+                .ok()
+                .and_then(|n: usize| self.segments.get(n))
+            {
+                out.push_str(&code(segment));
+            }
+            rest = &inner[end + CLOSE.len_utf8()..];
+        }
+        out.push_str(rest);
+        out
+    }
+}
+
+/// The stand-in of a number.
+pub(crate) fn stand_in(number: usize) -> String {
+    format!("{OPEN}{number}{CLOSE}")
+}
+
+/// The numbers of the stand-ins in a text, in order.
+pub(crate) fn stand_ins(text: &str) -> impl Iterator<Item = usize> + '_ {
+    text.split(OPEN).skip(1).filter_map(|piece| {
+        piece
+            .split_once(CLOSE)
+            .and_then(|(number, _)| number.parse().ok())
+    })
+}
+
+/// Splits a source and checks every piece of code in it.
+pub(crate) fn split(source: &str) -> Result<Split, Fault> {
+    if let Some(at) = source.find(['\u{E0F0}', '\u{E0F1}', '\0']) {
+        return Err(Fault::at(
+            line_at(source, at),
+            "contains a control or private-use character; remove it",
+        ));
+    }
+    let mut out = Split {
+        text: String::with_capacity(source.len()),
+        segments: Vec::new(),
+    };
+    let mut nesting = Vec::new();
+    let mut at = 0;
+    while let Some(found) = next_opening(source, at) {
+        out.text.push_str(&source[at..found]);
+        let line = line_at(source, found);
+        let opening = &source[found..found + 2];
+        let end = closing(source, found + 2, opening).ok_or_else(|| {
+            Fault::at(
+                line,
+                format!("\"{opening}\" is never closed; end it, or print it as {{{{ \"{opening}\" }}}}"),
+            )
+        })?;
+        let code = &source[found + 2..end];
+        if opening != "{#" {
+            let kind = if opening == "{{" {
+                Kind::Expression
+            } else {
+                Kind::Statement
+            };
+            let newlines = code.matches('\n').count();
+            let segment = Segment {
+                kind,
+                code: code.to_owned(),
+                line,
+                newlines,
+            };
+            check(&segment, &mut nesting)?;
+            out.text.push_str(&stand_in(out.segments.len()));
+            out.segments.push(segment);
+        }
+        if out.segments.len() > MAX_SEGMENTS {
+            return Err(Fault::at(
+                line,
+                format!("has more than {MAX_SEGMENTS} pieces of template code; split it"),
+            ));
+        }
+        at = end + 2;
+    }
+    out.text.push_str(&source[at..]);
+    Ok(out)
+}
+
+fn line_at(source: &str, offset: usize) -> usize {
+    1 + source[..offset].matches('\n').count()
+}
+
+fn next_opening(source: &str, from: usize) -> Option<usize> {
+    let bytes = source.as_bytes();
+    (from..bytes.len().saturating_sub(1))
+        .find(|&at| bytes[at] == b'{' && matches!(bytes[at + 1], b'{' | b'%' | b'#'))
+}
+
+/// Where the closing delimiter of a piece begins; quotes inside code are skipped.
+fn closing(source: &str, from: usize, opening: &str) -> Option<usize> {
+    let close: &[u8] = match opening {
+        "{{" => b"}}",
+        "{%" => b"%}",
+        _ => return source[from..].find("#}").map(|at| from + at),
+    };
+    let bytes = source.as_bytes();
+    let mut quote = None;
+    let mut at = from;
+    while at + 1 < bytes.len() {
+        match (quote, bytes[at]) {
+            (Some(_), b'\\') => at += 1,
+            (Some(open), byte) if byte == open => quote = None,
+            (Some(_), _) => {}
+            (None, byte @ (b'"' | b'\'')) => quote = Some(byte),
+            (None, _) if bytes[at..].starts_with(close) => return Some(at),
+            (None, _) => {}
+        }
+        at += 1;
+    }
+    None
+}
+
+fn check(segment: &Segment, nesting: &mut Vec<&'static str>) -> Result<(), Fault> {
+    let code = segment
+        .code
+        .trim_start_matches(['-', '+'])
+        .trim_end_matches(['-', '+']);
+    match segment.kind {
+        Kind::Expression => check_operators(code, segment.line),
+        Kind::Statement => check_statement(code.trim(), segment.line, nesting),
+    }
+}
+
+fn check_statement(code: &str, line: usize, nesting: &mut Vec<&'static str>) -> Result<(), Fault> {
+    let (word, rest) = code.split_once(char::is_whitespace).unwrap_or((code, ""));
+    match word {
+        "if" => nesting.push("if"),
+        "for" => {
+            check_loop(rest, line)?;
+            nesting.push("for");
+        }
+        "elif" | "else" => {}
+        "endif" | "endfor" => {
+            nesting.pop();
+        }
+        _ => {
+            let word: String = word.chars().take(24).collect();
+            return Err(Fault::at(
+                line,
+                format!("the statement \"{word}\" is not allowed; use if, elif, else, endif, for and endfor"),
+            ));
+        }
+    }
+    if nesting.len() > MAX_NESTING {
+        return Err(Fault::at(
+            line,
+            format!("statements nest deeper than {MAX_NESTING}; flatten the template"),
+        ));
+    }
+    check_operators(rest, line)
+}
+
+/// A loop goes over a list that is there already: building one in the loop is how small templates grow huge.
+fn check_loop(rest: &str, line: usize) -> Result<(), Fault> {
+    let list = rest.split_once(" in ").map_or("", |(_, list)| list);
+    let list = list.split_once(" if ").map_or(list, |(list, _)| list);
+    let mut before = ' ';
+    for c in list.chars().filter(|c| !c.is_whitespace()) {
+        let literal = matches!(c, '[' | '(') && !(before.is_alphanumeric() || matches!(before, '_' | ']'));
+        if literal || c == '{' {
+            return Err(Fault::at(
+                line,
+                "a loop goes over a list of the context; lists cannot be built in it",
+            ));
+        }
+        before = c;
+    }
+    if rest.split_whitespace().any(|word| word == "recursive") {
+        return Err(Fault::at(
+            line,
+            "recursive loops are not allowed; pass a flat list",
+        ));
+    }
+    Ok(())
+}
+
+fn check_operators(code: &str, line: usize) -> Result<(), Fault> {
+    let mut quote = None;
+    let mut chars = code.chars();
+    while let Some(c) = chars.next() {
+        match (quote, c) {
+            (Some(_), '\\') => {
+                chars.next();
+            }
+            (Some(open), c) if c == open => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') => quote = Some(c),
+            (None, '~' | '+' | '*') => {
+                return Err(Fault::at(
+                    line,
+                    format!(
+                        "the operator \"{c}\" is not allowed; print values one after another, compute before sending"
+                    ),
+                ));
+            }
+            (None, _) => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn splits_and_restores() {
+        let source = "Hi {{ name }},\n{# note #}{% if a is defined %}{{ '}}' }}{% endif %} end";
+        let split = split(source).unwrap();
+        assert_eq!(split.segments.len(), 4);
+        assert_eq!(
+            split.restore(&split.text, Segment::source),
+            source.replace("{# note #}", "")
+        );
+        assert_eq!(split.line_of(split.text.len()), 2);
+    }
+
+    #[test]
+    fn refuses_what_can_grow_or_reach_out() {
+        for source in [
+            "{% set a = 1 %}",
+            "{% include 'x' %}",
+            "{% import 'x' as x %}",
+            "{% extends 'x' %}",
+            "{% macro m() %}{% endmacro %}",
+            "{% raw %}{{ x }}{% endraw %}",
+            "{% with a = b %}{% endwith %}",
+            "{% filter upper %}{% endfilter %}",
+            "{% autoescape false %}{% endautoescape %}",
+            "{% for a in [b, b] %}{% endfor %}",
+            "{% for a in (b, b) %}{% endfor %}",
+            "{% for a in b recursive %}{% endfor %}",
+            "{{ a ~ a }}",
+            "{{ 'x' * 100000 }}",
+            "{{ a + a }}",
+            "{{ a",
+            "{% if a",
+        ] {
+            assert!(split(source).is_err(), "{source}");
+        }
+        assert!(split(&"{% if a %}".repeat(13)).is_err());
+        assert!(split("{% for a in b.c[0]|sort('x') if a.ok %}{{ a['b'] }}{% endfor %}").is_ok());
+    }
+}
