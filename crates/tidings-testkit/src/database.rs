@@ -16,7 +16,7 @@ use std::time::Duration;
 static MIGRATIONS: Migrator = sqlx::migrate!("../tidings-store/migrations");
 
 /// Serialises the making of templates and the removal of leftovers on one server; any constant nobody else uses.
-const LOCK: i64 = 0x7469_6469_6e67_73;
+const LOCK: i64 = 0x0074_6964_696e_6773;
 
 /// Databases of killed tests are removed when they are this old, in seconds: no test runs that long.
 const LEFTOVER_AGE_S: i64 = 1800;
@@ -95,7 +95,7 @@ pub async fn database() -> TestDatabase {
 }
 
 async fn create() -> anyhow::Result<TestDatabase> {
-    let server_url = server::url()?;
+    let server_url = server::url().await?;
     let mut admin = PgConnection::connect(&server_url)
         .await
         .with_context(|| format!("cannot connect to the test server {server_url}"))?;
