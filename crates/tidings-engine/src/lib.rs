@@ -1,1 +1,3 @@
-//! tidings-engine
+//! The shell around the rules: each file loads, decides, performs.
+
+pub mod links;

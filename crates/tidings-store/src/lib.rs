@@ -14,7 +14,7 @@ pub mod seal;
 pub use db::{Store, StoreOptions, TenantStore, TenantTx};
 pub use error::StoreError;
 pub use schema::MIGRATOR;
-pub use seal::{BlindIndex, ContactKey, Keyring, MasterKey, Place, SealError, TenantKey};
+pub use seal::{BlindIndex, ContactKey, Keyring, MasterKey, Place, SealError, TenantKey, TokenKey};
 
 /// What functions of this crate return.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
