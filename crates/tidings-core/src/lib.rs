@@ -18,6 +18,7 @@ pub mod retry;
 pub mod status;
 pub mod unknown;
 pub mod word;
+pub mod zone;
 
 pub use address::{Address, EmailAddress, PhoneNumber};
 pub use attempt::{AttemptOutcome, DeliveryState, ErrorCategory};

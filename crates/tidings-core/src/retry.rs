@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
 /// A longer `Retry-After` than this is not believed.
-const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+const LONGEST_WAIT: Duration = Duration::from_hours(24);
 
 /// The waits between tries. `Schedule::default()` is SPEC section 4.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,9 +36,9 @@ impl Default for Schedule {
             other: seconds(&[5, 20, 60, 180, 600]),
             send_retries: 3,
             other_retries: 5,
-            rate_limit: Duration::from_secs(60),
-            auth_failure: Duration::from_secs(300),
-            patience: Duration::from_secs(3 * 24 * 60 * 60),
+            rate_limit: Duration::from_mins(1),
+            auth_failure: Duration::from_mins(5),
+            patience: Duration::from_hours(72),
         }
     }
 }
