@@ -225,6 +225,8 @@ create table batches (
     opened_at  timestamptz not null,
     closes_at  timestamptz not null,
     closed_at  timestamptz,
+    -- When it went out, or is planned to: at most one a contact and local day.
+    goes_at    timestamptz,
     -- The message that carries the others' content.
     carrier_id uuid,
     primary key (tenant_id, id),

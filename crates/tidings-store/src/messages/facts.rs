@@ -48,7 +48,7 @@ pub struct ContactKnown {
     pub planned_or_sent: Vec<Past>,
     /// The open batch.
     pub open_batch: Option<OpenBatch>,
-    /// When the newest batch closed.
+    /// When the newest other batch went out, or is planned to.
     pub last_batch_at: Option<Timestamp>,
     /// The earlier message with the same source reference.
     pub duplicate_of: Option<MessageId>,
@@ -137,7 +137,7 @@ pub async fn load(
             c.quiet_hours AS "quiet_hours: Json<Vec<Window>>", c.paused_until, c.last_whatsapp_inbound_at, c.erased_at,
             a.list AS "addresses: Json<Vec<AddressRow>>", co.list AS "consents: Json<Vec<ConsentRow>>",
             h.list AS "history: Json<Vec<Past>>", b.open AS "open_batch: Json<BatchRow>",
-            lb.closed_at AS "last_batch_at?", d.id AS "duplicate_of?"
+            lb.goes_at AS "last_batch_at?", d.id AS "duplicate_of?"
         FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[]) WITH ORDINALITY
             AS i(tenant_id, contact_id, message_id, message_type, source_reference, ord)
         JOIN contacts c ON c.tenant_id = i.tenant_id AND c.id = i.contact_id
@@ -173,8 +173,9 @@ pub async fn load(
             ORDER BY o.opened_at LIMIT 1
         ) b ON true
         LEFT JOIN LATERAL (
-            SELECT z.closed_at FROM batches z
+            SELECT z.goes_at FROM batches z
             WHERE z.tenant_id = c.tenant_id AND z.contact_id = c.id AND z.closed_at IS NOT NULL
+                AND z.goes_at IS NOT NULL AND z.carrier_id IS DISTINCT FROM i.message_id
             ORDER BY z.closed_at DESC LIMIT 1
         ) lb ON true
         LEFT JOIN messages d ON d.tenant_id = i.tenant_id AND d.message_type = i.message_type

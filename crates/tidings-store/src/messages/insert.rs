@@ -19,20 +19,20 @@ pub async fn messages(conn: &mut PgConnection, rows: &[NewMessage]) -> Result<Ha
     let types: Vec<_> = rows.iter().map(|row| row.message_type.as_str()).collect();
     let categories: Vec<_> = rows.iter().map(|row| row.category.as_str()).collect();
     let urgencies: Vec<_> = rows.iter().map(|row| row.urgency.as_str()).collect();
-    let statuses: Vec<_> = rows.iter().map(|row| row.standing.status.as_str()).collect();
-    let waits: Vec<_> = rows.iter().map(|row| row.standing.waits_for.map(tidings_core::WaitsFor::as_str)).collect();
+    let statuses: Vec<_> = rows.iter().map(|row| row.placement.status.as_str()).collect();
+    let waits: Vec<_> = rows.iter().map(|row| row.placement.waits_for.map(tidings_core::WaitsFor::as_str)).collect();
     let references: Vec<_> = rows.iter().map(|row| row.source_reference.as_deref()).collect();
     let requested: Vec<_> = rows.iter().map(|row| row.requested_channel.map(tidings_core::Channel::as_str)).collect();
     let renderable: Vec<_> = rows.iter().map(|row| joined(&row.renderable_channels)).collect();
     let locales: Vec<_> = rows.iter().map(|row| row.locale.as_deref()).collect();
     let send_at: Vec<_> = rows.iter().map(|row| row.send_at.map(ToSqlx::to_sqlx)).collect();
     let expires_at: Vec<_> = rows.iter().map(|row| row.expires_at.map(ToSqlx::to_sqlx)).collect();
-    let planned_at: Vec<_> = rows.iter().map(|row| row.standing.planned_at.map(ToSqlx::to_sqlx)).collect();
+    let planned_at: Vec<_> = rows.iter().map(|row| row.placement.planned_at.map(ToSqlx::to_sqlx)).collect();
     let accepted_at: Vec<_> = rows.iter().map(|row| row.accepted_at.to_sqlx()).collect();
-    let queued_at: Vec<_> = rows.iter().map(|row| row.standing.queued_at.map(ToSqlx::to_sqlx)).collect();
-    let again_at: Vec<_> = rows.iter().map(|row| row.standing.decide_again_at.map(ToSqlx::to_sqlx)).collect();
-    let because: Vec<_> = rows.iter().map(|row| row.standing.ended_because.as_deref()).collect();
-    let batches: Vec<_> = rows.iter().map(|row| row.standing.batch.map(|batch| batch.0)).collect();
+    let queued_at: Vec<_> = rows.iter().map(|row| row.placement.queued_at.map(ToSqlx::to_sqlx)).collect();
+    let again_at: Vec<_> = rows.iter().map(|row| row.placement.decide_again_at.map(ToSqlx::to_sqlx)).collect();
+    let because: Vec<_> = rows.iter().map(|row| row.placement.ended_because.as_deref()).collect();
+    let batches: Vec<_> = rows.iter().map(|row| row.placement.batch.map(|batch| batch.0)).collect();
     let inserted = sqlx::query_scalar!(
         r#"
         INSERT INTO messages (tenant_id, id, contact_id, message_type, category, urgency, status, status_provenance,

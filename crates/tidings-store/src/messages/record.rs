@@ -37,12 +37,12 @@ pub struct NewMessage {
     /// When it was accepted.
     pub accepted_at: Timestamp,
     /// Where it stands after the decision.
-    pub standing: Standing,
+    pub placement: Placement,
 }
 
 /// Where a decision leaves a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct Placement {
     /// Its status: `pending`, `queued` or `suppressed`.
     pub status: MessageStatus,
     /// Why it waits, while pending.
