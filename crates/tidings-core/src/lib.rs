@@ -27,4 +27,4 @@ pub use clock::Clock;
 pub use dice::Dice;
 pub use ids::*;
 pub use jiff::Timestamp;
-pub use message::{Category, DecisionStage, MessageStatus, MessageType, Urgency, WaitsFor};
+pub use message::{Category, DecisionStage, MessageStatus, MessageType, Provenance, Urgency, WaitsFor};

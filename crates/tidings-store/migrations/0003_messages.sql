@@ -249,8 +249,12 @@ create table sandbox_messages (
     sealed              bytea       not null,
     duplicate           boolean     not null,
     captured_at         timestamptz not null,
+    -- What is to be reported about it in the provider's place, and when.
+    follow_up           text,
+    follow_up_at        timestamptz,
     primary key (tenant_id, id)
 );
+create index sandbox_messages_follow_up on sandbox_messages (follow_up_at) where follow_up_at is not null;
 create index sandbox_messages_reference on sandbox_messages (tenant_id, connection_id, reference);
 alter table sandbox_messages alter column sealed set storage external;
 

@@ -18,3 +18,4 @@ pub use seal::{BlindIndex, ContactKey, Keyring, MasterKey, Place, SealError, Ten
 
 /// What functions of this crate return.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+pub mod messages;

@@ -41,7 +41,11 @@ pub struct Gathered {
 }
 
 /// Puts messages into the open batch of their contact and channel, or opens one. One call a batch: gathering is rare.
-pub async fn gather(conn: &mut PgConnection, group: &Gathering, now: Timestamp) -> Result<Gathered, sqlx::Error> {
+pub async fn gather(
+    conn: &mut PgConnection,
+    group: &Gathering,
+    now: Timestamp,
+) -> Result<Gathered, sqlx::Error> {
     let size = i32::try_from(group.messages.len()).unwrap_or(i32::MAX);
     let row = sqlx::query!(
         r#"
@@ -135,7 +139,10 @@ pub async fn lock_open(
         channel: word(&row.channel)?,
         size: row.size,
         closes_at: row.closes_at.to_jiff(),
-        members: members.into_iter().map(MessageColumns::read).collect::<Result<_, _>>()?,
+        members: members
+            .into_iter()
+            .map(MessageColumns::read)
+            .collect::<Result<_, _>>()?,
     }))
 }
 

@@ -54,7 +54,9 @@ pub async fn cancel(
     )
     .fetch_optional(&mut *conn)
     .await?;
-    let Some(row) = row else { return Ok(Cancelled::NotFound) };
+    let Some(row) = row else {
+        return Ok(Cancelled::NotFound);
+    };
     if row.busy || !matches!(row.status.as_str(), "pending" | "queued") {
         return Ok(Cancelled::TooLate { status: row.status });
     }
@@ -69,5 +71,7 @@ pub async fn cancel(
     )
     .execute(conn)
     .await?;
-    Ok(Cancelled::Done { jobs: stopped.into_iter().flatten().map(JobId).collect() })
+    Ok(Cancelled::Done {
+        jobs: stopped.into_iter().flatten().map(JobId).collect(),
+    })
 }

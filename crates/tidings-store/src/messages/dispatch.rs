@@ -7,8 +7,8 @@ use jiff_sqlx::ToSqlx;
 use sqlx::PgConnection;
 use std::collections::HashSet;
 use tidings_core::{
-    AddressId, BatchId, Category, Channel, ConnectionId, ContactId, DeliveryId, DeliveryState, JobId, MessageId,
-    MessageStatus, MessageType, NodeId, Provenance, TenantId, Urgency, WaitsFor,
+    AddressId, BatchId, Category, Channel, ConnectionId, ContactId, DeliveryId, DeliveryState, JobId,
+    MessageId, MessageStatus, MessageType, NodeId, Provenance, TenantId, Urgency, WaitsFor,
 };
 
 /// A delivery with its message, its sealed content and its sealed recipient.
@@ -232,7 +232,11 @@ pub async fn load(
     let mut loaded = Vec::with_capacity(rows.len());
     for row in rows {
         let recipient = match (row.address_id, row.value_sealed, row.blind_index) {
-            (Some(id), Some(sealed), Some(blind_index)) => Some(Recipient { id: AddressId(id), sealed, blind_index }),
+            (Some(id), Some(sealed), Some(blind_index)) => Some(Recipient {
+                id: AddressId(id),
+                sealed,
+                blind_index,
+            }),
             _ => None,
         };
         loaded.push(Dispatchable {

@@ -8,7 +8,8 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 use std::collections::HashMap;
 use tidings_core::decide::facts::{
-    AddressFacts, ConsentFacts, ContactFacts, HistoryFacts, OpenBatch, SuppressionFacts, SuppressionReason, Window,
+    AddressFacts, ConsentFacts, ContactFacts, HistoryFacts, OpenBatch, SuppressionFacts, SuppressionReason,
+    Window,
 };
 use tidings_core::{Category, Channel, ContactId, MessageId, MessageType, TenantId};
 
@@ -78,15 +79,25 @@ impl ContactKnown {
 
     fn history(&self, counts: impl Fn(&Past) -> bool) -> HistoryFacts {
         HistoryFacts {
-            sent: self.planned_or_sent.iter().filter(|past| counts(past)).map(|past| (past.category, past.at)).collect(),
-            last_sent_at: self.planned_or_sent.iter().filter(|past| past.dispatched).map(|past| past.at).max(),
+            sent: self
+                .planned_or_sent
+                .iter()
+                .filter(|past| counts(past))
+                .map(|past| (past.category, past.at))
+                .collect(),
+            last_sent_at: self
+                .planned_or_sent
+                .iter()
+                .filter(|past| past.dispatched)
+                .map(|past| past.at)
+                .max(),
             open_batch: self.open_batch.clone(),
             last_batch_at: self.last_batch_at,
         }
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 struct AddressRow {
     kind: String,
     valid: bool,
@@ -94,14 +105,14 @@ struct AddressRow {
     suppressions: Option<Vec<SuppressionRow>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 struct SuppressionRow {
     channel: Channel,
     reason: SuppressionReason,
     since: Timestamp,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 struct ConsentRow {
     channel: Option<Channel>,
     purpose: Category,
@@ -109,7 +120,7 @@ struct ConsentRow {
     at: Timestamp,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 struct BatchRow {
     channel: Channel,
     size: u32,
@@ -129,8 +140,13 @@ pub async fn load(
     let contacts: Vec<_> = queries.iter().map(|query| query.contact.0).collect();
     let messages: Vec<_> = queries.iter().map(|query| query.message.0).collect();
     let types: Vec<_> = queries.iter().map(|query| query.message_type.as_str()).collect();
-    let references: Vec<_> = queries.iter().map(|query| query.source_reference.as_deref()).collect();
-    let since = now.saturating_sub(jiff::SignedDuration::from_hours(24 * HISTORY_DAYS)).unwrap_or(now);
+    let references: Vec<_> = queries
+        .iter()
+        .map(|query| query.source_reference.as_deref())
+        .collect();
+    let since = now
+        .saturating_sub(jiff::SignedDuration::from_hours(24 * HISTORY_DAYS))
+        .unwrap_or(now);
     let rows = sqlx::query!(
         r#"
         SELECT i.ord AS "ord!", c.zone, c.country, c.locale, c.preferred_channels, c.opted_out, c.stopped,
@@ -207,7 +223,13 @@ pub async fn load(
             },
             locale: row.locale,
             addresses: address_facts(row.addresses.map(|list| list.0).unwrap_or_default()),
-            consents: row.consents.map(|list| list.0).unwrap_or_default().into_iter().map(consent_facts).collect(),
+            consents: row
+                .consents
+                .map(|list| list.0)
+                .unwrap_or_default()
+                .into_iter()
+                .map(consent_facts)
+                .collect(),
             planned_or_sent: row.history.map(|list| list.0).unwrap_or_default(),
             open_batch: row.open_batch.map(|batch| OpenBatch {
                 channel: batch.0.channel,
@@ -229,17 +251,28 @@ pub async fn load(
 fn address_facts(rows: Vec<AddressRow>) -> Vec<AddressFacts> {
     let mut facts: Vec<AddressFacts> = Vec::new();
     for row in rows {
-        for channel in Channel::ALL.iter().copied().filter(|channel| channel.uses_phone() == (row.kind == "phone")) {
+        for channel in Channel::ALL
+            .iter()
+            .copied()
+            .filter(|channel| channel.uses_phone() == (row.kind == "phone"))
+        {
             if facts.iter().any(|fact| fact.channel == channel) {
                 continue;
             }
-            let suppressions = row.suppressions.iter().flatten().filter(|row| row.channel == channel);
+            let suppressions = row
+                .suppressions
+                .iter()
+                .flatten()
+                .filter(|row| row.channel == channel);
             facts.push(AddressFacts {
                 channel,
                 valid: row.valid,
                 known_bad: row.known_bad.clone(),
                 suppressions: suppressions
-                    .map(|row| SuppressionFacts { reason: row.reason, since: row.since })
+                    .map(|row| SuppressionFacts {
+                        reason: row.reason,
+                        since: row.since,
+                    })
                     .collect(),
             });
         }
@@ -248,7 +281,12 @@ fn address_facts(rows: Vec<AddressRow>) -> Vec<AddressFacts> {
 }
 
 fn consent_facts(row: ConsentRow) -> ConsentFacts {
-    ConsentFacts { channel: row.channel, purpose: row.purpose, granted: row.granted, at: row.at }
+    ConsentFacts {
+        channel: row.channel,
+        purpose: row.purpose,
+        granted: row.granted,
+        at: row.at,
+    }
 }
 
 /// The messages that hold the given source references: who won where two callers came at once.
@@ -257,8 +295,14 @@ pub async fn duplicates(
     references: &[(TenantId, MessageType, String)],
 ) -> Result<HashMap<(TenantId, MessageType, String), MessageId>, sqlx::Error> {
     let tenants: Vec<_> = references.iter().map(|(tenant, ..)| tenant.0).collect();
-    let types: Vec<_> = references.iter().map(|(_, message_type, _)| message_type.as_str()).collect();
-    let texts: Vec<_> = references.iter().map(|(.., reference)| reference.as_str()).collect();
+    let types: Vec<_> = references
+        .iter()
+        .map(|(_, message_type, _)| message_type.as_str())
+        .collect();
+    let texts: Vec<_> = references
+        .iter()
+        .map(|(.., reference)| reference.as_str())
+        .collect();
     let rows = sqlx::query!(
         r#"
         SELECT m.tenant_id, m.message_type, m.source_reference AS "source_reference!", m.id
@@ -276,14 +320,20 @@ pub async fn duplicates(
     for row in rows {
         let message_type = MessageType::parse(&row.message_type)
             .map_err(|error| sqlx::Error::Decode(error.to_string().into()))?;
-        found.insert((TenantId(row.tenant_id), message_type, row.source_reference), MessageId(row.id));
+        found.insert(
+            (TenantId(row.tenant_id), message_type, row.source_reference),
+            MessageId(row.id),
+        );
     }
     Ok(found)
 }
 
 /// Locks the contacts' rows in a fixed order until the transaction ends. An opt-out takes the same lock, so no
 /// dispatch begins after an opt-out was acknowledged; caps are counted under it.
-pub async fn lock_contacts(conn: &mut PgConnection, contacts: &[(TenantId, ContactId)]) -> Result<(), sqlx::Error> {
+pub async fn lock_contacts(
+    conn: &mut PgConnection,
+    contacts: &[(TenantId, ContactId)],
+) -> Result<(), sqlx::Error> {
     let tenants: Vec<_> = contacts.iter().map(|(tenant, _)| tenant.0).collect();
     let ids: Vec<_> = contacts.iter().map(|(_, contact)| contact.0).collect();
     sqlx::query!(

@@ -9,7 +9,10 @@ use tidings_core::MessageId;
 
 /// Inserts messages and returns the ids of those that are new. One that is missing from the answer met an earlier
 /// message with the same tenant, type and source reference; see [`super::facts::duplicates`].
-pub async fn messages(conn: &mut PgConnection, rows: &[NewMessage]) -> Result<HashSet<MessageId>, sqlx::Error> {
+pub async fn messages(
+    conn: &mut PgConnection,
+    rows: &[NewMessage],
+) -> Result<HashSet<MessageId>, sqlx::Error> {
     if rows.is_empty() {
         return Ok(HashSet::new());
     }
@@ -20,19 +23,43 @@ pub async fn messages(conn: &mut PgConnection, rows: &[NewMessage]) -> Result<Ha
     let categories: Vec<_> = rows.iter().map(|row| row.category.as_str()).collect();
     let urgencies: Vec<_> = rows.iter().map(|row| row.urgency.as_str()).collect();
     let statuses: Vec<_> = rows.iter().map(|row| row.placement.status.as_str()).collect();
-    let waits: Vec<_> = rows.iter().map(|row| row.placement.waits_for.map(tidings_core::WaitsFor::as_str)).collect();
+    let waits: Vec<_> = rows
+        .iter()
+        .map(|row| row.placement.waits_for.map(tidings_core::WaitsFor::as_str))
+        .collect();
     let references: Vec<_> = rows.iter().map(|row| row.source_reference.as_deref()).collect();
-    let requested: Vec<_> = rows.iter().map(|row| row.requested_channel.map(tidings_core::Channel::as_str)).collect();
+    let requested: Vec<_> = rows
+        .iter()
+        .map(|row| row.requested_channel.map(tidings_core::Channel::as_str))
+        .collect();
     let renderable: Vec<_> = rows.iter().map(|row| joined(&row.renderable_channels)).collect();
     let locales: Vec<_> = rows.iter().map(|row| row.locale.as_deref()).collect();
     let send_at: Vec<_> = rows.iter().map(|row| row.send_at.map(ToSqlx::to_sqlx)).collect();
-    let expires_at: Vec<_> = rows.iter().map(|row| row.expires_at.map(ToSqlx::to_sqlx)).collect();
-    let planned_at: Vec<_> = rows.iter().map(|row| row.placement.planned_at.map(ToSqlx::to_sqlx)).collect();
+    let expires_at: Vec<_> = rows
+        .iter()
+        .map(|row| row.expires_at.map(ToSqlx::to_sqlx))
+        .collect();
+    let planned_at: Vec<_> = rows
+        .iter()
+        .map(|row| row.placement.planned_at.map(ToSqlx::to_sqlx))
+        .collect();
     let accepted_at: Vec<_> = rows.iter().map(|row| row.accepted_at.to_sqlx()).collect();
-    let queued_at: Vec<_> = rows.iter().map(|row| row.placement.queued_at.map(ToSqlx::to_sqlx)).collect();
-    let again_at: Vec<_> = rows.iter().map(|row| row.placement.decide_again_at.map(ToSqlx::to_sqlx)).collect();
-    let because: Vec<_> = rows.iter().map(|row| row.placement.ended_because.as_deref()).collect();
-    let batches: Vec<_> = rows.iter().map(|row| row.placement.batch.map(|batch| batch.0)).collect();
+    let queued_at: Vec<_> = rows
+        .iter()
+        .map(|row| row.placement.queued_at.map(ToSqlx::to_sqlx))
+        .collect();
+    let again_at: Vec<_> = rows
+        .iter()
+        .map(|row| row.placement.decide_again_at.map(ToSqlx::to_sqlx))
+        .collect();
+    let because: Vec<_> = rows
+        .iter()
+        .map(|row| row.placement.ended_because.as_deref())
+        .collect();
+    let batches: Vec<_> = rows
+        .iter()
+        .map(|row| row.placement.batch.map(|batch| batch.0))
+        .collect();
     let inserted = sqlx::query_scalar!(
         r#"
         INSERT INTO messages (tenant_id, id, contact_id, message_type, category, urgency, status, status_provenance,
@@ -83,10 +110,15 @@ pub async fn contents(conn: &mut PgConnection, rows: &[NewContent]) -> Result<()
     }
     let tenants: Vec<_> = rows.iter().map(|row| row.tenant.0).collect();
     let messages: Vec<_> = rows.iter().map(|row| row.message.0).collect();
-    let parts: Vec<_> =
-        rows.iter().map(|row| row.channel.map_or("request", tidings_core::Channel::as_str)).collect();
+    let parts: Vec<_> = rows
+        .iter()
+        .map(|row| row.channel.map_or("request", tidings_core::Channel::as_str))
+        .collect();
     let sealed: Vec<_> = rows.iter().map(|row| row.sealed.as_slice()).collect();
-    let templates: Vec<_> = rows.iter().map(|row| row.template.map(|template| template.0)).collect();
+    let templates: Vec<_> = rows
+        .iter()
+        .map(|row| row.template.map(|template| template.0))
+        .collect();
     sqlx::query!(
         r#"
         INSERT INTO message_contents (tenant_id, message_id, part, sealed, template_id)
@@ -118,7 +150,10 @@ pub async fn decisions(conn: &mut PgConnection, rows: &[NewDecision]) -> Result<
     let facts: Vec<_> = rows.iter().map(|row| &row.facts).collect();
     let verdicts: Vec<_> = rows.iter().map(|row| &row.verdict).collect();
     let reasons: Vec<_> = rows.iter().map(|row| &row.reasons).collect();
-    let changes_at: Vec<_> = rows.iter().map(|row| row.changes_at.map(ToSqlx::to_sqlx)).collect();
+    let changes_at: Vec<_> = rows
+        .iter()
+        .map(|row| row.changes_at.map(ToSqlx::to_sqlx))
+        .collect();
     sqlx::query!(
         r#"
         INSERT INTO decisions (tenant_id, id, message_id, stage, decided_at, facts, verdict, reasons, changes_at)

@@ -53,12 +53,21 @@ pub async fn attempts(
     let numbers: Vec<_> = rows.iter().map(|row| row.attempt_no).collect();
     let connections: Vec<_> = rows.iter().map(|row| row.connection.0).collect();
     let outcomes: Vec<_> = rows.iter().map(|row| row.outcome.as_str()).collect();
-    let categories: Vec<_> = rows.iter().map(|row| row.category.map(ErrorCategory::as_str)).collect();
+    let categories: Vec<_> = rows
+        .iter()
+        .map(|row| row.category.map(ErrorCategory::as_str))
+        .collect();
     let codes: Vec<_> = rows.iter().map(|row| row.code.as_deref()).collect();
     let details: Vec<_> = rows.iter().map(|row| row.detail.as_deref()).collect();
     let states: Vec<_> = rows.iter().map(|row| row.state.as_str()).collect();
-    let provider_ids: Vec<_> = rows.iter().map(|row| row.provider_message_id.as_deref()).collect();
-    let resolve_after: Vec<_> = rows.iter().map(|row| row.resolve_after.map(ToSqlx::to_sqlx)).collect();
+    let provider_ids: Vec<_> = rows
+        .iter()
+        .map(|row| row.provider_message_id.as_deref())
+        .collect();
+    let resolve_after: Vec<_> = rows
+        .iter()
+        .map(|row| row.resolve_after.map(ToSqlx::to_sqlx))
+        .collect();
     let keep: Vec<_> = rows.iter().map(|row| row.keep_reference).collect();
     let moved = sqlx::query_scalar!(
         r#"

@@ -68,7 +68,10 @@ async fn requests(
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|row| (MessageId(row.message_id), row.sealed)).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| (MessageId(row.message_id), row.sealed))
+        .collect())
 }
 
 /// Moves pending messages to where the new decision leaves them; the answer holds those that were still pending.
@@ -82,11 +85,26 @@ pub async fn settle(
     let tenants: Vec<_> = rows.iter().map(|(tenant, ..)| tenant.0).collect();
     let ids: Vec<_> = rows.iter().map(|(_, message, _)| message.0).collect();
     let statuses: Vec<_> = rows.iter().map(|(.., place)| place.status.as_str()).collect();
-    let waits: Vec<_> = rows.iter().map(|(.., place)| place.waits_for.map(WaitsFor::as_str)).collect();
-    let planned_at: Vec<_> = rows.iter().map(|(.., place)| place.planned_at.map(ToSqlx::to_sqlx)).collect();
-    let again_at: Vec<_> = rows.iter().map(|(.., place)| place.decide_again_at.map(ToSqlx::to_sqlx)).collect();
-    let queued_at: Vec<_> = rows.iter().map(|(.., place)| place.queued_at.map(ToSqlx::to_sqlx)).collect();
-    let because: Vec<_> = rows.iter().map(|(.., place)| place.ended_because.as_deref()).collect();
+    let waits: Vec<_> = rows
+        .iter()
+        .map(|(.., place)| place.waits_for.map(WaitsFor::as_str))
+        .collect();
+    let planned_at: Vec<_> = rows
+        .iter()
+        .map(|(.., place)| place.planned_at.map(ToSqlx::to_sqlx))
+        .collect();
+    let again_at: Vec<_> = rows
+        .iter()
+        .map(|(.., place)| place.decide_again_at.map(ToSqlx::to_sqlx))
+        .collect();
+    let queued_at: Vec<_> = rows
+        .iter()
+        .map(|(.., place)| place.queued_at.map(ToSqlx::to_sqlx))
+        .collect();
+    let because: Vec<_> = rows
+        .iter()
+        .map(|(.., place)| place.ended_because.as_deref())
+        .collect();
     let moved = sqlx::query_scalar!(
         r#"
         UPDATE messages m

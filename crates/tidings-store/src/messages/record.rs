@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use serde_json::Value;
 use tidings_core::{
-    BatchId, Category, Channel, ConnectionId, ContactId, DecisionId, DecisionStage, DeliveryId, JobId, MessageId, MessageStatus,
-    MessageType, TemplateId, TenantId, Urgency, WaitsFor,
+    BatchId, Category, Channel, ConnectionId, ContactId, DecisionId, DecisionStage, DeliveryId, JobId,
+    MessageId, MessageStatus, MessageType, TemplateId, TenantId, Urgency, WaitsFor,
 };
 
 /// A message to insert.

@@ -9,7 +9,8 @@ pub(crate) fn word<T>(text: &str) -> Result<T, sqlx::Error>
 where
     T: FromStr<Err = UnknownWord>,
 {
-    text.parse().map_err(|error: UnknownWord| sqlx::Error::Decode(error.to_string().into()))
+    text.parse()
+        .map_err(|error: UnknownWord| sqlx::Error::Decode(error.to_string().into()))
 }
 
 /// Reads an optional word.
@@ -27,5 +28,8 @@ pub(crate) fn channels(list: &[String]) -> Result<Vec<Channel>, sqlx::Error> {
 
 /// Channels as one text, comma separated: the form in which a list travels inside an array column.
 pub(crate) fn joined(list: &[Channel]) -> String {
-    list.iter().map(|channel| channel.as_str()).collect::<Vec<_>>().join(",")
+    list.iter()
+        .map(|channel| channel.as_str())
+        .collect::<Vec<_>>()
+        .join(",")
 }
