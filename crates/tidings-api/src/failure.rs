@@ -1,0 +1,39 @@
+//! From failures of the layers below to problems. Causes of our own are logged here, once, and never answered.
+
+use crate::problem::{FieldError, Problem};
+use tidings_engine::store::StoreError;
+
+/// Seconds a caller should wait while the database is away.
+const RETRY_AFTER_SECONDS: u64 = 5;
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        if error.is_transient() {
+            tracing::warn!(%error, "the database is not reachable");
+            return database_unreachable();
+        }
+        match error {
+            StoreError::NotFound { what, .. } => Self::not_found(what),
+            StoreError::Conflict { what } => Self::conflict("conflict", what),
+            StoreError::Invalid { field, problem } => Self::invalid(vec![FieldError::new(
+                format!("/{}", field.replace('.', "/")),
+                "value.invalid",
+                problem,
+            )]),
+            StoreError::Erased(_) => Self::conflict(
+                "contact.erased",
+                "the contact was erased; nothing can be kept for it or sent to it",
+            ),
+            other => {
+                tracing::error!(error = %other, "the store failed");
+                Self::internal()
+            }
+        }
+    }
+}
+
+/// 503: the database does not answer. Nothing was written.
+pub(crate) fn database_unreachable() -> Problem {
+    let detail = "the database cannot be reached; nothing was written, send the request again";
+    Problem::unavailable("database.unreachable", detail, RETRY_AFTER_SECONDS)
+}

@@ -1,0 +1,60 @@
+//! The words of the vocabulary as OpenAPI schemas: one list, in core; here only how they are described.
+
+use tidings_core::decide::facts::SuppressionReason;
+use tidings_core::decide::verdict::{Rule, RuleVerdict};
+use tidings_core::event::{BounceClass, DeliveryEventKind};
+use tidings_core::job::JobStatus;
+use tidings_core::{Category, ErrorCategory, MessageStatus, ProviderKind, Urgency};
+use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::{RefOr, Schema};
+
+macro_rules! words {
+    ($($(#[$doc:meta])* $name:ident = $word:ty, $about:literal;)+) => {$(
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub enum $name {}
+
+        impl utoipa::PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                ObjectBuilder::new()
+                    .schema_type(SchemaType::Type(Type::String))
+                    .description(Some($about))
+                    .enum_values(Some(<$word>::ALL.iter().map(|word| word.as_str())))
+                    .into()
+            }
+        }
+
+        impl utoipa::ToSchema for $name {
+            fn name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).trim_end_matches("Word").into()
+            }
+        }
+    )+};
+}
+
+words! {
+    /// Schema of [`tidings_core::Channel`].
+    ChannelWord = tidings_core::Channel, "How a contact is reached";
+    /// Schema of [`ProviderKind`].
+    ProviderWord = ProviderKind, "A service that carries a channel; `sandbox` captures everything and sends nothing";
+    /// Schema of [`Urgency`].
+    UrgencyWord = Urgency, "How soon: critical now, even in quiet hours; high within the hour, not in quiet hours; normal in business hours; low batched";
+    /// Schema of [`Category`].
+    CategoryWord = Category, "What the message is in law; decides about consent, caps, opt-outs and footers";
+    /// Schema of [`MessageStatus`].
+    MessageStatusWord = MessageStatus, "What is known of a message; moves forward only";
+    /// Schema of [`JobStatus`].
+    JobStatusWord = JobStatus, "Where a job stands";
+    /// Schema of [`ErrorCategory`].
+    ErrorCategoryWord = ErrorCategory, "Why a call failed; decides what happens next";
+    /// Schema of [`SuppressionReason`].
+    SuppressionReasonWord = SuppressionReason, "Why an address must not be written to";
+    /// Schema of [`Rule`].
+    RuleWord = Rule, "A rule of the decision";
+    /// Schema of [`RuleVerdict`].
+    RuleVerdictWord = RuleVerdict, "What a rule said";
+    /// Schema of [`DeliveryEventKind`].
+    DeliveryEventWord = DeliveryEventKind, "What was reported about a delivery";
+    /// Schema of [`BounceClass`].
+    BounceClassWord = BounceClass, "What a bounce says about the address";
+}
