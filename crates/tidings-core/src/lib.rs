@@ -5,16 +5,21 @@
 
 pub mod address;
 pub mod attempt;
+pub mod breaker;
 pub mod channel;
 pub mod clock;
 pub mod decide;
 pub mod dice;
 pub mod event;
+pub mod idempotency;
 pub mod ids;
 pub mod job;
+pub mod keyword;
 pub mod message;
 pub mod redact;
 pub mod retry;
+pub mod route;
+pub mod sms;
 pub mod status;
 pub mod unknown;
 pub mod word;
