@@ -13,12 +13,15 @@ mod engine;
 mod filters;
 mod links;
 mod locale;
+mod markup;
 pub mod message_types;
+mod place;
 mod plain;
 mod render;
 pub mod sample;
 mod segments;
 mod template;
+mod validate;
 mod values;
 
 pub use brand::Brand;

@@ -101,22 +101,27 @@ impl Split {
         1 + before.matches('\n').count() + inside
     }
 
-    /// Puts code back for every stand-in, chosen by the caller.
-    pub(crate) fn restore(&self, text: &str, code: impl Fn(&Segment) -> String) -> String {
+    /// Puts code back for every stand-in, chosen by the caller, and takes away the comment around a stand-in.
+    pub(crate) fn restore(&self, text: &str, code: impl Fn(usize, &Segment) -> String) -> String {
         let mut out = String::with_capacity(text.len() + self.segments.len() * 16);
         let mut rest = text;
         while let Some(start) = rest.find(OPEN) {
-            out.push_str(&rest[..start]);
             let inner = &rest[start + OPEN.len_utf8()..];
             let Some(end) = inner.find(CLOSE) else { break };
-            if let Some(segment) = inner[..end]
+            let (before, after) = (&rest[..start], &inner[end + CLOSE.len_utf8()..]);
+            let (before, after) = match (before.strip_suffix("<!--"), after.strip_prefix("-->")) {
+                (Some(before), Some(after)) => (before, after),
+                _ => (before, after),
+            };
+            out.push_str(before);
+            let found = inner[..end]
                 .parse()
                 .ok()
-                .and_then(|n: usize| self.segments.get(n))
-            {
-                out.push_str(&code(segment));
+                .and_then(|n: usize| Some((n, self.segments.get(n)?)));
+            if let Some((number, segment)) = found {
+                out.push_str(&code(number, segment));
             }
-            rest = &inner[end + CLOSE.len_utf8()..];
+            rest = after;
         }
         out.push_str(rest);
         out
@@ -325,7 +330,7 @@ mod tests {
         let split = split(source).unwrap();
         assert_eq!(split.segments.len(), 4);
         assert_eq!(
-            split.restore(&split.text, Segment::source),
+            split.restore(&split.text, |_, segment| segment.source()),
             source.replace("{# note #}", "")
         );
         assert_eq!(split.line_of(split.text.len()), 2);

@@ -2,7 +2,7 @@
 
 use crate::compose::{self, Composed};
 use crate::engine::{self, HTML_SUFFIX};
-use crate::segments::{self, Fault, RESERVED_NAMES, Segment};
+use crate::segments::{self, Fault, RESERVED_NAMES};
 use minijinja::Environment;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -256,7 +256,7 @@ fn add(
     parse(source, part)?;
     collect_variables(compiled, source);
     let split = segments::split(whole).map_err(|fault| (part, fault))?;
-    let restored = split.restore(&split.text, Segment::source);
+    let restored = split.restore(&split.text, |_, segment| segment.source());
     add_restored(compiled, part, name, restored)
 }
 
