@@ -1,0 +1,462 @@
+//! Claiming: due jobs of several tenants, fairly, under one lease, in one statement.
+
+use crate::error::{QueueError, at};
+use crate::fair::{Got, Ring, Share};
+use crate::guard::{self, Fence};
+use crate::job::{ClaimedJob, FinishReport, LeaseId};
+use crate::run::{Class, Columns, Run, compress};
+use jiff::Timestamp;
+use jiff_sqlx::ToSqlx;
+use serde_json::value::RawValue;
+use sqlx::PgConnection;
+use std::collections::{BTreeMap, HashMap};
+use tidings_core::job::JobKind;
+use tidings_core::{JobId, NodeId, TenantId};
+use uuid::Uuid;
+
+/// Bounds of a [`Claimer`].
+#[derive(Clone, Copy, Debug)]
+pub struct ClaimLimits {
+    /// Jobs of one tenant that this claimer holds at once.
+    pub tenant_in_flight: u32,
+    /// The smallest share of a claim, so that thousands of tenants do not cost thousands of split runs.
+    pub quantum: u32,
+    /// Tenants looked at in one refresh; with more, refreshes take turns.
+    pub tenants: u32,
+    /// How long the list of tenants with due work may be old, in milliseconds.
+    pub refresh_ms: i64,
+}
+
+impl Default for ClaimLimits {
+    fn default() -> Self {
+        Self {
+            tenant_in_flight: 10_000,
+            quantum: 32,
+            tenants: 1_024,
+            refresh_ms: 250,
+        }
+    }
+}
+
+/// A claimed batch.
+#[derive(Clone, Debug, Default)]
+pub struct Claimed {
+    /// The lease; absent when nothing was due (or the queue is fenced).
+    pub lease: Option<LeaseId>,
+    /// The jobs, each tenant's in order of priority and time.
+    pub jobs: Vec<ClaimedJob>,
+    /// Why nothing may be claimed: this database is a copy or was restored. An operator lifts it with [`guard::lift`].
+    pub fence: Option<Fence>,
+}
+
+/// Claims for one node: remembers whose turn it is and how much each tenant has in flight. One claimer makes one claim at a
+/// time; a node may have several, each with its own bounds.
+#[derive(Debug)]
+pub struct Claimer {
+    node: NodeId,
+    kinds: Vec<&'static str>,
+    limits: ClaimLimits,
+    ring: Ring,
+    tenants: ReadyTenants,
+    held: HashMap<LeaseId, BTreeMap<TenantId, u32>>,
+    in_flight: HashMap<TenantId, u32>,
+}
+
+impl Claimer {
+    /// A claimer of the node for the kinds it can work on; jobs of other kinds are left for nodes that know them.
+    pub fn new(node: NodeId, kinds: &[JobKind], limits: ClaimLimits) -> Self {
+        Self {
+            node,
+            kinds: kinds.iter().map(|kind| kind.as_str()).collect(),
+            limits,
+            ring: Ring::default(),
+            tenants: ReadyTenants::default(),
+            held: HashMap::new(),
+            in_flight: HashMap::new(),
+        }
+    }
+
+    /// Jobs claimed and not yet settled.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.values().sum()
+    }
+
+    /// Claims up to `want` due jobs for `lease_ms` milliseconds. Durable once the caller's transaction commits (with a
+    /// plain connection: at once); work begins after that.
+    ///
+    /// # Errors
+    /// When the database refuses; nothing is claimed then.
+    pub async fn claim(
+        &mut self,
+        conn: &mut PgConnection,
+        want: u32,
+        now: Timestamp,
+        lease_ms: i64,
+    ) -> Result<Claimed, QueueError> {
+        if self.ring.is_empty() || self.tenants.is_stale(now, self.limits.refresh_ms) {
+            let due = self.tenants.next_page(conn, self.limits.tenants, now).await?;
+            self.ring.add(&due);
+        }
+        let (cap, in_flight) = (self.limits.tenant_in_flight, &self.in_flight);
+        let room = |tenant| cap.saturating_sub(in_flight.get(&tenant).copied().unwrap_or(0));
+        let shares = self.ring.divide(want, self.limits.quantum, room);
+        if shares.is_empty() {
+            return Ok(Claimed::default());
+        }
+        let expires = now + jiff::SignedDuration::from_millis(lease_ms);
+        let taken = take(conn, self.node, &self.kinds, &shares, now, expires).await?;
+        if !taken.open {
+            let fence = guard::check(conn, &format!("node {}", self.node), now).await?;
+            return Ok(Claimed {
+                fence,
+                ..Claimed::default()
+            });
+        }
+        self.ring.learn(&shares, &taken.got());
+        let claimed = taken.into_claimed(conn).await?;
+        if let Some(lease) = claimed.lease {
+            let held = self.held.entry(lease).or_default();
+            for job in &claimed.jobs {
+                *held.entry(job.tenant).or_default() += 1;
+                *self.in_flight.entry(job.tenant).or_default() += 1;
+            }
+        }
+        Ok(claimed)
+    }
+
+    /// Makes room for what [`crate::finish`] settled. Leases of other claimers are ignored.
+    pub fn settle(&mut self, report: &FinishReport) {
+        for settled in &report.settled {
+            let Some(held) = self.held.get_mut(&settled.lease) else {
+                continue;
+            };
+            let Some(jobs) = held.get_mut(&settled.tenant) else {
+                continue;
+            };
+            let gone = settled.jobs.min(*jobs);
+            *jobs -= gone;
+            if *jobs == 0 {
+                held.remove(&settled.tenant);
+            }
+            if held.is_empty() {
+                self.held.remove(&settled.lease);
+            }
+            lower(&mut self.in_flight, settled.tenant, gone);
+        }
+    }
+
+    /// Forgets a lease that was released or lost.
+    pub fn forget(&mut self, lease: LeaseId) {
+        for (tenant, jobs) in self.held.remove(&lease).unwrap_or_default() {
+            lower(&mut self.in_flight, tenant, jobs);
+        }
+    }
+}
+
+fn lower(in_flight: &mut HashMap<TenantId, u32>, tenant: TenantId, by: u32) {
+    if let Some(jobs) = in_flight.get_mut(&tenant) {
+        *jobs = jobs.saturating_sub(by);
+        if *jobs == 0 {
+            in_flight.remove(&tenant);
+        }
+    }
+}
+
+/// Pages through the tenants with due work by a loose index scan: one index probe a tenant, however much is due.
+#[derive(Debug, Default)]
+pub struct ReadyTenants {
+    after: Option<TenantId>,
+    read_at: Option<Timestamp>,
+}
+
+impl ReadyTenants {
+    fn is_stale(&self, now: Timestamp, refresh_ms: i64) -> bool {
+        self.read_at
+            .is_none_or(|at| now.as_millisecond().saturating_sub(at.as_millisecond()) >= refresh_ms)
+    }
+
+    /// The next `limit` tenants with due work; begins again after the last.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn next_page(
+        &mut self,
+        conn: &mut PgConnection,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<Vec<TenantId>, QueueError> {
+        self.read_at = Some(now);
+        let mut page = ready_tenants(conn, self.after, limit).await?;
+        let full = |page: &[TenantId]| page.len() >= limit as usize;
+        if self.after.is_some() && !full(&page) {
+            let rest = limit - page.len() as u32;
+            page.extend(ready_tenants(conn, None, rest).await?);
+            self.after = None;
+        }
+        self.after = if full(&page) { page.last().copied() } else { None };
+        Ok(page)
+    }
+}
+
+async fn ready_tenants(
+    conn: &mut PgConnection,
+    after: Option<TenantId>,
+    limit: u32,
+) -> Result<Vec<TenantId>, QueueError> {
+    let rows = sqlx::query_scalar!(
+        r#"
+        WITH RECURSIVE due AS (
+            (SELECT r.tenant_id FROM job_ready r WHERE $1::uuid IS NULL OR r.tenant_id > $1 ORDER BY r.tenant_id LIMIT 1)
+            UNION ALL
+            SELECT (SELECT r.tenant_id FROM job_ready r WHERE r.tenant_id > due.tenant_id ORDER BY r.tenant_id LIMIT 1)
+            FROM due WHERE due.tenant_id IS NOT NULL
+        )
+        SELECT tenant_id AS "tenant_id!" FROM due WHERE tenant_id IS NOT NULL LIMIT $2
+        "#,
+        after.map(|tenant| tenant.0),
+        i64::from(limit),
+    )
+    .fetch_all(conn)
+    .await
+    .map_err(at("list tenants with due jobs"))?;
+    Ok(rows.into_iter().map(TenantId).collect())
+}
+
+/// The answer of the claiming statement.
+struct Taken {
+    open: bool,
+    lease: Option<LeaseId>,
+    /// What was taken out of the ready table, in the order of turns and ranks.
+    runs: Vec<Run>,
+    jobs: WideColumns,
+}
+
+/// The wide rows of a batch as parallel arrays: one row of the result, which costs less than one a job.
+struct WideColumns {
+    ids: Vec<i64>,
+    payloads: Vec<String>,
+    retries: Vec<i32>,
+    max_retries: Vec<i32>,
+    crashes: Vec<i16>,
+    references: Vec<Option<String>>,
+}
+
+impl Taken {
+    fn got(&self) -> HashMap<TenantId, Got> {
+        let mut got: HashMap<TenantId, Got> = HashMap::new();
+        for run in &self.runs {
+            let tenant = got.entry(run.class.tenant).or_default();
+            tenant.jobs += run.n as u32;
+            tenant.runs += 1;
+        }
+        got
+    }
+
+    async fn into_claimed(self, conn: &mut PgConnection) -> Result<Claimed, QueueError> {
+        let Some(lease) = self.lease else {
+            return Ok(Claimed::default());
+        };
+        let expected: i64 = self.runs.iter().map(|run| run.n).sum();
+        let holes = self.jobs.ids.len() as i64 != expected;
+        let (jobs, left) = self.jobs.into_jobs(&self.runs)?;
+        if holes {
+            shrink(conn, lease, &left).await?;
+        }
+        let lease = (!jobs.is_empty()).then_some(lease);
+        Ok(Claimed {
+            lease,
+            jobs,
+            fence: None,
+        })
+    }
+}
+
+impl WideColumns {
+    /// Jobs in the order of the runs, and the runs they really make.
+    fn into_jobs(self, runs: &[Run]) -> Result<(Vec<ClaimedJob>, Vec<Run>), QueueError> {
+        let mut places: Vec<(usize, &Run)> = runs.iter().enumerate().collect();
+        places.sort_unstable_by_key(|(_, run)| run.first);
+        let mut jobs: Vec<(usize, ClaimedJob)> = Vec::with_capacity(self.ids.len());
+        let mut classes: Vec<(Class, i64)> = Vec::with_capacity(self.ids.len());
+        let mut rows: Vec<_> = self
+            .ids
+            .into_iter()
+            .zip(self.payloads)
+            .zip(self.retries.into_iter().zip(self.max_retries))
+            .zip(self.crashes.into_iter().zip(self.references))
+            .map(|(((id, payload), (retries, max)), (crashes, reference))| {
+                (id, payload, retries, max, crashes, reference)
+            })
+            .collect();
+        rows.sort_unstable_by_key(|row| row.0);
+        let mut at_run = 0;
+        for (id, payload, retry_count, max_retries, crash_count, source_reference) in rows {
+            while at_run + 1 < places.len() && places[at_run].1.ids().end <= id {
+                at_run += 1;
+            }
+            let (place, run) = places[at_run];
+            let payload =
+                RawValue::from_string(payload).map_err(|source| QueueError::Payload { job: id, source })?;
+            classes.push((run.class, id));
+            let Class {
+                tenant,
+                kind,
+                priority,
+                ..
+            } = run.class;
+            jobs.push((
+                place,
+                ClaimedJob {
+                    id: JobId(id),
+                    tenant,
+                    kind,
+                    payload,
+                    priority,
+                    retry_count,
+                    max_retries,
+                    crash_count,
+                    source_reference,
+                },
+            ));
+        }
+        jobs.sort_by_key(|(place, _)| *place);
+        Ok((jobs.into_iter().map(|(_, job)| job).collect(), compress(classes)))
+    }
+}
+
+/// Locks ready runs of the tenants, skipping those that other nodes are at, deletes or splits them, and leases them.
+///
+/// The fence is a one-time condition of the statement: a copied database claims nothing, not even once.
+async fn take(
+    conn: &mut PgConnection,
+    node: NodeId,
+    kinds: &[&str],
+    shares: &[Share],
+    now: Timestamp,
+    expires: Timestamp,
+) -> Result<Taken, QueueError> {
+    let tenants: Vec<Uuid> = shares.iter().map(|share| share.tenant.0).collect();
+    let jobs: Vec<i32> = shares.iter().map(|share| share.jobs as i32).collect();
+    let runs: Vec<i32> = shares.iter().map(|share| share.runs as i32).collect();
+    let row = sqlx::query!(
+        r#"
+        WITH gate AS MATERIALIZED (
+            SELECT queue_open() AS open
+        ), picked AS MATERIALIZED (
+            SELECT r.*, w.jobs, w.turn
+            FROM unnest($1::uuid[], $2::int[], $3::int[]) WITH ORDINALITY AS w (tenant_id, jobs, runs, turn)
+            CROSS JOIN LATERAL (
+                SELECT q.ctid AS place, q.*
+                FROM job_ready q
+                WHERE q.tenant_id = w.tenant_id AND q.job_type = ANY($4::text[])
+                ORDER BY q.rank, q.first_id
+                LIMIT w.runs
+                FOR UPDATE SKIP LOCKED
+            ) r
+            WHERE (SELECT open FROM gate)
+        ), taken AS MATERIALIZED (
+            SELECT s.*, least(s.n, s.jobs - s.before)::int AS take
+            FROM (
+                SELECT p.*, sum(p.n) OVER (PARTITION BY p.tenant_id ORDER BY p.rank, p.first_id) - p.n AS before
+                FROM picked p
+            ) s
+            WHERE s.before < s.jobs
+        ), gone AS (
+            DELETE FROM job_ready WHERE ctid = ANY (ARRAY(SELECT place FROM taken))
+        ), rest AS (
+            INSERT INTO job_ready (tenant_id, rank, first_id, n, job_type, priority)
+            SELECT t.tenant_id, t.rank, t.first_id + t.take, t.n - t.take, t.job_type, t.priority
+            FROM taken t WHERE t.take < t.n
+        ), runs AS MATERIALIZED (
+            SELECT array_agg(tenant_id ORDER BY turn, rank, first_id) AS tenants,
+                   array_agg(job_type ORDER BY turn, rank, first_id) AS job_types,
+                   array_agg(priority ORDER BY turn, rank, first_id) AS priorities,
+                   array_agg(rank ORDER BY turn, rank, first_id) AS ranks,
+                   array_agg(first_id ORDER BY turn, rank, first_id) AS first_ids,
+                   array_agg(take ORDER BY turn, rank, first_id) AS counts
+            FROM taken
+        ), lease AS (
+            INSERT INTO job_leases
+                (node_id, claimed_at, expires_at, tenants, job_types, priorities, ranks, first_ids, counts)
+            SELECT $5, $6, $7, tenants, job_types, priorities, ranks, first_ids, counts
+            FROM runs WHERE tenants IS NOT NULL
+            RETURNING lease_id
+        ), work AS (
+            SELECT array_agg(c.id) AS ids, array_agg(c.payload::text) AS payloads, array_agg(c.retry_count) AS retries,
+                   array_agg(c.max_retries) AS max_retries, array_agg(c.crash_count) AS crashes,
+                   array_agg(c.source_reference) AS source_references
+            FROM taken t
+            CROSS JOIN LATERAL (
+                SELECT * FROM communication_jobs j
+                WHERE j.id >= t.first_id AND j.id < t.first_id + t.take AND j.status = 'pending'
+            ) c
+        )
+        SELECT gate.open AS "open!", (SELECT lease_id FROM lease) AS lease_id,
+               coalesce(runs.tenants, '{}') AS "tenants!", coalesce(runs.job_types, '{}') AS "job_types!",
+               coalesce(runs.priorities, '{}') AS "priorities!", coalesce(runs.ranks, '{}') AS "ranks!",
+               coalesce(runs.first_ids, '{}') AS "first_ids!", coalesce(runs.counts, '{}') AS "counts!",
+               coalesce(work.ids, '{}') AS "ids!", coalesce(work.payloads, '{}') AS "payloads!",
+               coalesce(work.retries, '{}') AS "retries!", coalesce(work.max_retries, '{}') AS "max_retries!",
+               coalesce(work.crashes, '{}') AS "crashes!",
+               coalesce(work.source_references, '{}') AS "references!: Vec<Option<String>>"
+        FROM gate, runs, work
+        "#,
+        &tenants,
+        &jobs,
+        &runs,
+        kinds as &[&str],
+        node.0,
+        now.to_sqlx() as _,
+        expires.to_sqlx() as _,
+    )
+    .fetch_one(conn)
+    .await
+    .map_err(at("claim jobs"))?;
+    let columns = Columns {
+        tenants: row.tenants,
+        kinds: row.job_types,
+        priorities: row.priorities,
+        ranks: row.ranks,
+        firsts: row.first_ids,
+        counts: row.counts,
+    };
+    let jobs = WideColumns {
+        ids: row.ids,
+        payloads: row.payloads,
+        retries: row.retries,
+        max_retries: row.max_retries,
+        crashes: row.crashes,
+        references: row.references,
+    };
+    Ok(Taken {
+        open: row.open,
+        lease: row.lease_id.map(LeaseId),
+        runs: columns.in_order()?,
+        jobs,
+    })
+}
+
+/// Takes jobs out of a fresh lease that were cancelled or deleted by another program while they waited.
+async fn shrink(conn: &mut PgConnection, lease: LeaseId, left: &[Run]) -> Result<(), QueueError> {
+    let c = Columns::of(left);
+    sqlx::query!(
+        r#"
+        WITH kept AS (
+            UPDATE job_leases SET tenants = $2, job_types = $3, priorities = $4, ranks = $5, first_ids = $6, counts = $7
+            WHERE lease_id = $1 AND cardinality($6::bigint[]) > 0
+        )
+        DELETE FROM job_leases WHERE lease_id = $1 AND cardinality($6::bigint[]) = 0
+        "#,
+        lease.0,
+        &c.tenants,
+        &c.kinds,
+        &c.priorities,
+        &c.ranks,
+        &c.firsts,
+        &c.counts,
+    )
+    .execute(conn)
+    .await
+    .map_err(at("take withdrawn jobs out of a lease"))?;
+    Ok(())
+}
