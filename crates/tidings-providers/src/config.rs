@@ -7,6 +7,8 @@
 use crate::contract::Provider;
 use crate::egress::{Egress, EgressUrl};
 use crate::sandbox::{Capture, SandboxProvider};
+use crate::sendgrid::SendgridProvider;
+use crate::twilio::TwilioProvider;
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -103,9 +105,9 @@ pub fn build(
     }
     match kind {
         ProviderKind::Sandbox => Ok(Arc::new(SandboxProvider::new(config, egress, sandbox)?)),
+        ProviderKind::Sendgrid => Ok(Arc::new(SendgridProvider::new(config, egress)?)),
+        ProviderKind::Twilio => Ok(Arc::new(TwilioProvider::new(config, egress)?)),
         ProviderKind::Smtp
-        | ProviderKind::Sendgrid
-        | ProviderKind::Twilio
         | ProviderKind::Ses
         | ProviderKind::Resend
         | ProviderKind::WhatsappCloud

@@ -3,15 +3,20 @@
 //! [`config::build`] turns a stored connection into a [`Provider`]. The engine calls [`Provider::send`] and acts
 //! on the [`SendOutcome`]; it hands webhooks to [`Provider::webhook`].
 
+pub mod bounce;
 pub mod config;
 pub mod contract;
 pub mod egress;
+mod email_headers;
 pub mod mask;
+mod multipart;
 pub mod outcome;
 #[cfg(test)]
 mod samples;
 pub mod sandbox;
+pub mod sendgrid;
 pub mod signature;
+pub mod twilio;
 
 pub use config::{ConfigError, ConnectionConfig, Credentials, build};
 pub use contract::*;

@@ -3,7 +3,13 @@
 //! All compare in constant time on digests of fixed length, and an empty secret never verifies. None remembers
 //! what it saw: replays are caught by the events' dedupe keys.
 
+pub mod hubspot;
+pub mod meta;
+pub mod sendgrid;
+pub mod slack;
+pub mod sns;
 pub mod standard;
+pub mod twilio;
 
 use crate::contract::WebhookRefusal;
 use aws_lc_rs::{constant_time, hmac};

@@ -1,0 +1,78 @@
+//! What may stand in an e-mail's headers, whichever provider writes them.
+//!
+//! Every text that ends up in a header is refused when it holds CR, LF or NUL, before any builder sees it.
+
+use crate::contract::{EmailContent, Rejection, Submission};
+use tidings_core::ErrorCategory;
+
+/// The longest header text; a longer one would not fit a line of 998 octets when it cannot be folded.
+const LONGEST: usize = 900;
+
+/// The value of `List-Unsubscribe-Post` (RFC 8058 section 3.1).
+pub const ONE_CLICK: &str = "List-Unsubscribe=One-Click";
+
+/// Checks every header slot of a submission. The first wrong one is named.
+pub fn check(submission: &Submission, email: &EmailContent) -> Result<(), Rejection> {
+    let name = submission.to_name.as_ref().map(|n| n.expose().as_str());
+    let slots = [
+        ("recipient name", name),
+        ("subject", Some(email.subject.as_str())),
+        ("message id", Some(email.message_id_header.as_str())),
+        ("reply-to", email.reply_to.as_deref()),
+        ("unsubscribe URL", email.unsubscribe_url.as_deref()),
+        ("in-reply-to", email.in_reply_to.as_deref()),
+    ];
+    let files = email.attachments.iter().flat_map(|file| {
+        [
+            ("attachment name", Some(file.filename.as_str())),
+            ("attachment type", Some(file.content_type.as_str())),
+            ("attachment content id", file.content_id.as_deref()),
+        ]
+    });
+    for (slot, text) in slots.into_iter().chain(files) {
+        let Some(text) = text else { continue };
+        if text.contains(['\r', '\n', '\0']) {
+            return Err(wrong(format!("the {slot} holds a line break or NUL")));
+        }
+        if text.len() > LONGEST && slot != "subject" {
+            return Err(wrong(format!("the {slot} is longer than {LONGEST} bytes")));
+        }
+    }
+    if !is_message_id(&email.message_id_header) {
+        return Err(wrong("the message id is not of the form unique@domain".to_owned()));
+    }
+    match email.unsubscribe_url.as_deref() {
+        Some(url) if !is_one_https_uri(url) => {
+            Err(wrong("the unsubscribe URL is not one https URI".to_owned()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A rejection of our own making: the request is wrong, and nothing was sent.
+pub fn wrong(detail: String) -> Rejection {
+    Rejection {
+        category: ErrorCategory::InvalidInput,
+        code: "header".to_owned(),
+        detail,
+        retry_after: None,
+        effect: None,
+    }
+}
+
+/// `<url>`, for `List-Unsubscribe`.
+pub fn list_unsubscribe(url: &str) -> String {
+    format!("<{url}>")
+}
+
+/// One https URI that can stand between angle brackets in a list (RFC 2369 section 2, RFC 8058 section 3.1).
+fn is_one_https_uri(text: &str) -> bool {
+    text.starts_with("https://")
+        && text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'<' | b'>' | b',' | b'"'))
+        && url::Url::parse(text).is_ok_and(|url| url.host().is_some())
+}
+
+fn is_message_id(text: &str) -> bool {
+    let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_graphic() && !b"<>@".contains(&b));
+    text.split_once('@').is_some_and(|(left, right)| plain(left) && plain(right))
+}

@@ -1,0 +1,180 @@
+//! Inbound Parse: mail that reached one of the tenant's domains, as a form.
+
+use crate::bounce::{Envelope, MailContent, MailKind, read_inbound};
+use crate::contract::{
+    InboundMedia, InboundMessage, ReportedEvent, SuppressBecause, WebhookParsed, WebhookRefusal,
+};
+use crate::multipart::{self, Field};
+use aws_lc_rs::digest::{SHA256, digest};
+use mail_parser::decoders::charsets::map::charset_decoder;
+use serde::Deserialize;
+use std::collections::HashMap;
+use tidings_core::event::{BounceClass, DeliveryEventKind};
+use tidings_core::redact::Private;
+use tidings_core::{Channel, ErrorCategory};
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct SmtpEnvelope {
+    to: Vec<String>,
+    from: String,
+}
+
+struct Form<'b> {
+    fields: Vec<Field<'b>>,
+    charsets: HashMap<String, String>,
+}
+
+impl Form<'_> {
+    fn raw(&self, name: &str) -> Option<&[u8]> {
+        self.fields.iter().find(|field| field.name == name).map(|field| field.value)
+    }
+
+    /// A field's text; each may be in a charset of its own.
+    fn text(&self, name: &str) -> Option<String> {
+        let bytes = self.raw(name)?;
+        let charset = self.charsets.get(name).map_or("utf-8", String::as_str);
+        let utf8 = charset.eq_ignore_ascii_case("utf-8") || charset.eq_ignore_ascii_case("utf8");
+        match charset_decoder(charset.to_ascii_lowercase().as_bytes()).filter(|_| !utf8) {
+            Some(decode) => Some(decode(bytes)),
+            None => Some(String::from_utf8_lossy(bytes).into_owned()),
+        }
+    }
+}
+
+/// Reads a form. The envelope says whom it was for; the `To` header does not.
+pub fn read(content_type: &str, body: &[u8], domains: &[String]) -> Result<WebhookParsed, WebhookRefusal> {
+    let malformed = |what: &str| WebhookRefusal::Malformed(what.to_owned());
+    let fields = multipart::fields(content_type, body).ok_or_else(|| malformed("not a multipart form"))?;
+    let mut form = Form { fields, charsets: HashMap::new() };
+    form.charsets = form.raw("charsets").and_then(|json| serde_json::from_slice(json).ok()).unwrap_or_default();
+    let envelope: SmtpEnvelope = form
+        .raw("envelope")
+        .and_then(|json| serde_json::from_slice(json).ok())
+        .ok_or_else(|| malformed("the envelope is missing"))?;
+    let to = envelope
+        .to
+        .iter()
+        .find(|to| is_ours(to, domains))
+        .ok_or(WebhookRefusal::WrongAccount)?;
+    let smtp = Envelope { mail_from: &envelope.from, rcpt_to: to };
+    let mail = match form.raw("email") {
+        Some(raw) => read_inbound(raw, &smtp),
+        None => parsed_mode(&form, &smtp),
+    };
+    let mail = mail.ok_or_else(|| malformed("the mail cannot be read"))?;
+    Ok(report(mail, &envelope.from, to, body))
+}
+
+fn is_ours(address: &str, domains: &[String]) -> bool {
+    address.rsplit_once('@').is_some_and(|(_, domain)| domains.iter().any(|ours| ours.eq_ignore_ascii_case(domain)))
+}
+
+/// SendGrid has taken the mail apart: put its headers back in front of the text and read that.
+fn parsed_mode(form: &Form<'_>, envelope: &Envelope<'_>) -> Option<MailContent> {
+    let headers = form.text("headers").unwrap_or_default();
+    let text = match form.text("text") {
+        Some(text) if !text.trim().is_empty() => text,
+        _ => form.text("html").map(|html| crate::bounce::text_of_html(&html)).unwrap_or_default(),
+    };
+    // The original's own MIME headers describe a body that is not there any more.
+    let mut raw = String::new();
+    let mut dropping = false;
+    for line in headers.lines() {
+        if line.trim().is_empty() {
+            continue;
+        }
+        if !line.starts_with([' ', '\t']) {
+            let name = line.split(':').next().unwrap_or_default().trim().to_ascii_lowercase();
+            dropping = name.starts_with("content-") || name == "mime-version";
+        }
+        if !dropping {
+            raw.push_str(line);
+            raw.push_str("\r\n");
+        }
+    }
+    for (name, field) in [("From", "from"), ("Subject", "subject")] {
+        let present = raw.lines().any(|l| l.to_ascii_lowercase().starts_with(&format!("{}:", name.to_ascii_lowercase())));
+        if let Some(value) = form.text(field).filter(|_| !present) {
+            raw.push_str(&format!("{name}: {}\r\n", value.replace(['\r', '\n'], " ")));
+        }
+    }
+    raw.push_str("Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n");
+    let mut mail = read_inbound(raw.as_bytes(), envelope)?;
+    mail.text = Private::new(crate::bounce::cut(&text));
+    mail.attachments = attachment_types(form);
+    Some(mail)
+}
+
+fn attachment_types(form: &Form<'_>) -> Vec<String> {
+    let info: HashMap<String, HashMap<String, serde_json::Value>> =
+        form.raw("attachment-info").and_then(|json| serde_json::from_slice(json).ok()).unwrap_or_default();
+    let mut types: Vec<String> = info
+        .values()
+        .take(200)
+        .map(|file| file.get("type").and_then(serde_json::Value::as_str).unwrap_or("application/octet-stream").to_owned())
+        .collect();
+    types.sort();
+    types
+}
+
+fn report(mail: MailContent, from: &str, to: &str, body: &[u8]) -> WebhookParsed {
+    let dedupe_key =
+        mail.message_id.clone().unwrap_or_else(|| hex::encode(digest(&SHA256, body)));
+    let events: Vec<ReportedEvent> = mail
+        .report
+        .recipients
+        .iter()
+        .enumerate()
+        .filter_map(|(at, recipient)| {
+            let class = recipient.bounce_class();
+            let (kind, suppress) = match mail.report.kind {
+                MailKind::Bounce if recipient.action.as_deref() == Some("failed") => {
+                    let hard = class == Some(BounceClass::Hard);
+                    (DeliveryEventKind::Bounced, hard.then_some(SuppressBecause::HardBounce))
+                }
+                MailKind::Complaint => (DeliveryEventKind::Complained, Some(SuppressBecause::Complaint)),
+                MailKind::Delay | MailKind::Bounce => (DeliveryEventKind::Deferred, None),
+                _ => return None,
+            };
+            Some(ReportedEvent {
+                dedupe_key: format!("{dedupe_key}#{at}"),
+                kind,
+                occurred_at: mail.date,
+                provider_message_id: mail.report.original_message_id.clone(),
+                reference: None,
+                recipient: recipient.address.clone(),
+                bounce_class: class,
+                error: recipient.status.clone().map(|status| (ErrorCategory::Permanent, status)),
+                suppress,
+                detail: recipient.diagnostic.clone(),
+            })
+        })
+        .collect();
+    if matches!(
+        mail.report.kind,
+        MailKind::Bounce | MailKind::Delay | MailKind::Delivered | MailKind::Complaint
+    ) {
+        return WebhookParsed { events, ..WebhookParsed::default() };
+    }
+    let message = InboundMessage {
+        dedupe_key,
+        channel: Channel::Email,
+        from: mail.from.unwrap_or_else(|| Private::new(from.to_owned())),
+        to: Some(Private::new(to.to_owned())),
+        name: mail.name,
+        subject: mail.subject,
+        text: mail.text,
+        provider_message_id: None,
+        occurred_at: mail.date,
+        media: mail
+            .attachments
+            .into_iter()
+            .map(|content_type| InboundMedia { content_type, location: String::new() })
+            .collect(),
+        handled_keyword: None,
+        in_reply_to: mail.report.original_message_id,
+        automatic: mail.automatic,
+    };
+    WebhookParsed { inbound: vec![message], ..WebhookParsed::default() }
+}
