@@ -1,2 +1,54 @@
-//! Automation.
-fn main() {}
+//! Automation: `cargo xtask <command>`. One file for each command; add one as a module, a variant and an arm.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the automation reads the environment that cargo and people set"
+)]
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+mod apt;
+mod ci;
+mod demo;
+mod postgres;
+mod redis;
+mod shell;
+mod test;
+mod tidy;
+mod watcher;
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    about = "Automation for the Tidings workspace",
+    disable_help_subcommand = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build Tidings and run its main job on a private PostgreSQL, with nothing else installed
+    Demo(demo::Args),
+    /// Run every test against private PostgreSQL and Redis servers
+    Test(test::Args),
+    /// Check the rules of the house that compilers do not know
+    Tidy,
+    /// Everything that a change must pass: formatting, lints, tidy, tests
+    Ci,
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Tidy => tidy::run(),
+        Command::Ci => ci::run(),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

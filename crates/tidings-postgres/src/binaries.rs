@@ -93,6 +93,10 @@ fn cluster_major(data_dir: &Path) -> Option<u32> {
     stamp.trim().parse().ok()
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "PATH is where programs are found; nothing else of the environment is read here"
+)]
 fn places(data_dir: Option<&Path>) -> Vec<PathBuf> {
     let mut places: Vec<PathBuf> = data_dir.map(|data| data.join("pgsql")).into_iter().collect();
     let path = std::env::var_os("PATH").unwrap_or_default();

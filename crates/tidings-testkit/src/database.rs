@@ -192,9 +192,14 @@ async fn remove_old_templates(admin: &mut PgConnection) -> anyhow::Result<()> {
 /// Copies the template under a name that says when (server time) and by whom it was made.
 async fn copy_template(admin: &mut PgConnection, template: &str) -> anyhow::Result<String> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let seconds: i64 = sqlx::query_scalar("SELECT extract(epoch FROM clock_timestamp())::bigint")
-        .fetch_one(&mut *admin)
-        .await?;
+    // Where nothing is flushed to disk, copying files is twice as fast as writing them through the log; PostgreSQL 14 always copies.
+    let (seconds, copies_files): (i64, bool) = sqlx::query_as(
+        "SELECT extract(epoch FROM clock_timestamp())::bigint,
+                current_setting('fsync') = 'off' AND current_setting('server_version_num')::int >= 150000",
+    )
+    .fetch_one(&mut *admin)
+    .await?;
+    let strategy = if copies_files { " STRATEGY file_copy" } else { "" };
     let name = format!(
         "tidings_test_{seconds}_{}_{}",
         std::process::id(),
@@ -202,7 +207,7 @@ async fn copy_template(admin: &mut PgConnection, template: &str) -> anyhow::Resu
     );
     execute(
         admin,
-        format!(r#"CREATE DATABASE "{name}" TEMPLATE "{template}""#),
+        format!(r#"CREATE DATABASE "{name}" TEMPLATE "{template}"{strategy}"#),
     )
     .await?;
     Ok(name)

@@ -26,6 +26,10 @@ done"#;
 static SHARED: OnceLock<String> = OnceLock::new();
 
 /// The URL of the test server.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests are told their server by the environment"
+)]
 pub(crate) async fn url() -> anyhow::Result<String> {
     if let Ok(url) = std::env::var(VARIABLE) {
         return Ok(url);
@@ -38,6 +42,7 @@ pub(crate) async fn url() -> anyhow::Result<String> {
     Ok(SHARED.get_or_init(|| url).clone())
 }
 
+#[expect(clippy::disallowed_methods, reason = "names a folder for each user")]
 fn folder() -> PathBuf {
     // One for each user: a folder made by another cannot be written.
     let user = std::env::var("USER").unwrap_or_else(|_| "shared".into());

@@ -1,0 +1,91 @@
+//! Installing packages of Debian and its relatives, without letting them start servers of their own.
+
+use crate::shell;
+use anyhow::Context as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Tells the package scripts not to start anything (exit code 101 is "forbidden by policy").
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+/// Has the switch that makes PostgreSQL's packages create a cluster for everybody.
+const CREATE_CLUSTER: &str = "/etc/postgresql-common/createcluster.conf";
+
+/// Whether packages can be installed here.
+pub fn available() -> bool {
+    shell::is_root() && shell::on_path("apt-get").is_some()
+}
+
+/// Installs PostgreSQL's programs; no cluster is made, because Tidings makes its own.
+pub fn install_postgresql() -> anyhow::Result<()> {
+    let _policy = Replaced::write(POLICY, "#!/bin/sh\nexit 101\n", 0o755)?;
+    update()?;
+    install("postgresql-common")?;
+    let _switch = Replaced::write(CREATE_CLUSTER, "create_main_cluster = false\n", 0o644)?;
+    install("postgresql")
+}
+
+/// Installs Redis; it is not started.
+pub fn install_redis() -> anyhow::Result<()> {
+    let _policy = Replaced::write(POLICY, "#!/bin/sh\nexit 101\n", 0o755)?;
+    update()?;
+    install("redis-server")
+}
+
+fn update() -> anyhow::Result<()> {
+    shell::run(apt_get().args(["update", "-qq"]))
+}
+
+fn install(package: &str) -> anyhow::Result<()> {
+    shell::run(apt_get().args([
+        "install",
+        "-y",
+        "-qq",
+        "--no-install-recommends",
+        "-o",
+        "Dpkg::Options::=--force-confold",
+        package,
+    ]))
+}
+
+fn apt_get() -> Command {
+    let mut command = Command::new("apt-get");
+    command
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .env("UCF_FORCE_CONFFOLD", "1")
+        .stdin(std::process::Stdio::null());
+    // What it prints must not mix with what a caller reads from our output.
+    command.stdout(std::io::stderr());
+    command
+}
+
+/// A file with other content for a while; what was there before comes back at the end.
+struct Replaced {
+    path: PathBuf,
+    before: Option<Vec<u8>>,
+}
+
+impl Replaced {
+    fn write(path: &str, content: &str, mode: u32) -> anyhow::Result<Self> {
+        let path = Path::new(path).to_owned();
+        let before = std::fs::read(&path).ok();
+        let replaced = Self { path, before };
+        std::fs::write(&replaced.path, content)
+            .with_context(|| format!("cannot write {}", replaced.path.display()))?;
+        std::fs::set_permissions(&replaced.path, std::fs::Permissions::from_mode(mode))?;
+        Ok(replaced)
+    }
+}
+
+impl Drop for Replaced {
+    fn drop(&mut self) {
+        let restored = match &self.before {
+            Some(content) => std::fs::write(&self.path, content),
+            None => std::fs::remove_file(&self.path),
+        };
+        if let Err(error) = restored {
+            eprintln!("warning: {} could not be restored: {error}", self.path.display());
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! `cargo xtask test`: every test, against servers of our own.
+
+use crate::redis::{self, Redis};
+use crate::{postgres, shell, watcher};
+use anyhow::Context as _;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+#[derive(clap::Args, Default)]
+pub struct Args {
+    /// Passed to `cargo nextest run` (or `cargo test` where nextest is not installed): filters, `-p <crate>`, ...
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
+}
+
+/// Starts the servers, runs the tests, stops the servers. The exit code is that of the tests.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let binaries = postgres::binaries()?;
+    let dir = scratch_dir()?;
+    let cluster = postgres::start_for_tests(&dir, &binaries)?;
+    let redis = match redis::program() {
+        Some(program) => Some(Redis::start(&program, &dir).context("cannot start the private Redis")?),
+        None => {
+            eprintln!(
+                "warning: no Redis found, so the tests that need one do nothing; install redis-server to run them"
+            );
+            None
+        }
+    };
+    watcher::start(&dir, redis.as_ref().map(Redis::pid))
+        .context("cannot start the watcher that stops the servers if this is killed")?;
+    eprintln!(
+        "PostgreSQL {} and {} are private to this run",
+        binaries.major(),
+        redis.as_ref().map_or("no Redis", |_| "Redis")
+    );
+
+    let mut command = tests(&args.args);
+    command.env("TIDINGS_TEST_POSTGRES", cluster.instance().url_of("postgres"));
+    command.env("PATH", shell::path_with(binaries.dir())?);
+    match &redis {
+        Some(redis) => command.env("TIDINGS_TEST_REDIS", redis.url()),
+        None => command.env_remove("TIDINGS_TEST_REDIS"),
+    };
+    let status = shell::status(&mut command);
+
+    drop(redis);
+    let stopped = cluster.stop().context("the private PostgreSQL did not stop");
+    drop(cluster);
+    std::fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
+    let status = status?;
+    stopped?;
+    Ok(shell::exit_code(status))
+}
+
+/// nextest where it is installed: faster, and each test in a process of its own.
+fn tests(args: &[String]) -> Command {
+    let mut command = shell::cargo();
+    if shell::succeeds(shell::cargo().args(["nextest", "--version"])) {
+        command.args(["nextest", "run"]);
+    } else {
+        eprintln!("cargo-nextest is not installed, using cargo test");
+        command.arg("test");
+    }
+    let chosen = args
+        .iter()
+        .any(|arg| arg == "-p" || arg.starts_with("--package") || arg.starts_with("-p="));
+    command
+        .arg("--locked")
+        .args((!chosen).then_some("--workspace"))
+        .args(args);
+    command
+}
+
+/// In the temporary folder, or in /tmp where PostgreSQL's account cannot enter that.
+fn scratch_dir() -> anyhow::Result<PathBuf> {
+    let temporary = std::env::temp_dir();
+    let parent = if tidings_postgres::reachable_by_server(&temporary).is_ok() {
+        temporary
+    } else {
+        PathBuf::from("/tmp")
+    };
+    let dir = parent.join(format!("tidings-xtask-test-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    Ok(dir)
+}
