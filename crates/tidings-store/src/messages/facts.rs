@@ -1,6 +1,7 @@
 //! What the rules need to know, loaded in one round trip for a whole batch.
 
 use super::words::channels;
+use crate::BlindIndex;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use serde::Deserialize;
@@ -43,6 +44,8 @@ pub struct ContactKnown {
     pub locale: Option<String>,
     /// One entry a channel with an address.
     pub addresses: Vec<AddressFacts>,
+    /// The blind index of each of those addresses.
+    pub indexes: Vec<(Channel, BlindIndex)>,
     /// Consents in force.
     pub consents: Vec<ConsentFacts>,
     /// What went before, planned sends included.
@@ -100,6 +103,7 @@ impl ContactKnown {
 #[derive(Debug, Deserialize)]
 struct AddressRow {
     kind: String,
+    blind_index: String,
     valid: bool,
     known_bad: Option<String>,
     suppressions: Option<Vec<SuppressionRow>>,
@@ -159,6 +163,7 @@ pub async fn load(
         JOIN contacts c ON c.tenant_id = i.tenant_id AND c.id = i.contact_id
         LEFT JOIN LATERAL (
             SELECT jsonb_agg(jsonb_build_object('kind', x.kind, 'valid', x.valid, 'known_bad', x.known_bad,
+                'blind_index', encode(x.blind_index, 'hex'),
                 'suppressions', (
                     SELECT jsonb_agg(jsonb_build_object('channel', s.channel, 'reason', s.reason, 'since', s.created_at))
                     FROM suppressions s
@@ -209,6 +214,7 @@ pub async fn load(
     .await?;
     let mut answers: Vec<Option<ContactKnown>> = queries.iter().map(|_| None).collect();
     for row in rows {
+        let (addresses, indexes) = address_facts(row.addresses.map(|list| list.0).unwrap_or_default())?;
         let known = ContactKnown {
             contact: ContactFacts {
                 zone: row.zone,
@@ -222,7 +228,8 @@ pub async fn load(
                 erased: row.erased_at.is_some(),
             },
             locale: row.locale,
-            addresses: address_facts(row.addresses.map(|list| list.0).unwrap_or_default()),
+            addresses,
+            indexes,
             consents: row
                 .consents
                 .map(|list| list.0)
@@ -247,37 +254,36 @@ pub async fn load(
     Ok(answers)
 }
 
+type Addresses = (Vec<AddressFacts>, Vec<(Channel, BlindIndex)>);
+
 /// One entry a channel: rows come best first, and the first of a kind is the one that would be written to.
-fn address_facts(rows: Vec<AddressRow>) -> Vec<AddressFacts> {
+fn address_facts(rows: Vec<AddressRow>) -> Result<Addresses, sqlx::Error> {
     let mut facts: Vec<AddressFacts> = Vec::new();
+    let mut indexes = Vec::new();
     for row in rows {
-        for channel in Channel::ALL
-            .iter()
-            .copied()
-            .filter(|channel| channel.uses_phone() == (row.kind == "phone"))
-        {
+        let index = blind_index(&row.blind_index)?;
+        for channel in Channel::ALL.iter().copied().filter(|channel| channel.uses_phone() == (row.kind == "phone")) {
             if facts.iter().any(|fact| fact.channel == channel) {
                 continue;
             }
-            let suppressions = row
-                .suppressions
-                .iter()
-                .flatten()
-                .filter(|row| row.channel == channel);
+            let suppressions = row.suppressions.iter().flatten().filter(|row| row.channel == channel);
+            indexes.push((channel, index));
             facts.push(AddressFacts {
                 channel,
                 valid: row.valid,
                 known_bad: row.known_bad.clone(),
                 suppressions: suppressions
-                    .map(|row| SuppressionFacts {
-                        reason: row.reason,
-                        since: row.since,
-                    })
+                    .map(|row| SuppressionFacts { reason: row.reason, since: row.since })
                     .collect(),
             });
         }
     }
-    facts
+    Ok((facts, indexes))
+}
+
+fn blind_index(text: &str) -> Result<BlindIndex, sqlx::Error> {
+    let bytes = hex::decode(text).map_err(|error| sqlx::Error::Decode(error.to_string().into()))?;
+    BlindIndex::from_column(&bytes).map_err(|error| sqlx::Error::Decode(error.to_string().into()))
 }
 
 fn consent_facts(row: ConsentRow) -> ConsentFacts {

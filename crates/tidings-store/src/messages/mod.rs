@@ -5,14 +5,17 @@
 
 pub mod batches;
 pub mod cancel;
+pub mod contacts_by;
 pub mod dispatch;
 pub mod facts;
 pub mod idempotency;
 pub mod insert;
 pub mod outcome;
 pub mod pending;
+pub mod published;
 pub mod read;
 pub mod record;
+pub mod routes;
 pub mod sandbox;
 pub mod unknown;
 mod words;
