@@ -18,15 +18,15 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let binaries = postgres::binaries()?;
     let dir = scratch_dir()?;
     let cluster = postgres::start_for_tests(&dir, &binaries)?;
-    let redis = match redis::program() {
-        Some(program) => Some(Redis::start(&program, &dir).context("cannot start the private Redis")?),
-        None => {
-            eprintln!(
-                "warning: no Redis found, so the tests that need one do nothing; install redis-server to run them"
-            );
-            None
-        }
-    };
+    let redis = redis::program()
+        .map(|program| Redis::start(&program, &dir))
+        .transpose()
+        .context("cannot start the private Redis")?;
+    if redis.is_none() {
+        eprintln!(
+            "warning: no Redis found, so the tests that need one do nothing; install redis-server to run them"
+        );
+    }
     watcher::start(&dir, redis.as_ref().map(Redis::pid))
         .context("cannot start the watcher that stops the servers if this is killed")?;
     eprintln!(

@@ -118,6 +118,7 @@ impl EgressResponse {
 
 impl Egress {
     /// Builds the client. Fails when the trusted certificates cannot be loaded.
+    #[expect(clippy::disallowed_methods, reason = "the one place where a client is built")]
     pub fn new(policy: EgressPolicy) -> Result<Self, ConfigError> {
         let wrong = |problem: String| ConfigError::egress(problem);
         let mut roots = Vec::new();
