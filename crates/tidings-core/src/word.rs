@@ -12,6 +12,8 @@ pub struct UnknownWord {
     pub allowed: String,
 }
 
+/// Defines an enum of words: `ALL`, `as_str`, `Display`, `FromStr`, serde. The using crate needs serde.
+#[macro_export]
 macro_rules! word_enum {
     ($(#[$meta:meta])* pub enum $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
         $(#[$meta])*

@@ -6,11 +6,24 @@
 //! tenant does not compile. Functions that take a [`TenantTx`] act for one tenant; those that take a `&mut PgConnection` act
 //! on a batch and want the workers' pool.
 
+pub mod api_keys;
+pub mod audit;
+pub mod columns;
+pub mod connections;
+pub mod consents;
+pub mod contacts;
 pub mod db;
+pub mod erasure;
 pub mod error;
+pub mod events;
+pub mod export;
 pub mod schema;
 pub mod seal;
+pub mod suppressions;
+pub mod templates;
+pub mod tenants;
 
+pub use columns::Page;
 pub use db::{Store, StoreOptions, TenantStore, TenantTx};
 pub use error::StoreError;
 pub use schema::MIGRATOR;

@@ -1,0 +1,172 @@
+//! Erasing a contact: its key is destroyed, so what was sealed with it is unreadable everywhere, replicas and backups included;
+//! then what can be removed is removed. What must stay, stays without a person in it: the row as a tombstone, the consent
+//! ledger as evidence, and suppressions of the addresses by blind index, so that a re-import writes to nobody.
+
+use crate::audit::{self, AuditEntry, AuditHead};
+use crate::contacts::{self, AddressKind};
+use crate::suppressions::{self, NewSuppression};
+use crate::{BlindIndex, Result, StoreError, TenantTx};
+use jiff::Timestamp;
+use jiff_sqlx::ToSqlx;
+use serde::Serialize;
+use tidings_core::decide::facts::SuppressionReason;
+use tidings_core::{ContactId, Dice, TenantId};
+
+/// What was done, for the person who asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ErasureCertificate {
+    /// Of which tenant.
+    pub tenant: TenantId,
+    /// Which contact.
+    pub contact: ContactId,
+    /// When.
+    pub erased_at: Timestamp,
+    /// What was done, store by store.
+    pub stores: Vec<ErasedStore>,
+    /// The entry of the audit log that records it.
+    pub audit: AuditHead,
+}
+
+/// What was done in one store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ErasedStore {
+    /// Which.
+    pub store: &'static str,
+    /// What happened there.
+    pub action: &'static str,
+    /// To how many rows.
+    pub rows: u64,
+}
+
+/// Erases a contact. The transaction must be committed by the caller, who then calls [`forget`].
+///
+/// # Errors
+/// When the contact is unknown, or erased already.
+pub async fn erase(
+    tx: &mut TenantTx,
+    contact: ContactId,
+    actor: &str,
+    dice: &mut Dice,
+    now: Timestamp,
+) -> Result<ErasureCertificate> {
+    // The dispatch gate takes the same lock: nothing is sent to the contact from here on.
+    contacts::lock(tx, contact).await?;
+    let keys = destroy_key(tx, contact, now).await?;
+    let suppressed = suppress(tx, contact, dice, now).await?;
+    let addresses = remove_addresses(tx, contact).await?;
+    let rows = blank(tx, contact, now).await?;
+    let (tenant, keyring) = (tx.tenant(), tx.keyring());
+    let entry = AuditEntry {
+        tenant,
+        actor: actor.to_owned(),
+        action: "contact.erase".to_owned(),
+        object: format!("contact {contact}"),
+        contact: None,
+        detail: None,
+    };
+    let audit = audit::append(tx, &keyring, entry, now).await?;
+    let store = |store, action, rows| ErasedStore { store, action, rows };
+    let stores = vec![
+        store(
+            "contact_keys",
+            "destroyed: whatever was sealed for the contact cannot be read, in any copy or backup",
+            keys,
+        ),
+        store(
+            "contacts",
+            "emptied; the row stays as a mark that the contact was erased",
+            rows,
+        ),
+        store("addresses", "deleted", addresses),
+        store(
+            "suppressions",
+            "entered by keyed hash, so that a re-import writes to nobody",
+            suppressed,
+        ),
+        store(
+            "messages",
+            "content unreadable with the key; deleted by retention",
+            0,
+        ),
+        store("consents", "kept as evidence, without address or name", 0),
+    ];
+    Ok(ErasureCertificate {
+        tenant,
+        contact,
+        erased_at: now,
+        stores,
+        audit,
+    })
+}
+
+/// Drops the key from this process's cache, after the commit. Other nodes forget it within a minute.
+pub async fn forget(keyring: &crate::Keyring, certificate: &ErasureCertificate) {
+    keyring
+        .forget_contact(certificate.tenant, certificate.contact)
+        .await;
+}
+
+/// A contact without a key gets a destroyed one, so that none can be made later.
+async fn destroy_key(tx: &mut TenantTx, contact: ContactId, now: Timestamp) -> Result<u64> {
+    let done = sqlx::query!(
+        "INSERT INTO contact_keys (tenant_id, contact_id, wrapped, created_at, destroyed_at) VALUES ($1, $2, NULL, $3, $3)
+         ON CONFLICT (tenant_id, contact_id) DO UPDATE SET wrapped = NULL, destroyed_at = EXCLUDED.destroyed_at",
+        tx.tenant().0,
+        contact.0,
+        now.to_sqlx() as _,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+async fn suppress(tx: &mut TenantTx, contact: ContactId, dice: &mut Dice, now: Timestamp) -> Result<u64> {
+    let tenant = tx.tenant();
+    let rows = sqlx::query!(
+        "SELECT kind, blind_index FROM addresses WHERE tenant_id = $1 AND contact_id = $2",
+        tenant.0,
+        contact.0,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    let mut items = Vec::new();
+    for row in rows {
+        let kind: AddressKind = crate::columns::word("addresses.kind", &row.kind)?;
+        let blind_index = BlindIndex::from_column(&row.blind_index)?;
+        items.extend(kind.channels().map(|channel| NewSuppression {
+            tenant,
+            channel,
+            blind_index,
+            reason: SuppressionReason::Erased,
+            source: "erasure".to_owned(),
+            detail: None,
+        }));
+    }
+    suppressions::add(tx, &items, dice, now).await
+}
+
+async fn remove_addresses(tx: &mut TenantTx, contact: ContactId) -> Result<u64, StoreError> {
+    let done = sqlx::query!(
+        "DELETE FROM addresses WHERE tenant_id = $1 AND contact_id = $2",
+        tx.tenant().0,
+        contact.0
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+async fn blank(tx: &mut TenantTx, contact: ContactId, now: Timestamp) -> Result<u64, StoreError> {
+    let done = sqlx::query!(
+        "UPDATE contacts SET external_id = NULL, name_sealed = NULL, attributes_sealed = NULL, zone = NULL, locale = NULL,
+                country = NULL, preferred_channels = '{}', quiet_hours = '[]', paused_until = NULL,
+                last_whatsapp_inbound_at = NULL, erased_at = $3, updated_at = $3
+         WHERE tenant_id = $1 AND id = $2",
+        tx.tenant().0,
+        contact.0,
+        now.to_sqlx() as _,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected())
+}
