@@ -103,6 +103,7 @@ impl EmailAddress {
     /// Parses an address by RFC 5321 limits (64 octets local, 254 in all). No display name, no comments.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
         let text = text.trim();
+        let text = text.strip_prefix("mailto:").unwrap_or(text);
         let (local, domain) = text
             .rsplit_once('@')
             .ok_or(AddressError::Email("there is no @"))?;
@@ -111,10 +112,15 @@ impl EmailAddress {
                 "a part is empty or too long (64 before the @, 254 in all)",
             ));
         }
-        if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
-            return Err(AddressError::Email("it holds a blank or control character"));
+        if text
+            .chars()
+            .any(|c| c.is_control() || c.is_whitespace() || invisible(c))
+        {
+            return Err(AddressError::Email(
+                "it holds a blank, control or invisible character",
+            ));
         }
-        let atom = |c: char| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c) || !c.is_ascii();
+        let atom = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c) || !c.is_ascii();
         if !local.chars().all(atom) || local.starts_with('.') || local.ends_with('.') || local.contains("..")
         {
             return Err(AddressError::Email(
@@ -126,8 +132,13 @@ impl EmailAddress {
                 && l.len() <= 63
                 && !l.starts_with('-')
                 && !l.ends_with('-')
-                && l.chars().all(|c| c.is_alphanumeric() || c == '-')
+                && l.chars()
+                    .all(|c| c.is_ascii_alphanumeric() || c == '-' || !c.is_ascii())
         };
+        let top = domain.rsplit('.').next().unwrap_or_default();
+        if top.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(AddressError::Email("the domain ends in a number"));
+        }
         if !domain.contains('.') || !domain.split('.').all(label) {
             return Err(AddressError::Email("the domain is not a host name with a dot"));
         }
@@ -148,13 +159,51 @@ impl PhoneNumber {
             ),
             None => None,
         };
-        let number = phonenumber::parse(region, text)
+        let number = phonenumber::parse(region, plain_phone(text))
             .map_err(|_| AddressError::Phone("it cannot be read; write it as +<country><number>"))?;
         if !phonenumber::is_valid(&number) {
             return Err(AddressError::Phone("no such number exists in its country"));
         }
         Ok(Self(number.format().mode(phonenumber::Mode::E164).to_string()))
     }
+}
+
+/// Digits of any script and full-width signs in ASCII, without invisible characters and RFC 3966 parameters other than
+/// the context (`;ext=5`).
+fn plain_phone(text: &str) -> String {
+    let text = text.trim();
+    let number = match text.split_once(';') {
+        Some((number, parameters)) if !parameters.contains("phone-context=") => number,
+        _ => text,
+    };
+    number
+        .chars()
+        .filter(|c| !invisible(*c))
+        .map(ascii_sign)
+        .collect()
+}
+
+fn ascii_sign(c: char) -> char {
+    const ZEROES: [char; 5] = ['\u{660}', '\u{6f0}', '\u{966}', '\u{9e6}', '\u{ff10}'];
+    let digit = ZEROES.iter().find_map(|zero| {
+        u32::from(c)
+            .checked_sub(u32::from(*zero))
+            .filter(|digit| *digit < 10)
+    });
+    match (digit.and_then(|digit| char::from_digit(digit, 10)), c) {
+        (Some(digit), _) => digit,
+        (None, '\u{ff0b}') => '+',
+        (None, '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{ff0d}') => '-',
+        (None, '\u{ff08}') => '(',
+        (None, '\u{ff09}') => ')',
+        (None, c) if c.is_whitespace() => ' ',
+        (None, c) => c,
+    }
+}
+
+/// Characters nobody sees: soft hyphen, zero-width and directional marks, byte order mark.
+fn invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 macro_rules! text_forms {

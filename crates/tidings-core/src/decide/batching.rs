@@ -48,6 +48,10 @@ pub(super) fn check(
         return Gathering::Go(Remark::new(ReasonCode::BatchingAlone, detail));
     }
     let (closes_at, remark) = join(facts, policy, channel, now);
+    if facts.request.send_at.is_some_and(|send_at| send_at > closes_at) {
+        let detail = "The request names a later time than the batch may take: the message goes alone.";
+        return Gathering::Go(Remark::new(ReasonCode::BatchingOwnTime, detail));
+    }
     let goes_at = timing::plan(facts, policy, channel, zone, closes_at, now).map(|planned| planned.at);
     if goes_at.is_none_or(|goes_at| timing::expired(facts, goes_at).is_some()) {
         let detail = "It would expire before the batch may go: the message goes alone.";
@@ -70,7 +74,9 @@ fn join(facts: &Facts, policy: &Policy, channel: Channel, now: Timestamp) -> (Ti
         .open_batch
         .as_ref()
         .filter(|batch| batch.channel == channel);
-    let (size, opened_at) = open.map_or((1, now), |batch| (batch.size.saturating_add(1), batch.opened_at));
+    let (size, opened_at) = open.map_or((1, now), |batch| {
+        (batch.size.saturating_add(1), batch.opened_at.min(now))
+    });
     if size >= policy.batch_size {
         return (
             now,

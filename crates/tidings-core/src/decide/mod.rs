@@ -23,6 +23,9 @@ mod suppression;
 pub mod timing;
 pub mod verdict;
 
+#[cfg(test)]
+mod tests;
+
 pub use facts::Facts;
 pub use gate::gate;
 pub use policy::Policy;

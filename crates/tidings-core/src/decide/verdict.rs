@@ -224,6 +224,8 @@ crate::word::word_enum! {
         BatchingAlone = "batching.alone",
         /// It would expire before the batch may go: it goes alone.
         BatchingExpiresFirst = "batching.expires_first",
+        /// The request names a later time than the batch's: it goes alone.
+        BatchingOwnTime = "batching.own_time",
         /// Opens a batch.
         BatchingOpened = "batching.opened",
         /// Joins the open batch.

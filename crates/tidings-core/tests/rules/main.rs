@@ -1,0 +1,22 @@
+//! Tables and properties of the rules outside the decision.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod breaker;
+mod idempotency;
+mod job;
+mod keyword;
+mod retry;
+mod route;
+mod sms;
+mod status;
+mod unknown;
+
+use jiff::Timestamp;
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn noon() -> Timestamp {
+    at("2026-06-17T12:00:00Z")
+}
