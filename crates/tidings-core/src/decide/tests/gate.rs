@@ -46,7 +46,7 @@ fn stops_a_channel_for_its_own_reasons() {
     let opted = gated(NOON, Channel::Sms, |f, _| f.contact.stopped.push(Channel::Sms));
     assert_eq!(stop(opted), (ReasonCode::ConsentStopped, StopScope::Channel));
     let bounced = gated(NOON, Channel::Email, |f, _| {
-        suppress(f, Channel::Email, SuppressionReason::HardBounce)
+        suppress(f, Channel::Email, SuppressionReason::HardBounce);
     });
     assert_eq!(
         stop(bounced),
@@ -55,7 +55,7 @@ fn stops_a_channel_for_its_own_reasons() {
     let elsewhere = gated(NOON, Channel::Email, |f, _| f.contact.stopped.push(Channel::Sms));
     assert_eq!(elsewhere, GateVerdict::Dispatch);
     let window = gated(NOON, Channel::Whatsapp, |f, _| {
-        f.request.whatsapp_template = false
+        f.request.whatsapp_template = false;
     });
     assert_eq!(
         stop(window),
@@ -68,11 +68,11 @@ fn stops_the_message_for_good() {
     let erased = gated(NOON, Channel::Email, |f, _| f.contact.erased = true);
     assert_eq!(stop(erased), (ReasonCode::ConsentErased, StopScope::Message));
     let off = gated(NOON, Channel::Email, |f, p| {
-        p.disabled_types = [f.request.message_type.clone()].into()
+        p.disabled_types = [f.request.message_type.clone()].into();
     });
     assert_eq!(stop(off), (ReasonCode::EnabledTypeOff, StopScope::Message));
     let late = gated(NOON, Channel::Email, |f, _| {
-        f.request.expires_at = Some(at("2026-06-17T11:59:59Z"))
+        f.request.expires_at = Some(at("2026-06-17T11:59:59Z"));
     });
     assert_eq!(stop(late), (ReasonCode::TimingExpired, StopScope::Message));
     let too_late = gated("2026-06-17T22:00:00Z", Channel::Email, |f, _| {
@@ -89,7 +89,7 @@ fn holds_for_hours_caps_and_pauses_and_names_the_longest() {
         (ReasonCode::TimingQuietHours, at("2026-06-18T09:00:00Z"))
     );
     let critical = gated("2026-06-17T22:00:00Z", Channel::Sms, |f, _| {
-        f.request.urgency = Urgency::Critical
+        f.request.urgency = Urgency::Critical;
     });
     assert_eq!(critical, GateVerdict::Dispatch);
     let capped = gated("2026-06-17T22:00:00Z", Channel::Email, |f, _| {
@@ -100,7 +100,7 @@ fn holds_for_hours_caps_and_pauses_and_names_the_longest() {
         (ReasonCode::FrequencyCapReached, at(NOON) + hours(24))
     );
     let paused = gated(NOON, Channel::Email, |f, _| {
-        f.contact.paused_until = Some(at("2026-07-01T00:00:00Z"))
+        f.contact.paused_until = Some(at("2026-07-01T00:00:00Z"));
     });
     assert_eq!(
         hold(paused),
