@@ -112,6 +112,19 @@ impl Account {
     }
 }
 
+/// The folder belongs to the server's account; where we are root, a link that it put there must not lead our writing elsewhere.
+pub(crate) fn refuse_link(path: &Path) -> Result<()> {
+    let is_link = path
+        .symlink_metadata()
+        .is_ok_and(|metadata| metadata.is_symlink());
+    if is_link {
+        return Err(Error::io("write to a symbolic link, remove", path)(
+            std::io::ErrorKind::PermissionDenied.into(),
+        ));
+    }
+    Ok(())
+}
+
 /// Whether the server's account could work below `dir`, which need not exist yet. Only ever fails for root.
 pub fn reachable_by_server(dir: &Path) -> Result<()> {
     let dir = std::path::absolute(dir).map_err(Error::io("resolve", dir))?;

@@ -1,6 +1,6 @@
 //! The cluster as the product uses it: one owner, started, watched, restarted, stopped.
 
-use crate::account::Account;
+use crate::account::{Account, refuse_link};
 use crate::instance::{Instance, Started, make_home};
 use crate::{Binaries, Error, Result, Settings, log};
 use std::fs::{File, OpenOptions, TryLockError};
@@ -257,6 +257,7 @@ fn lock_of<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Takes the lock on the cluster and writes our pid into it, for the message that another process would give.
 fn own(home: &Path, account: &Account) -> Result<File> {
     let path = home.join("owner.lock");
+    refuse_link(&path)?;
     let opened = OpenOptions::new()
         .create(true)
         .truncate(false)

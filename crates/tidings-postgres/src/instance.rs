@@ -1,6 +1,6 @@
 //! One server on one data directory: making it, starting it, finding one that runs already, stopping it.
 
-use crate::account::Account;
+use crate::account::{Account, refuse_link};
 use crate::postmaster::{Identity, Phase, read_pid_file};
 use crate::{Binaries, Error, Result, Settings, log, socket};
 use std::fs::DirBuilder;
@@ -445,6 +445,7 @@ impl Instance {
         let text = settings.render(&self.socket_dir, &self.identity.cluster_name);
         let changed = std::fs::read_to_string(&path).map_err(Error::io("read", &path))? != text;
         if changed {
+            refuse_link(&path)?;
             std::fs::write(&path, text).map_err(Error::io("write", &path))?;
         }
         self.reconfigured.store(changed, Ordering::Relaxed);

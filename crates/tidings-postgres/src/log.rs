@@ -1,5 +1,6 @@
 //! The server's log file. The server appends to it directly, so that it goes on logging when its owner was killed; the owner keeps it short.
 
+use crate::account::refuse_link;
 use crate::{Error, Result};
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -14,6 +15,7 @@ const TAIL: u64 = 2000;
 
 /// Opens the log for a server to append to.
 pub(crate) fn open(path: &Path) -> Result<File> {
+    refuse_link(path)?;
     OpenOptions::new()
         .create(true)
         .append(true)
@@ -29,6 +31,10 @@ pub(crate) fn bound(path: &Path) {
         return;
     }
     let older = PathBuf::from(format!("{}.1", path.display()));
+    if refuse_link(path).and_then(|()| refuse_link(&older)).is_err() {
+        tracing::warn!(path = %path.display(), "the log of the private PostgreSQL is a symbolic link and is left alone");
+        return;
+    }
     let moved = std::fs::copy(path, older)
         .and_then(|_| OpenOptions::new().write(true).open(path))
         .and_then(|file| file.set_len(0));

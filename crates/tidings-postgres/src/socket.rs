@@ -1,6 +1,6 @@
 //! The folder of the server's socket: closed to everybody else, and short enough for a socket address.
 
-use crate::account::Account;
+use crate::account::{Account, refuse_link};
 use crate::{Error, Result};
 use std::fs::DirBuilder;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
@@ -36,6 +36,7 @@ pub(crate) fn prepare(home: &Path, cluster_name: &str, account: &Account) -> Res
     for attempt in 0..ATTEMPTS {
         let candidate = PathBuf::from(format!("/tmp/{cluster_name}-{attempt}"));
         if open_private(&candidate, account)? {
+            refuse_link(&note)?;
             std::fs::write(&note, candidate.to_string_lossy().as_bytes())
                 .map_err(Error::io("write", &note))?;
             return Ok(candidate);
