@@ -1,0 +1,171 @@
+//! Messages from contacts: keywords obeyed, replies joined to what they answer.
+
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::track;
+use jiff::Timestamp;
+use tidings_core::decide::facts::SuppressionReason;
+use tidings_core::event::DeliveryEventKind;
+use tidings_core::keyword::{self, Keyword};
+use tidings_core::{Address, Channel, ConnectionId, ContactId, DeliveryEventId, Dice, MessageId, Provenance};
+use tidings_providers::InboundMessage;
+use tidings_store::events::{self, NewEvent};
+use tidings_store::suppressions::{self, NewSuppression};
+use tidings_store::tracking::inbound::{self, NewInbound};
+use tidings_store::tracking::inbox::WebhookTarget;
+use tidings_store::tracking::reports::{self, NewReport};
+use tidings_store::{BlindIndex, TenantTx, contacts};
+
+/// Obeys STOP and START at once, in the transaction that stores the webhook: when the provider has its answer, no
+/// dispatch to the sender begins any more. Channels of a phone only; e-mail unsubscribes by link.
+pub(crate) async fn apply_keyword(
+    tx: &mut TenantTx,
+    target: &WebhookTarget,
+    message: &InboundMessage,
+    dice: &mut Dice,
+    now: Timestamp,
+) -> Result<(), EngineError> {
+    let word = keyword_of(message);
+    if !matches!(word, Keyword::OptOut | Keyword::OptIn) {
+        return Ok(());
+    }
+    let Ok(address) = Address::parse(message.channel, message.from.expose(), None) else { return Ok(()) };
+    let tenant = tx.tenant();
+    let keyring = tx.keyring();
+    let index = keyring.tenant_key(tx, tenant).await?.blind_index(&address);
+    let holders = contacts::find_by_address(tx, &address).await?;
+    let source = format!("keyword over {}", target.connection);
+    if word == Keyword::OptOut {
+        let item = NewSuppression {
+            tenant,
+            channel: message.channel,
+            blind_index: index,
+            reason: SuppressionReason::Stop,
+            source,
+            detail: None,
+        };
+        suppressions::add(tx, &[item], dice, now).await?;
+        for contact in &holders {
+            contacts::preferences::stop(tx, *contact, message.channel, now).await?;
+        }
+    } else {
+        let reasons = [SuppressionReason::Stop, SuppressionReason::Unsubscribe];
+        suppressions::lift_matching(tx, message.channel, index, &reasons, &source, now).await?;
+        for contact in &holders {
+            contacts::preferences::start(tx, *contact, message.channel, now).await?;
+        }
+    }
+    let kind = if word == Keyword::OptOut { "ContactStopped" } else { "ContactStarted" };
+    let entries: Vec<_> = holders.iter().map(|contact| entry(tx, kind, *contact, None, message.channel)).collect();
+    events::append(tx, &entries, dice, now).await?;
+    Ok(())
+}
+
+/// Stores a message and joins it to the newest message that went to its sender.
+pub(crate) async fn store(
+    engine: &Engine,
+    tx: &mut TenantTx,
+    connection: ConnectionId,
+    message: &InboundMessage,
+    dice: &mut Dice,
+    now: Timestamp,
+) -> Result<(), EngineError> {
+    let (index, contact) = sender(tx, message).await?;
+    let answered = match contact {
+        Some(contact) => reports::last_sent_to(tx, contact, message.channel).await?,
+        None => None,
+    };
+    let word = keyword_of(message);
+    let content = serde_json::to_vec(message)
+        .map_err(|error| EngineError::Conflict { problem: format!("an inbound message cannot be kept: {error}") })?;
+    let occurred_at = message.occurred_at.unwrap_or(now);
+    let id = dice.uuid(now);
+    let row = NewInbound {
+        id,
+        contact,
+        connection,
+        channel: message.channel,
+        dedupe_key: message.dedupe_key.chars().take(500).collect(),
+        from_index: index,
+        content,
+        provider_message_id: message.provider_message_id.clone(),
+        in_reply_to: answered.map(|pair| pair.0),
+        keyword: (word != Keyword::None).then(|| word.as_str()),
+        automatic: message.automatic,
+        occurred_at,
+    };
+    if !inbound::insert(tx, &row, now).await? {
+        return Ok(());
+    }
+    metrics::counter!("tidings_inbound_messages_total", "channel" => message.channel.as_str()).increment(1);
+    let Some(contact) = contact else {
+        tracing::info!(node = %engine.node(), inbound = %id, "a message came from an address no contact has");
+        return Ok(());
+    };
+    if message.channel == Channel::Whatsapp {
+        contacts::preferences::note_whatsapp_inbound(tx, contact, occurred_at).await?;
+    }
+    if let Some((_, Some(delivery))) = answered
+        && !message.automatic
+        && let Some(reported) = reports::lock(tx, delivery).await?
+    {
+        let report = NewReport {
+            id: DeliveryEventId(dice.uuid(now)),
+            connection,
+            dedupe_key: format!("reply:{}", row.dedupe_key).chars().take(500).collect(),
+            delivery: Some(reported.delivery),
+            message: Some(reported.message),
+            kind: DeliveryEventKind::Replied,
+            provenance: Provenance::Webhook,
+            bounce_class: None,
+            error_category: None,
+            code: None,
+            detail: None,
+            occurred_at,
+        };
+        track::note(tx, &reported, &report, None, dice, now).await?;
+    }
+    let kind = if word == Keyword::Review { "OptOutReviewNeeded" } else { "MessageReceived" };
+    let event = entry(tx, kind, contact, answered.map(|pair| pair.0), message.channel);
+    events::append(tx, &[event], dice, now).await?;
+    Ok(())
+}
+
+/// What a message asks for. The provider's own reading counts where it gives one.
+fn keyword_of(message: &InboundMessage) -> Keyword {
+    if message.channel == Channel::Email || message.automatic {
+        return Keyword::None;
+    }
+    match message.handled_keyword.as_deref() {
+        Some("STOP") => Keyword::OptOut,
+        Some("START") => Keyword::OptIn,
+        Some("HELP") => Keyword::Help,
+        _ => keyword::classify(message.text.expose()),
+    }
+}
+
+async fn sender(tx: &mut TenantTx, message: &InboundMessage) -> Result<(BlindIndex, Option<ContactId>), EngineError> {
+    let tenant = tx.tenant();
+    let keyring = tx.keyring();
+    let key = keyring.tenant_key(tx, tenant).await?;
+    let from = message.from.expose();
+    match Address::parse(message.channel, from, None) {
+        Ok(address) => {
+            let holders = contacts::find_by_address(tx, &address).await?;
+            Ok((key.blind_index(&address), holders.first().copied()))
+        }
+        // A WhatsApp user without a phone number, a sender that is no address: kept by what was given.
+        Err(_) => Ok((key.blind_index_of_malformed("sender", from), None)),
+    }
+}
+
+fn entry(tx: &TenantTx, kind: &str, contact: ContactId, message: Option<MessageId>, channel: Channel) -> NewEvent {
+    NewEvent {
+        tenant: tx.tenant(),
+        kind: kind.to_owned(),
+        contact: Some(contact),
+        message,
+        subject: None,
+        data: serde_json::json!({ "channel": channel }),
+    }
+}

@@ -1,0 +1,293 @@
+//! Reports about deliveries, applied: stored once, joined into what is known, and learned from. Indifferent to order
+//! and repetition.
+
+use crate::engine::Engine;
+use crate::error::EngineError;
+use jiff::Timestamp;
+use tidings_core::decide::facts::SuppressionReason;
+use tidings_core::event::{BounceClass, DeliveryEventKind};
+use tidings_core::status::{self, Standing};
+use tidings_core::{
+    Address, ConnectionId, DeliveryEventId, DeliveryId, DeliveryState, Dice, MessageStatus, Provenance,
+};
+use tidings_providers::{ReportedEvent, SuppressBecause};
+use tidings_store::events::{self, NewEvent};
+use tidings_store::suppressions::{self, NewSuppression};
+use tidings_store::tracking::reports::{self, NewReport, Reported};
+use tidings_store::{BlindIndex, TenantTx, contacts};
+
+/// So many soft bounces within [`SOFT_BOUNCE_HOURS`] count as a hard one.
+const SOFT_BOUNCE_LIMIT: u32 = 5;
+/// Soft bounces further apart start a new count.
+const SOFT_BOUNCE_HOURS: u32 = 14 * 24;
+
+/// Applies the reports of one webhook; returns how many found no delivery.
+pub(crate) async fn apply(
+    engine: &Engine,
+    tx: &mut TenantTx,
+    connection: ConnectionId,
+    events: &[ReportedEvent],
+    received_at: Timestamp,
+    dice: &mut Dice,
+    now: Timestamp,
+) -> Result<usize, EngineError> {
+    let mut unmatched = 0;
+    for event in events {
+        let wanted = event.reference.as_deref().and_then(delivery_of);
+        let found = reports::find(tx, connection, wanted, event.provider_message_id.as_deref()).await?;
+        let Some(delivery) = found else {
+            unmatched += 1;
+            continue;
+        };
+        let Some(reported) = reports::lock(tx, delivery).await? else {
+            unmatched += 1;
+            continue;
+        };
+        let report = NewReport {
+            id: DeliveryEventId(dice.uuid(now)),
+            connection,
+            dedupe_key: event.dedupe_key.chars().take(500).collect(),
+            delivery: Some(reported.delivery),
+            message: Some(reported.message),
+            kind: event.kind,
+            provenance: Provenance::Webhook,
+            bounce_class: event.bounce_class,
+            error_category: event.error.as_ref().map(|error| error.0),
+            code: event.error.as_ref().map(|error| error.1.clone()),
+            detail: event.detail.clone(),
+            occurred_at: event.occurred_at.unwrap_or(received_at),
+        };
+        record(engine, tx, &reported, report, event, dice, now).await?;
+    }
+    Ok(unmatched)
+}
+
+/// Stores one report and follows it, unless it is stored already.
+async fn record(
+    engine: &Engine,
+    tx: &mut TenantTx,
+    reported: &Reported,
+    report: NewReport,
+    event: &ReportedEvent,
+    dice: &mut Dice,
+    now: Timestamp,
+) -> Result<(), EngineError> {
+    if !note(tx, reported, &report, event.provider_message_id.as_deref(), dice, now).await? {
+        return Ok(());
+    }
+    metrics::counter!("tidings_delivery_events_total", "kind" => event.kind.as_str(), "channel" => reported.channel.as_str())
+        .increment(1);
+    if event.kind == DeliveryEventKind::Delivered
+        && let Some(sent_at) = reported.sent_at
+    {
+        let seconds = report.occurred_at.duration_since(sent_at).as_secs_f64().max(0.0);
+        metrics::histogram!("crm_delivery_time_seconds", "channel" => reported.channel.as_str()).record(seconds);
+    }
+    learn(engine, tx, reported, event, dice, now).await
+}
+
+/// Stores a report and moves delivery and message by it; false when it is stored already.
+pub(crate) async fn note(
+    tx: &mut TenantTx,
+    reported: &Reported,
+    report: &NewReport,
+    provider_message_id: Option<&str>,
+    dice: &mut Dice,
+    now: Timestamp,
+) -> Result<bool, EngineError> {
+    if reports::insert(tx, std::slice::from_ref(report), now).await?.is_empty() {
+        return Ok(false);
+    }
+    if let Some(state) = moved_to(reported.state, report.kind) {
+        let provider = provider_message_id.map(|id| (report.connection, id));
+        reports::set_delivery(tx, reported.delivery, state, provider, now).await?;
+    }
+    if let Some(proven) = status::proves(report.kind) {
+        let standing = reported.standing.join(Standing::new(proven, report.provenance));
+        if standing != reported.standing {
+            reports::set_standing(tx, reported.message, standing, report.occurred_at).await?;
+            let tenant = tx.tenant();
+            let event = NewEvent {
+                tenant,
+                kind: log_kind(standing.status).to_owned(),
+                contact: Some(reported.contact),
+                message: Some(reported.message),
+                subject: None,
+                data: serde_json::json!({ "channel": reported.channel, "provenance": report.provenance }),
+            };
+            events::append(tx, &[event], dice, now).await?;
+        }
+    }
+    Ok(true)
+}
+
+/// Where a delivery stands after a report; none when the report says nothing new about it.
+const fn moved_to(state: DeliveryState, kind: DeliveryEventKind) -> Option<DeliveryState> {
+    use DeliveryEventKind as Kind;
+    use DeliveryState as State;
+    let open = matches!(
+        state,
+        State::Queued | State::Dispatching | State::RetryWait | State::Unknown | State::Held | State::Dropped
+    );
+    match kind {
+        Kind::Accepted | Kind::Deferred if open => Some(State::Accepted),
+        Kind::Delivered | Kind::MachineOpened | Kind::Opened | Kind::Clicked | Kind::Complained | Kind::Replied
+            if open || matches!(state, State::Accepted | State::Failed) =>
+        {
+            Some(State::Delivered)
+        }
+        Kind::Bounced if !matches!(state, State::Bounced) => Some(State::Bounced),
+        Kind::Failed if open || matches!(state, State::Accepted) => Some(State::Failed),
+        _ => None,
+    }
+}
+
+const fn log_kind(status: MessageStatus) -> &'static str {
+    match status {
+        MessageStatus::Pending => "MessagePending",
+        MessageStatus::Queued => "MessageQueued",
+        MessageStatus::Sent => "MessageSent",
+        MessageStatus::Delivered => "MessageDelivered",
+        MessageStatus::Opened => "MessageOpened",
+        MessageStatus::Clicked => "MessageClicked",
+        MessageStatus::Failed => "MessageFailed",
+        MessageStatus::Bounced => "MessageBounced",
+        MessageStatus::Suppressed => "MessageSuppressed",
+        MessageStatus::Cancelled => "MessageCancelled",
+    }
+}
+
+/// What a report teaches about the address: suppressions, bad addresses, soft bounces counted.
+async fn learn(
+    engine: &Engine,
+    tx: &mut TenantTx,
+    reported: &Reported,
+    event: &ReportedEvent,
+    dice: &mut Dice,
+    now: Timestamp,
+) -> Result<(), EngineError> {
+    let soft = event.kind == DeliveryEventKind::Bounced && event.bounce_class == Some(BounceClass::Soft);
+    if event.suppress.is_none() && !soft {
+        return Ok(());
+    }
+    let Some(address) = address_of(tx, reported, event).await? else {
+        tracing::warn!(message = %reported.message, "a report names a recipient that is none of the contact's; nothing was suppressed");
+        return Ok(());
+    };
+    let tenant = tx.tenant();
+    if soft {
+        let count = contacts::addresses::note_soft_bounce(tx, tenant, address, SOFT_BOUNCE_HOURS, now).await?;
+        if count < SOFT_BOUNCE_LIMIT {
+            return Ok(());
+        }
+    }
+    let because = event.suppress.unwrap_or(SuppressBecause::HardBounce);
+    let code = event.error.as_ref().map(|error| error.1.clone());
+    suppress(engine, tx, reported, address, because, code, dice, now).await
+}
+
+#[expect(clippy::too_many_arguments, reason = "one place, and each is needed")]
+async fn suppress(
+    engine: &Engine,
+    tx: &mut TenantTx,
+    reported: &Reported,
+    address: BlindIndex,
+    because: SuppressBecause,
+    code: Option<String>,
+    dice: &mut Dice,
+    now: Timestamp,
+) -> Result<(), EngineError> {
+    let tenant = tx.tenant();
+    let reason = match because {
+        SuppressBecause::HardBounce => SuppressionReason::HardBounce,
+        SuppressBecause::Complaint => SuppressionReason::Complaint,
+        SuppressBecause::Unsubscribe => SuppressionReason::Unsubscribe,
+        SuppressBecause::Stop => SuppressionReason::Stop,
+    };
+    let item = NewSuppression {
+        tenant,
+        channel: reported.channel,
+        blind_index: address,
+        reason,
+        source: "provider webhook".to_owned(),
+        detail: code.clone(),
+    };
+    suppressions::add(tx, &[item], dice, now).await?;
+    match because {
+        SuppressBecause::HardBounce => {
+            let why = code.unwrap_or_else(|| reason.as_str().to_owned());
+            contacts::addresses::mark_known_bad(tx, tenant, address, &why.chars().take(64).collect::<String>(), now).await?;
+        }
+        SuppressBecause::Stop => contacts::preferences::stop(tx, reported.contact, reported.channel, now).await?,
+        SuppressBecause::Complaint | SuppressBecause::Unsubscribe => {}
+    }
+    let event = NewEvent {
+        tenant,
+        kind: "AddressSuppressed".to_owned(),
+        contact: Some(reported.contact),
+        message: Some(reported.message),
+        subject: None,
+        data: serde_json::json!({ "channel": reported.channel, "reason": reason }),
+    };
+    events::append(tx, &[event], dice, now).await?;
+    tracing::info!(node = %engine.node(), message = %reported.message, reason = reason.as_str(), "an address was suppressed");
+    Ok(())
+}
+
+/// The address a report is about. A named recipient counts only when it is one of the contact's: a report must not
+/// suppress a stranger.
+async fn address_of(
+    tx: &mut TenantTx,
+    reported: &Reported,
+    event: &ReportedEvent,
+) -> Result<Option<BlindIndex>, EngineError> {
+    let primary = reports::primary_index(tx, reported.contact, reported.channel).await?;
+    let Some(named) = &event.recipient else { return Ok(primary) };
+    let Ok(address) = Address::parse(reported.channel, named.expose(), None) else { return Ok(primary) };
+    let tenant = tx.tenant();
+    let keyring = tx.keyring();
+    let index = keyring.tenant_key(tx, tenant).await?.blind_index(&address);
+    let holders = contacts::find_by_address(tx, &address).await?;
+    Ok(holders.contains(&reported.contact).then_some(index))
+}
+
+/// The delivery in a reference of ours: `<delivery id>-<attempt number>`.
+fn delivery_of(reference: &str) -> Option<DeliveryId> {
+    let (id, number) = reference.rsplit_once('-')?;
+    number.parse::<i32>().ok()?;
+    id.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_names_its_delivery() {
+        let id = "0197a2b0-0000-7000-8000-000000000001";
+        assert_eq!(delivery_of(&format!("{id}-3")).map(|id| id.to_string()).as_deref(), Some(id));
+        for wrong in ["", "x", id, "0197a2b0-3", &format!("{id}-x")] {
+            assert_eq!(delivery_of(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_delivery_never_moves_back() {
+        use DeliveryEventKind as Kind;
+        use DeliveryState as State;
+        for (from, kind, to) in [
+            (State::Dispatching, Kind::Accepted, Some(State::Accepted)),
+            (State::Unknown, Kind::Delivered, Some(State::Delivered)),
+            (State::Accepted, Kind::Accepted, None),
+            (State::Delivered, Kind::Accepted, None),
+            (State::Delivered, Kind::Failed, None),
+            (State::Delivered, Kind::Bounced, Some(State::Bounced)),
+            (State::Bounced, Kind::Delivered, None),
+            (State::Bounced, Kind::Bounced, None),
+            (State::Accepted, Kind::Failed, Some(State::Failed)),
+            (State::Accepted, Kind::Unsubscribed, None),
+        ] {
+            assert_eq!(moved_to(from, kind), to, "{from} {kind}");
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! Reports about deliveries: found, stored once, and joined into what is known.
+
+use crate::Result;
+use crate::columns::word;
+use crate::{BlindIndex, TenantTx};
+use jiff::Timestamp;
+use jiff_sqlx::ToSqlx;
+use std::collections::HashSet;
+use tidings_core::event::{BounceClass, DeliveryEventKind};
+use tidings_core::status::Standing;
+use tidings_core::{
+    Category, Channel, ConnectionId, ContactId, DeliveryEventId, DeliveryId, DeliveryState, ErrorCategory, MessageId,
+    MessageType, Provenance,
+};
+
+/// A delivery a report is about, locked with its message until the transaction ends.
+#[derive(Clone, Debug)]
+pub struct Reported {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// Where it stands.
+    pub state: DeliveryState,
+    /// Its newest attempt.
+    pub attempt_no: i32,
+    /// Its channel.
+    pub channel: Channel,
+    /// The message.
+    pub message: MessageId,
+    /// Its type.
+    pub message_type: MessageType,
+    /// Its category.
+    pub category: Category,
+    /// To whom.
+    pub contact: ContactId,
+    /// What is known of the message.
+    pub standing: Standing,
+    /// When a provider took it.
+    pub sent_at: Option<Timestamp>,
+}
+
+/// A report to store.
+#[derive(Clone, Debug)]
+pub struct NewReport {
+    /// Its id.
+    pub id: DeliveryEventId,
+    /// Who reported it: a connection, or the nil UUID for our own pixel, links and pages.
+    pub connection: ConnectionId,
+    /// The same for the same report.
+    pub dedupe_key: String,
+    /// The delivery, where it was found.
+    pub delivery: Option<DeliveryId>,
+    /// The message, where it was found.
+    pub message: Option<MessageId>,
+    /// What happened.
+    pub kind: DeliveryEventKind,
+    /// How it became known.
+    pub provenance: Provenance,
+    /// For bounces.
+    pub bounce_class: Option<BounceClass>,
+    /// For failures.
+    pub error_category: Option<ErrorCategory>,
+    /// The provider's code.
+    pub code: Option<String>,
+    /// Further detail, without personal data.
+    pub detail: Option<String>,
+    /// When it happened.
+    pub occurred_at: Timestamp,
+}
+
+/// Finds the delivery by our reference's delivery id, else by the provider's id of the message.
+pub async fn find(
+    tx: &mut TenantTx,
+    connection: ConnectionId,
+    delivery: Option<DeliveryId>,
+    provider_message_id: Option<&str>,
+) -> Result<Option<DeliveryId>> {
+    let found = sqlx::query_scalar!(
+        r#"SELECT coalesce(
+            (SELECT id FROM deliveries WHERE tenant_id = $1 AND id = $3),
+            (SELECT delivery_id FROM provider_messages
+             WHERE tenant_id = $1 AND connection_id = $2 AND provider_message_id = $4)) AS found"#,
+        tx.tenant().0,
+        connection.0,
+        delivery.map(|id| id.0),
+        provider_message_id,
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(found.map(DeliveryId))
+}
+
+/// The newest delivery of a message: what an open, a click or an unsubscribe is about.
+pub async fn newest_of(tx: &mut TenantTx, message: MessageId) -> Result<Option<DeliveryId>> {
+    let found = sqlx::query_scalar!(
+        "SELECT id FROM deliveries WHERE tenant_id = $1 AND message_id = $2 ORDER BY position DESC LIMIT 1",
+        tx.tenant().0,
+        message.0,
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(found.map(DeliveryId))
+}
+
+/// Loads and locks a delivery and its message.
+pub async fn lock(tx: &mut TenantTx, delivery: DeliveryId) -> Result<Option<Reported>> {
+    let row = sqlx::query!(
+        "SELECT d.id, d.state, d.attempt_no, d.channel, m.id AS message_id, m.message_type, m.category, m.contact_id,
+                m.status, m.status_provenance, m.sent_at
+         FROM deliveries d JOIN messages m ON m.tenant_id = d.tenant_id AND m.id = d.message_id
+         WHERE d.tenant_id = $1 AND d.id = $2
+         FOR UPDATE OF d, m",
+        tx.tenant().0,
+        delivery.0,
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let message_type = MessageType::parse(&row.message_type)
+        .map_err(|error| sqlx::Error::Decode(format!("messages.message_type: {error}").into()))?;
+    Ok(Some(Reported {
+        delivery: DeliveryId(row.id),
+        state: word("deliveries.state", &row.state)?,
+        attempt_no: row.attempt_no,
+        channel: word("deliveries.channel", &row.channel)?,
+        message: MessageId(row.message_id),
+        message_type,
+        category: word("messages.category", &row.category)?,
+        contact: ContactId(row.contact_id),
+        standing: Standing::new(
+            word("messages.status", &row.status)?,
+            word("messages.status_provenance", &row.status_provenance)?,
+        ),
+        sent_at: row.sent_at.map(|at| at.to_jiff()),
+    }))
+}
+
+/// Stores reports; the answer holds the keys of those that were not stored before.
+pub async fn insert(tx: &mut TenantTx, reports: &[NewReport], now: Timestamp) -> Result<HashSet<String>> {
+    let ids: Vec<_> = reports.iter().map(|report| report.id.0).collect();
+    let connections: Vec<_> = reports.iter().map(|report| report.connection.0).collect();
+    let keys: Vec<_> = reports.iter().map(|report| report.dedupe_key.clone()).collect();
+    let deliveries: Vec<_> = reports.iter().map(|report| report.delivery.map(|id| id.0)).collect();
+    let messages: Vec<_> = reports.iter().map(|report| report.message.map(|id| id.0)).collect();
+    let kinds: Vec<_> = reports.iter().map(|report| report.kind.as_str()).collect();
+    let provenances: Vec<_> = reports.iter().map(|report| report.provenance.as_str()).collect();
+    let classes: Vec<_> = reports.iter().map(|report| report.bounce_class.map(BounceClass::as_str)).collect();
+    let categories: Vec<_> = reports.iter().map(|report| report.error_category.map(ErrorCategory::as_str)).collect();
+    let codes: Vec<_> = reports.iter().map(|report| report.code.as_deref()).collect();
+    let details: Vec<_> = reports.iter().map(|report| report.detail.as_deref()).collect();
+    let times: Vec<_> = reports.iter().map(|report| report.occurred_at.to_sqlx()).collect();
+    let stored = sqlx::query_scalar!(
+        "INSERT INTO delivery_events (tenant_id, id, connection_id, dedupe_key, delivery_id, message_id, kind, provenance,
+             bounce_class, error_category, code, detail, occurred_at, received_at)
+         SELECT $1, i.id, i.connection_id, i.dedupe_key, i.delivery_id, i.message_id, i.kind, i.provenance,
+             i.bounce_class, i.error_category, i.code, i.detail, i.occurred_at, $14
+         FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::uuid[], $6::uuid[], $7::text[], $8::text[], $9::text[],
+             $10::text[], $11::text[], $12::text[], $13::timestamptz[])
+             AS i(id, connection_id, dedupe_key, delivery_id, message_id, kind, provenance, bounce_class,
+                  error_category, code, detail, occurred_at)
+         ON CONFLICT (tenant_id, connection_id, dedupe_key) DO NOTHING
+         RETURNING dedupe_key",
+        tx.tenant().0,
+        &ids,
+        &connections,
+        &keys,
+        &deliveries as _,
+        &messages as _,
+        &kinds as _,
+        &provenances as _,
+        &classes as _,
+        &categories as _,
+        &codes as _,
+        &details as _,
+        &times as _,
+        now.to_sqlx() as _,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(stored.into_iter().collect())
+}
+
+/// Writes what is now known of a message. Each instant is kept as it was first reported.
+pub async fn set_standing(tx: &mut TenantTx, message: MessageId, standing: Standing, at: Timestamp) -> Result<()> {
+    sqlx::query!(
+        "UPDATE messages
+         SET status = $3, status_provenance = $4,
+             waits_for = NULL,
+             sent_at = CASE WHEN $3 IN ('sent', 'delivered', 'opened', 'clicked') THEN coalesce(sent_at, $5) ELSE sent_at END,
+             delivered_at = CASE WHEN $3 IN ('delivered', 'opened', 'clicked') THEN coalesce(delivered_at, $5) ELSE delivered_at END,
+             opened_at = CASE WHEN $3 IN ('opened', 'clicked') THEN coalesce(opened_at, $5) ELSE opened_at END,
+             clicked_at = CASE WHEN $3 = 'clicked' THEN coalesce(clicked_at, $5) ELSE clicked_at END,
+             failed_at = CASE WHEN $3 IN ('failed', 'bounced') THEN coalesce(failed_at, $5) ELSE failed_at END
+         WHERE tenant_id = $1 AND id = $2",
+        tx.tenant().0,
+        message.0,
+        standing.status.as_str(),
+        standing.provenance.as_str(),
+        at.to_sqlx() as _,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Moves a delivery after a report; an attempt of unknown outcome is known to have been accepted when anything was
+/// reported about it.
+pub async fn set_delivery(
+    tx: &mut TenantTx,
+    delivery: DeliveryId,
+    state: DeliveryState,
+    provider_message: Option<(ConnectionId, &str)>,
+    now: Timestamp,
+) -> Result<()> {
+    sqlx::query!(
+        "WITH moved AS (
+             UPDATE deliveries SET state = $3, updated_at = $6, resolve_after = NULL,
+                 provider_message_id = coalesce(provider_message_id, $5)
+             WHERE tenant_id = $1 AND id = $2 RETURNING attempt_no
+         ), told AS (
+             UPDATE attempts a SET outcome = 'accepted', finished_at = coalesce(finished_at, $6)
+             FROM moved WHERE a.tenant_id = $1 AND a.delivery_id = $2 AND a.attempt_no = moved.attempt_no
+                 AND a.outcome IN ('intended', 'unknown')
+         ), known AS (
+             INSERT INTO provider_messages (tenant_id, connection_id, provider_message_id, delivery_id)
+             SELECT $1, $4, $5, $2 WHERE $4::uuid IS NOT NULL AND $5::text IS NOT NULL
+             ON CONFLICT DO NOTHING
+         )
+         DELETE FROM unknown_deliveries WHERE tenant_id = $1 AND delivery_id = $2",
+        tx.tenant().0,
+        delivery.0,
+        state.as_str(),
+        provider_message.map(|pair| pair.0.0),
+        provider_message.map(|pair| pair.1),
+        now.to_sqlx() as _,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// The newest message that went to an address on a channel: what a reply is an answer to.
+pub async fn last_sent_to(
+    tx: &mut TenantTx,
+    contact: ContactId,
+    channel: Channel,
+) -> Result<Option<(MessageId, Option<DeliveryId>)>> {
+    let row = sqlx::query!(
+        "SELECT m.id, d.id AS delivery_id FROM messages m
+         JOIN deliveries d ON d.tenant_id = m.tenant_id AND d.message_id = m.id AND d.channel = $3
+         WHERE m.tenant_id = $1 AND m.contact_id = $2 AND d.state IN ('accepted', 'delivered')
+         ORDER BY m.id DESC LIMIT 1",
+        tx.tenant().0,
+        contact.0,
+        channel.as_str(),
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(row.map(|row| (MessageId(row.id), Some(DeliveryId(row.delivery_id)))))
+}
+
+/// The blind index kept on an address row of a contact, for the channel's primary address.
+pub async fn primary_index(tx: &mut TenantTx, contact: ContactId, channel: Channel) -> Result<Option<BlindIndex>> {
+    let kind = if channel.uses_phone() { "phone" } else { "email" };
+    let row = sqlx::query_scalar!(
+        "SELECT blind_index FROM addresses WHERE tenant_id = $1 AND contact_id = $2 AND kind = $3
+         ORDER BY is_primary DESC, created_at LIMIT 1",
+        tx.tenant().0,
+        contact.0,
+        kind,
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    row.map(|bytes| BlindIndex::from_column(&bytes)).transpose()
+}
