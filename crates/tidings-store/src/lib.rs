@@ -22,6 +22,7 @@ pub mod seal;
 pub mod suppressions;
 pub mod templates;
 pub mod tenants;
+pub mod tracking;
 
 pub use columns::Page;
 pub use db::{Store, StoreOptions, TenantStore, TenantTx};
