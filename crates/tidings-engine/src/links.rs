@@ -99,7 +99,11 @@ impl Links {
     /// one of ours).
     pub fn click(&self, message: MessageId, target: &str) -> String {
         let http = target.starts_with("https://") || target.starts_with("http://");
-        if !http || target.len() > MAX_TRACKED_URL_BYTES || target.starts_with(&self.base) || Url::parse(target).is_err() {
+        if !http
+            || target.len() > MAX_TRACKED_URL_BYTES
+            || target.starts_with(&self.base)
+            || Url::parse(target).is_err()
+        {
             return target.to_owned();
         }
         let mut content = message.0.as_bytes().to_vec();
@@ -149,7 +153,10 @@ impl Token {
         if bytes.len() < 16 + SIGNATURE_BYTES {
             return None;
         }
-        Some(Self { tenant: TenantId(uuid_at(&bytes, 0)?), bytes })
+        Some(Self {
+            tenant: TenantId(uuid_at(&bytes, 0)?),
+            bytes,
+        })
     }
 
     /// The tenant it claims.
@@ -160,7 +167,9 @@ impl Token {
     /// The message whose pixel was fetched.
     pub fn open(&self, key: &TenantKey) -> Option<MessageId> {
         let content = self.verified(key, Purpose::Open)?;
-        (content.len() == 16).then(|| uuid_at(content, 0).map(MessageId)).flatten()
+        (content.len() == 16)
+            .then(|| uuid_at(content, 0).map(MessageId))
+            .flatten()
     }
 
     /// The message and the target of a click.
@@ -184,12 +193,15 @@ impl Token {
     /// Whose preferences.
     pub fn preferences(&self, key: &TenantKey) -> Option<ContactId> {
         let content = self.verified(key, Purpose::Preferences)?;
-        (content.len() == 16).then(|| uuid_at(content, 0).map(ContactId)).flatten()
+        (content.len() == 16)
+            .then(|| uuid_at(content, 0).map(ContactId))
+            .flatten()
     }
 
     fn verified(&self, key: &TenantKey, purpose: Purpose) -> Option<&[u8]> {
         let (signed, signature) = self.bytes.split_at(self.bytes.len() - SIGNATURE_BYTES);
-        let right = key.tenant() == self.tenant && key.token_key(purpose.key()).ok()?.verify(signed, signature);
+        let right =
+            key.tenant() == self.tenant && key.token_key(purpose.key()).ok()?.verify(signed, signature);
         right.then(|| &signed[16..])
     }
 }

@@ -39,7 +39,9 @@ pub fn check(submission: &Submission, email: &EmailContent) -> Result<(), Reject
         }
     }
     if !is_message_id(&email.message_id_header) {
-        return Err(wrong("the message id is not of the form unique@domain".to_owned()));
+        return Err(wrong(
+            "the message id is not of the form unique@domain".to_owned(),
+        ));
     }
     match email.unsubscribe_url.as_deref() {
         Some(url) if !is_one_https_uri(url) => {
@@ -68,11 +70,15 @@ pub fn list_unsubscribe(url: &str) -> String {
 /// One https URI that can stand between angle brackets in a list (RFC 2369 section 2, RFC 8058 section 3.1).
 fn is_one_https_uri(text: &str) -> bool {
     text.starts_with("https://")
-        && text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'<' | b'>' | b',' | b'"'))
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && !matches!(b, b'<' | b'>' | b',' | b'"'))
         && url::Url::parse(text).is_ok_and(|url| url.host().is_some())
 }
 
 fn is_message_id(text: &str) -> bool {
-    let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_graphic() && !b"<>@".contains(&b));
-    text.split_once('@').is_some_and(|(left, right)| plain(left) && plain(right))
+    let plain =
+        |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_graphic() && !b"<>@".contains(&b));
+    text.split_once('@')
+        .is_some_and(|(left, right)| plain(left) && plain(right))
 }

@@ -28,10 +28,15 @@ pub fn fields<'b>(content_type: &str, body: &'b [u8]) -> Option<Vec<Field<'b>>> 
         let end = find(rest, &closing)?;
         let part = &rest[..end];
         rest = &rest[end + closing.len()..];
-        let Some(head_end) = find(part, b"\r\n\r\n") else { continue };
+        let Some(head_end) = find(part, b"\r\n\r\n") else {
+            continue;
+        };
         let head = String::from_utf8_lossy(&part[..head_end]);
         if let Some(name) = head.lines().find_map(field_name) {
-            fields.push(Field { name, value: &part[head_end + 4..] });
+            fields.push(Field {
+                name,
+                value: &part[head_end + 4..],
+            });
         }
     }
     Some(fields)
@@ -77,7 +82,10 @@ mod tests {
             content-disposition: form-data; filename=\"x\"; name=c\r\nContent-Type: text/plain\r\n\r\n\r\n--b--\r\n";
         let read = fields("multipart/form-data; boundary=\"b\"", body).unwrap();
         assert_eq!(read.len(), 2);
-        assert_eq!((read[0].name.as_str(), read[0].value), ("a", b"1\r\n2".as_slice()));
+        assert_eq!(
+            (read[0].name.as_str(), read[0].value),
+            ("a", b"1\r\n2".as_slice())
+        );
         assert_eq!((read[1].name.as_str(), read[1].value), ("c", b"".as_slice()));
     }
 

@@ -23,8 +23,9 @@ pub struct ColorError;
 impl Color {
     /// White.
     pub const WHITE: Self = Self::new(255, 255, 255);
-    /// The near-black that text on a bright brand colour is set in.
-    pub const INK: Self = Self::new(17, 24, 28);
+    /// Text on a bright brand colour. Black, because on every colour either black or white is readable; no softer
+    /// pair has that.
+    pub const INK: Self = Self::new(0, 0, 0);
     /// The background of cards in dark mode.
     pub const NIGHT: Self = Self::new(27, 32, 36);
 

@@ -4,10 +4,12 @@
 use crate::markup::{self, Token};
 use crate::place::{self, Placed};
 use crate::plain;
-use crate::segments::{self, Fault, Split};
+use crate::segments::{self, BRACE, CLOSE, Fault, OPEN, Split};
 use crate::template::{Format, TemplateSource};
 use crate::validate::validate;
 use css_inline::{CSSInliner, InlineOptions};
+use mrml::prelude::render::RenderOptions;
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::LazyLock;
 
@@ -82,10 +84,19 @@ impl Body {
         let parsed = mrml::parse(&placed.text).map_err(|error| {
             Fault::whole(format!("MJML cannot be read: {error}; check the elements named"))
         })?;
+        // No fonts: they would be fetched from a third party by every reader.
+        let options = RenderOptions {
+            fonts: HashMap::default(),
+            ..RenderOptions::default()
+        };
         let html = parsed
             .element
-            .render(&mrml::prelude::render::RenderOptions::default())
+            .render(&options)
             .map_err(|error| Fault::whole(format!("MJML cannot be rendered: {error}")))?;
+        // The title becomes a label, where stand-ins are written as Rust escapes.
+        let html = html
+            .replace("\\u{e0f0}", &OPEN.to_string())
+            .replace("\\u{e0f1}", &CLOSE.to_string());
         Ok(placed.restore(&self.split, &html))
     }
 
@@ -137,15 +148,45 @@ fn with_footer(document: &str) -> String {
     }
 }
 
+/// Braces written as character references stay that way: the inliner would decode them, and two of them are code.
+fn shielded(document: &str) -> String {
+    let mut out = String::with_capacity(document.len());
+    let mut rest = document;
+    while let Some(start) = rest.find('&') {
+        out.push_str(&rest[..start]);
+        rest = &rest[start..];
+        let end = rest.bytes().take(12).position(|byte| byte == b';');
+        let name = end.map(|end| {
+            rest[1..end]
+                .trim_start_matches(['#', 'x', 'X'])
+                .trim_start_matches('0')
+        });
+        let brace = matches!(name, Some("123" | "7b" | "7B" | "lbrace" | "lcub"));
+        match end {
+            Some(end) if brace => {
+                out.push(BRACE);
+                rest = &rest[end + 1..];
+            }
+            _ => {
+                out.push('&');
+                rest = &rest[1..];
+            }
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
 /// Inlines the styles of a document around its template code, and gives each expression the filter of its place.
 fn inline(document: &str) -> Result<String, Fault> {
     let whole = Body::read(document)?;
     let placed = place::place(&whole.split, &whole.tokens)?;
     let html = INLINER
-        .inline(&placed.text)
+        .inline(&shielded(&placed.text))
         .map_err(|error| Fault::whole(format!("the styles cannot be inlined: {error}; check the CSS")))?;
-    let html = html.replace(" data-css-inline=\"ignore\"", "");
-    Ok(squeeze(&placed.restore(&whole.split, &html)))
+    Ok(squeeze(
+        &placed.restore(&whole.split, &html).replace(BRACE, "&#123;"),
+    ))
 }
 
 /// Without the indentation and empty lines of the source, which every mail would carry.

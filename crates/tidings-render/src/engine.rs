@@ -19,6 +19,9 @@ const MAX_FILTER_WORK: usize = 8 * 1024 * 1024;
 /// The name of an HTML part ends so; everything else is text.
 pub(crate) const HTML_SUFFIX: &str = ".html";
 
+/// The tests a template may use.
+pub(crate) const TESTS: [&str; 6] = ["defined", "undefined", "mapping", "sequence", "string", "number"];
+
 static BASE: LazyLock<Environment<'static>> = LazyLock::new(base);
 
 /// A fresh environment: no loader, no globals, only the listed filters and tests.
@@ -61,9 +64,9 @@ fn print(out: &mut Output, state: &mut State, value: &Value) -> Result<(), Error
         ValueKind::String => {
             let text = value.as_str().unwrap_or_default();
             if html && !value.is_safe() {
-                escape_html(out, text)?
+                escape_html(out, text)?;
             } else {
-                out.write_str(text)?
+                out.write_str(text)?;
             }
             Ok(())
         }

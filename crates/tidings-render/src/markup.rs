@@ -243,32 +243,28 @@ fn attribute(
         ));
     }
     let from = skip(equals + 1, |byte| !byte.is_ascii_whitespace());
-    match text.as_bytes().get(from) {
-        Some(&quote @ (b'"' | b'\'')) => {
-            let length = text[from + 1..].find(char::from(quote))?;
-            let value = from + 1..from + 1 + length;
-            let end = value.end + 1;
-            Some((
-                Attribute {
-                    name,
-                    value,
-                    quoted: true,
-                },
-                end,
-            ))
-        }
-        _ => {
-            let end = skip(from, |byte| byte.is_ascii_whitespace() || byte == b'>');
-            Some((
-                Attribute {
-                    name,
-                    value: from..end,
-                    quoted: false,
-                },
-                end,
-            ))
-        }
+    if let Some(&quote @ (b'"' | b'\'')) = text.as_bytes().get(from) {
+        let length = text[from + 1..].find(char::from(quote))?;
+        let value = from + 1..from + 1 + length;
+        let end = value.end + 1;
+        return Some((
+            Attribute {
+                name,
+                value,
+                quoted: true,
+            },
+            end,
+        ));
     }
+    let end = skip(from, |byte| byte.is_ascii_whitespace() || byte == b'>');
+    Some((
+        Attribute {
+            name,
+            value: from..end,
+            quoted: false,
+        },
+        end,
+    ))
 }
 
 /// Text with the character references that matter in mail decoded.
@@ -282,15 +278,12 @@ pub(crate) fn decode(text: &str) -> String {
             .find(';')
             .filter(|&end| end <= 10)
             .map(|end| (&rest[1..=end], end + 2));
-        match reference.and_then(|(name, length)| character(name).map(|c| (c, length))) {
-            Some((c, length)) => {
-                out.push(c);
-                rest = &rest[length..];
-            }
-            None => {
-                out.push('&');
-                rest = &rest[1..];
-            }
+        if let Some((c, length)) = reference.and_then(|(name, length)| character(name).map(|c| (c, length))) {
+            out.push(c);
+            rest = &rest[length..];
+        } else {
+            out.push('&');
+            rest = &rest[1..];
         }
     }
     out.push_str(rest);

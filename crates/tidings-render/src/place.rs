@@ -2,7 +2,7 @@
 //! markup and adds the filter that belongs there: links and pictures keep an allowed scheme, parts of URLs are
 //! encoded, styles take colours and numbers only. Everywhere else values are escaped for HTML.
 
-use crate::filters::url::{COMPONENT_FILTER, LINK_FILTER, PICTURE_FILTER, STYLE_FILTER};
+use crate::filters::url::{ADDRESS_FILTER, COMPONENT_FILTER, LINK_FILTER, PICTURE_FILTER, STYLE_FILTER};
 use crate::links::checked_url;
 use crate::markup::{Attribute, Tag, Token, decode};
 use crate::segments::{Fault, Kind, OPEN, Segment, Split, stand_in, stand_ins};
@@ -14,6 +14,7 @@ enum Place {
     Link,
     Picture,
     UrlPart,
+    Address,
     Style,
 }
 
@@ -32,17 +33,24 @@ impl Placed {
             Some(Place::Link) => LINK_FILTER,
             Some(Place::Picture) => PICTURE_FILTER,
             Some(Place::UrlPart) => COMPONENT_FILTER,
+            Some(Place::Address) => ADDRESS_FILTER,
             Some(Place::Style) => STYLE_FILTER,
         };
         let expression = segment.expression();
-        let filtered = [LINK_FILTER, PICTURE_FILTER, COMPONENT_FILTER, STYLE_FILTER]
-            .iter()
-            .any(|filter| {
-                expression
-                    .rsplit('|')
-                    .next()
-                    .is_some_and(|last| last.trim() == *filter)
-            });
+        let filtered = [
+            LINK_FILTER,
+            PICTURE_FILTER,
+            COMPONENT_FILTER,
+            ADDRESS_FILTER,
+            STYLE_FILTER,
+        ]
+        .iter()
+        .any(|filter| {
+            expression
+                .rsplit('|')
+                .next()
+                .is_some_and(|last| last.trim() == *filter)
+        });
         if segment.kind == Kind::Statement || filtered {
             return segment.source();
         }
@@ -180,6 +188,9 @@ fn url_value(
         )
     };
     let literal = value.split(OPEN).next().unwrap_or_default();
+    if value.trim().is_empty() {
+        return Err(fault());
+    }
     if !literal.is_empty() {
         let text = decode(literal);
         let whole = literal.len() == value.len();
@@ -190,6 +201,7 @@ fn url_value(
             return Err(fault());
         }
     }
+    let address = ["mailto:", "tel:"].contains(&literal.to_ascii_lowercase().as_str());
     let mut begun = !literal.is_empty();
     for (piece, number) in value.split(OPEN).skip(1).zip(stand_ins(value)) {
         let statement = split
@@ -208,7 +220,12 @@ fn url_value(
             }
         } else {
             let first = if picture { Place::Picture } else { Place::Link };
-            set(placed, number, if begun { Place::UrlPart } else { first });
+            let place = match (begun, address) {
+                (false, _) => first,
+                (true, true) => Place::Address,
+                (true, false) => Place::UrlPart,
+            };
+            set(placed, number, place);
             begun = true;
         }
         let after = piece

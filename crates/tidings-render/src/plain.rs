@@ -196,13 +196,8 @@ impl Text<'_> {
         } else {
             &decoded
         };
-        // A delimiter made of character references must not become code.
-        self.out.push_str(
-            &joined
-                .replace("{{", "{ {")
-                .replace("{%", "{ %")
-                .replace("{#", "{ #"),
-        );
+        // A brace in the text is printed, so that two of them do not become code.
+        self.out.push_str(&joined.replace('{', "{{ '{' }}"));
     }
 }
 

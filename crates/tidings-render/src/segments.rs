@@ -4,6 +4,9 @@
 //! text grow without growing the source (assignments, arithmetic, concatenation, list literals in loops, macros,
 //! includes, recursion) is refused when the template is compiled, so a small template cannot make a huge message.
 
+use crate::engine::TESTS;
+use crate::filters;
+
 /// Names the engine fills in itself; variables of a message with these names are not visible.
 pub const RESERVED_NAMES: [&str; 3] = ["brand", "mail", "loop"];
 
@@ -13,10 +16,17 @@ pub(crate) const OPEN: char = '\u{E0F0}';
 /// Ends a stand-in.
 pub(crate) const CLOSE: char = '\u{E0F1}';
 
+/// Stands for a brace written as a character reference, which must not become template code.
+pub(crate) const BRACE: char = '\u{E0F4}';
+
 /// Most pieces of template code in one part.
 const MAX_SEGMENTS: usize = 5_000;
 /// How deep statements may nest.
 const MAX_NESTING: usize = 12;
+/// Most branches of the statements open at one place: the engine's parser calls itself for each.
+const MAX_BRANCHES: usize = 40;
+/// Most names and signs in one piece of code: the engine's parser calls itself for each level of an expression.
+const MAX_WORDS: usize = 120;
 
 /// What a piece of template code does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,7 +154,7 @@ pub(crate) fn stand_ins(text: &str) -> impl Iterator<Item = usize> + '_ {
 
 /// Splits a source and checks every piece of code in it.
 pub(crate) fn split(source: &str) -> Result<Split, Fault> {
-    if let Some(at) = source.find(['\u{E0F0}', '\u{E0F1}', '\0']) {
+    if let Some(at) = source.find(|c| matches!(c, OPEN..=BRACE | '\0')) {
         return Err(Fault::at(
             line_at(source, at),
             "contains a control or private-use character; remove it",
@@ -220,36 +230,39 @@ fn closing(source: &str, from: usize, opening: &str) -> Option<usize> {
         match (quote, bytes[at]) {
             (Some(_), b'\\') => at += 1,
             (Some(open), byte) if byte == open => quote = None,
-            (Some(_), _) => {}
             (None, byte @ (b'"' | b'\'')) => quote = Some(byte),
             (None, _) if bytes[at..].starts_with(close) => return Some(at),
-            (None, _) => {}
+            _ => {}
         }
         at += 1;
     }
     None
 }
 
-fn check(segment: &Segment, nesting: &mut Vec<&'static str>) -> Result<(), Fault> {
+fn check(segment: &Segment, nesting: &mut Vec<usize>) -> Result<(), Fault> {
     let code = segment
         .code
         .trim_start_matches(['-', '+'])
         .trim_end_matches(['-', '+']);
     match segment.kind {
-        Kind::Expression => check_operators(code, segment.line),
+        Kind::Expression => check_expression(code, segment.line),
         Kind::Statement => check_statement(code.trim(), segment.line, nesting),
     }
 }
 
-fn check_statement(code: &str, line: usize, nesting: &mut Vec<&'static str>) -> Result<(), Fault> {
+fn check_statement(code: &str, line: usize, nesting: &mut Vec<usize>) -> Result<(), Fault> {
     let (word, rest) = code.split_once(char::is_whitespace).unwrap_or((code, ""));
     match word {
-        "if" => nesting.push("if"),
+        "if" => nesting.push(1),
         "for" => {
             check_loop(rest, line)?;
-            nesting.push("for");
+            nesting.push(1);
         }
-        "elif" | "else" => {}
+        "elif" | "else" => {
+            if let Some(branches) = nesting.last_mut() {
+                *branches += 1;
+            }
+        }
         "endif" | "endfor" => {
             nesting.pop();
         }
@@ -267,7 +280,13 @@ fn check_statement(code: &str, line: usize, nesting: &mut Vec<&'static str>) -> 
             format!("statements nest deeper than {MAX_NESTING}; flatten the template"),
         ));
     }
-    check_operators(rest, line)
+    if nesting.iter().sum::<usize>() > MAX_BRANCHES {
+        return Err(Fault::at(
+            line,
+            format!("has more than {MAX_BRANCHES} branches in one place; choose before sending"),
+        ));
+    }
+    check_expression(rest, line)
 }
 
 /// A loop goes over a list that is there already: building one in the loop is how small templates grow huge.
@@ -294,29 +313,98 @@ fn check_loop(rest: &str, line: usize) -> Result<(), Fault> {
     Ok(())
 }
 
-fn check_operators(code: &str, line: usize) -> Result<(), Fault> {
-    let mut quote = None;
-    let mut chars = code.chars();
-    while let Some(c) = chars.next() {
-        match (quote, c) {
-            (Some(_), '\\') => {
-                chars.next();
-            }
-            (Some(open), c) if c == open => quote = None,
-            (Some(_), _) => {}
-            (None, '"' | '\'') => quote = Some(c),
-            (None, '~' | '+' | '*') => {
+/// Words of the language that stand where names stand.
+const KEYWORDS: [&str; 9] = ["in", "and", "or", "not", "if", "else", "is", "true", "false"];
+
+/// Checks operators and names: the engine would find an unknown filter only when a message is rendered.
+fn check_expression(code: &str, line: usize) -> Result<(), Fault> {
+    let words = words(code);
+    if words.len() > MAX_WORDS {
+        return Err(Fault::at(
+            line,
+            "is too long an expression; compute it before sending".to_owned(),
+        ));
+    }
+    for (index, word) in words.iter().enumerate() {
+        let before = |back: usize| {
+            index
+                .checked_sub(back)
+                .and_then(|at| words.get(at))
+                .copied()
+                .unwrap_or("")
+        };
+        let name = word.starts_with(|c: char| c.is_alphabetic() || c == '_');
+        let tested = before(1) == "is" || (before(1) == "not" && before(2) == "is");
+        if matches!(*word, "~" | "+" | "*") {
+            let problem = format!(
+                "the operator \"{word}\" is not allowed; print values one after another, compute before sending"
+            );
+            return Err(Fault::at(line, problem));
+        } else if name && before(1) == "|" {
+            if !filters::NAMES.contains(word) {
                 return Err(Fault::at(
                     line,
-                    format!(
-                        "the operator \"{c}\" is not allowed; print values one after another, compute before sending"
-                    ),
+                    format!("there is no filter \"{word}\"; use one of: {}", spoken_filters()),
                 ));
             }
-            (None, _) => {}
+        } else if name && tested && *word != "not" {
+            if !TESTS.contains(word) {
+                return Err(Fault::at(
+                    line,
+                    format!("there is no test \"{word}\"; use one of: {}", TESTS.join(", ")),
+                ));
+            }
+        } else if name && words.get(index + 1) == Some(&"(") && !KEYWORDS.contains(word) {
+            return Err(Fault::at(
+                line,
+                format!("\"{word}\" cannot be called; templates have filters, not functions"),
+            ));
         }
     }
     Ok(())
+}
+
+fn spoken_filters() -> String {
+    let spoken: Vec<&str> = filters::NAMES
+        .into_iter()
+        .filter(|name| !name.starts_with("tidings_"))
+        .collect();
+    spoken.join(", ")
+}
+
+/// Names, quoted texts (as one quote) and signs of an expression.
+fn words(code: &str) -> Vec<&str> {
+    let mut words = Vec::new();
+    let mut rest = code.trim_start();
+    while let Some(first) = rest.chars().next() {
+        let length = if first.is_alphanumeric() || first == '_' {
+            rest.find(|c: char| !c.is_alphanumeric() && c != '_')
+                .unwrap_or(rest.len())
+        } else if matches!(first, '"' | '\'') {
+            words.push("\"");
+            rest = &rest[quoted_length(rest, first)..];
+            rest = rest.trim_start();
+            continue;
+        } else {
+            first.len_utf8()
+        };
+        words.push(&rest[..length]);
+        rest = rest[length..].trim_start();
+    }
+    words
+}
+
+fn quoted_length(text: &str, quote: char) -> usize {
+    let mut escaped = false;
+    for (at, c) in text.char_indices().skip(1) {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            c if c == quote => return at + c.len_utf8(),
+            _ => {}
+        }
+    }
+    text.len()
 }
 
 #[cfg(test)]
@@ -354,12 +442,19 @@ mod tests {
             "{{ a ~ a }}",
             "{{ 'x' * 100000 }}",
             "{{ a + a }}",
+            "{{ a|nope }}",
+            "{{ range(9) }}",
+            "{{ a.b() }}",
+            "{{ a is nope }}",
+            "{{ a is not nope }}",
             "{{ a",
             "{% if a",
         ] {
             assert!(split(source).is_err(), "{source}");
         }
         assert!(split(&"{% if a %}".repeat(13)).is_err());
-        assert!(split("{% for a in b.c[0]|sort('x') if a.ok %}{{ a['b'] }}{% endfor %}").is_ok());
+        assert!(split(&format!("{{% if a %}}{}", "{% elif a %}".repeat(50))).is_err());
+        assert!(split(&format!("{{{{ {} a }}}}", "not ".repeat(200))).is_err());
+        assert!(split("{% for a in b.c[0]|shares if a.ok and (a is not defined or not (a.x)) %}{{ a['b'] }}{% endfor %}").is_ok());
     }
 }

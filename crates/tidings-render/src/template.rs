@@ -12,6 +12,9 @@ use tidings_core::{Channel, MessageType};
 /// Largest source of one part, in bytes.
 const MAX_SOURCE: usize = 256 * 1024;
 
+/// Largest source of a subject line, in bytes.
+const MAX_SUBJECT_SOURCE: usize = 2_000;
+
 /// How the body of a template is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -191,6 +194,10 @@ fn compile_email(source: &TemplateSource, compiled: &mut CompiledTemplate) -> Re
             Part::Subject,
             Fault::whole("an e-mail needs a subject; write one"),
         ));
+    }
+    if subject.len() > MAX_SUBJECT_SOURCE {
+        let problem = format!("is longer than {MAX_SUBJECT_SOURCE} bytes; shorten it");
+        return Err((Part::Subject, Fault::whole(problem)));
     }
     if subject.contains(['\r', '\n']) {
         return Err((

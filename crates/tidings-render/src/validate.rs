@@ -50,7 +50,7 @@ pub(crate) fn validate(split: &Split, tokens: &[Token]) -> Result<(), Fault> {
             Token::Open(tag) => structure.open(tag)?,
             Token::Close { name, range } => structure.close(name, range.start)?,
             Token::Text { range, raw } => structure.text(range.start, &split.text[range.clone()], *raw)?,
-            Token::Aside { .. } => {}
+            Token::Aside { range } => structure.aside(range.start, &split.text[range.clone()])?,
         }
     }
     match structure.open.last() {
@@ -80,7 +80,7 @@ impl Structure<'_> {
                 format!("<{name}> is not allowed in messages; remove it"),
             ));
         }
-        self.check_attributes(tag, line)?;
+        check_attributes(tag, line)?;
         self.check_place(name, line)?;
         if tag.closed && !is_void(name) && !name.starts_with("mj-") {
             return Err(Fault::at(
@@ -96,28 +96,6 @@ impl Structure<'_> {
                 line,
                 format!("elements nest deeper than {MAX_DEPTH}; flatten the template"),
             ));
-        }
-        Ok(())
-    }
-
-    fn check_attributes(&self, tag: &Tag, line: usize) -> Result<(), Fault> {
-        let outside = tag
-            .attributes
-            .iter()
-            .any(|one| stand_ins(&one.name).next().is_some());
-        if outside || stand_ins(&tag.name).next().is_some() {
-            let problem = "template code stands inside a tag; put it into the value of an attribute";
-            return Err(Fault::at(line, problem));
-        }
-        for attribute in &tag.attributes {
-            let name = attribute.name.as_str();
-            let handler = name.starts_with("on") && !tag.name.starts_with("mj-");
-            if handler || matches!(name, "srcdoc" | "formaction" | "srcset" | "ping" | "http-equiv") {
-                return Err(Fault::at(
-                    line,
-                    format!("the attribute {name} is not allowed in messages; remove it"),
-                ));
-            }
         }
         Ok(())
     }
@@ -240,6 +218,17 @@ impl Structure<'_> {
         Ok(())
     }
 
+    /// Values in comments would escape the check of their place.
+    fn aside(&self, at: usize, text: &str) -> Result<(), Fault> {
+        match stand_ins(text).next() {
+            Some(_) => {
+                let problem = "template code stands in a comment; move it out, or use {# .. #} for notes";
+                Err(Fault::at(self.split.line_of(at), problem))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Whatever way a statement goes, the elements in it are whole.
     fn statement(&mut self, code: &str, line: usize) -> Result<(), Fault> {
         let word = code
@@ -267,6 +256,28 @@ impl Structure<'_> {
             _ => Ok(()),
         }
     }
+}
+
+fn check_attributes(tag: &Tag, line: usize) -> Result<(), Fault> {
+    let outside = tag
+        .attributes
+        .iter()
+        .any(|one| stand_ins(&one.name).next().is_some());
+    if outside || stand_ins(&tag.name).next().is_some() {
+        let problem = "template code stands inside a tag; put it into the value of an attribute";
+        return Err(Fault::at(line, problem));
+    }
+    for attribute in &tag.attributes {
+        let name = attribute.name.as_str();
+        let handler = name.starts_with("on") && !tag.name.starts_with("mj-");
+        if handler || matches!(name, "srcdoc" | "formaction" | "srcset" | "ping" | "http-equiv") {
+            return Err(Fault::at(
+                line,
+                format!("the attribute {name} is not allowed in messages; remove it"),
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn within_paragraph(open: &[(String, usize)]) -> bool {

@@ -28,25 +28,79 @@ impl StatusClass {
 
 /// Words that say what a status without meaning does not, in order; the first that is found decides.
 const WORDS: &[(StatusClass, &[&str])] = &[
-    (StatusClass::Soft, &["mailbox full", "mailbox is full", "over quota", "quota exceeded", "exceeded storage"]),
+    (
+        StatusClass::Soft,
+        &[
+            "mailbox full",
+            "mailbox is full",
+            "over quota",
+            "quota exceeded",
+            "exceeded storage",
+        ],
+    ),
     (
         StatusClass::Hard,
         &[
-            "user unknown", "unknown user", "no such user", "no such recipient", "no such mailbox", "no such address",
-            "does not exist", "doesn't exist", "mailbox unavailable", "mailbox not found", "recipient not found",
-            "unknown recipient", "invalid recipient", "recipient rejected", "address rejected", "no mailbox here",
-            "user doesn't have", "not a valid mailbox", "unknown address", "domain not found", "host not found",
-            "unrouteable address", "no longer valid", "address unknown",
+            "user unknown",
+            "unknown user",
+            "no such user",
+            "no such recipient",
+            "no such mailbox",
+            "no such address",
+            "does not exist",
+            "doesn't exist",
+            "mailbox unavailable",
+            "mailbox not found",
+            "recipient not found",
+            "unknown recipient",
+            "invalid recipient",
+            "recipient rejected",
+            "address rejected",
+            "no mailbox here",
+            "user doesn't have",
+            "not a valid mailbox",
+            "unknown address",
+            "domain not found",
+            "host not found",
+            "unrouteable address",
+            "no longer valid",
+            "address unknown",
         ],
     ),
     (
         StatusClass::Block,
         &[
-            "spam", "blocked", "blacklist", "blocklist", "block list", "policy", "reputation", "dmarc", "spf", "dkim",
-            "unsolicited", "content rejected", "virus", "too large", "size exceeds", "not authorized", "access denied",
+            "spam",
+            "blocked",
+            "blacklist",
+            "blocklist",
+            "block list",
+            "policy",
+            "reputation",
+            "dmarc",
+            "spf",
+            "dkim",
+            "unsolicited",
+            "content rejected",
+            "virus",
+            "too large",
+            "size exceeds",
+            "not authorized",
+            "access denied",
         ],
     ),
-    (StatusClass::Soft, &["try again", "temporar", "timed out", "timeout", "refused", "too many", "expired"]),
+    (
+        StatusClass::Soft,
+        &[
+            "try again",
+            "temporar",
+            "timed out",
+            "timeout",
+            "refused",
+            "too many",
+            "expired",
+        ],
+    ),
 ];
 
 /// Classes a failure by its enhanced status, and by the diagnostic where the status says nothing.
@@ -57,7 +111,11 @@ pub fn class_of_status(status: &str, diagnostic: &str) -> StatusClass {
             .and_then(|code| by_code(&code))
             .or_else(|| by_words(diagnostic))
             .or_else(|| by_reply_code(diagnostic))
-            .unwrap_or(if status.starts_with('4') { StatusClass::Soft } else { StatusClass::Unclear }),
+            .unwrap_or(if status.starts_with('4') {
+                StatusClass::Soft
+            } else {
+                StatusClass::Unclear
+            }),
     }
 }
 
@@ -81,7 +139,10 @@ fn by_code(code: &str) -> Option<StatusClass> {
 
 fn by_words(text: &str) -> Option<StatusClass> {
     let text = text.to_lowercase();
-    WORDS.iter().find(|(_, words)| words.iter().any(|word| text.contains(word))).map(|(class, _)| *class)
+    WORDS
+        .iter()
+        .find(|(_, words)| words.iter().any(|word| text.contains(word)))
+        .map(|(class, _)| *class)
 }
 
 fn by_reply_code(text: &str) -> Option<StatusClass> {
@@ -93,12 +154,15 @@ fn by_reply_code(text: &str) -> Option<StatusClass> {
 
 /// The first enhanced status code in a text (`550 5.1.1 no`, `(#5.1.1)`).
 pub fn enhanced_code(text: &str) -> Option<String> {
-    text.split(|c: char| !(c.is_ascii_digit() || c == '.')).map(|word| word.trim_matches('.')).find(|word| {
-        let parts: Vec<&str> = word.split('.').collect();
-        parts.len() == 3
-            && matches!(parts[0], "2" | "4" | "5")
-            && parts[1..].iter().all(|part| (1..=3).contains(&part.len()))
-    }).map(str::to_owned)
+    text.split(|c: char| !(c.is_ascii_digit() || c == '.'))
+        .map(|word| word.trim_matches('.'))
+        .find(|word| {
+            let parts: Vec<&str> = word.split('.').collect();
+            parts.len() == 3
+                && matches!(parts[0], "2" | "4" | "5")
+                && parts[1..].iter().all(|part| (1..=3).contains(&part.len()))
+        })
+        .map(str::to_owned)
 }
 
 #[cfg(test)]

@@ -10,7 +10,10 @@ const MOST_FIELDS: usize = 2_000;
 impl Block {
     /// The first field of a name (lower case).
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -30,7 +33,9 @@ pub fn blocks(text: &str) -> Vec<Block> {
                 value.push_str(line.trim());
             }
         } else if let Some((name, value)) = line.split_once(':') {
-            blocks[current].0.push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
+            blocks[current]
+                .0
+                .push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
         }
     }
     blocks.retain(|block| !block.0.is_empty());
@@ -54,7 +59,11 @@ pub fn without_comments(value: &str) -> String {
 
 /// What follows the type of a diagnostic (`smtp; 550 ...`).
 pub fn diagnostic(value: &str) -> String {
-    value.split_once(';').map_or(value, |(_, text)| text).trim().to_owned()
+    value
+        .split_once(';')
+        .map_or(value, |(_, text)| text)
+        .trim()
+        .to_owned()
 }
 
 /// The address of a recipient field: without its type, decoded (RFC 3461 xtext, RFC 6533 `\x{..}`).
@@ -67,7 +76,11 @@ pub fn address(value: &str) -> Option<String> {
         _ if text.contains('"') => text,
         _ => text.split(" (").next().unwrap_or(text),
     };
-    let decoded = if kind.trim().eq_ignore_ascii_case("utf-8") { decode_unicode(text) } else { decode_xtext(text) };
+    let decoded = if kind.trim().eq_ignore_ascii_case("utf-8") {
+        decode_unicode(text)
+    } else {
+        decode_xtext(text)
+    };
     let decoded = decoded.trim();
     (decoded.contains('@') && decoded.len() <= 320 && !decoded.chars().any(char::is_control))
         .then(|| decoded.to_owned())
@@ -80,7 +93,10 @@ fn decode_xtext(text: &str) -> String {
     let mut at = 0;
     while at < bytes.len() {
         let code = bytes.get(at + 1..at + 3).filter(|pair| {
-            bytes[at] == b'+' && pair.iter().all(|b| b.is_ascii_digit() || (b'A'..=b'F').contains(b))
+            bytes[at] == b'+'
+                && pair
+                    .iter()
+                    .all(|b| b.is_ascii_digit() || (b'A'..=b'F').contains(b))
         });
         let value = code.and_then(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
         // Only characters that xtext has to encode; `+12` in a real address is far more likely than a control.
@@ -104,9 +120,9 @@ fn decode_unicode(text: &str) -> String {
     while let Some(at) = rest.find("\\x{") {
         out.push_str(&rest[..at]);
         let tail = &rest[at + 3..];
-        let code = tail.split_once('}').and_then(|(hex, after)| {
-            Some((char::from_u32(u32::from_str_radix(hex, 16).ok()?)?, after))
-        });
+        let code = tail
+            .split_once('}')
+            .and_then(|(hex, after)| Some((char::from_u32(u32::from_str_radix(hex, 16).ok()?)?, after)));
         match code {
             Some((character, after)) => {
                 out.push(character);
@@ -144,9 +160,14 @@ mod tests {
 
     #[test]
     fn folds_and_comments() {
-        let read = blocks("Reporting-MTA: dns; x\r\n\r\nACTION: Failed (really (no)\r\n\t)\r\nstatus: 5.1.1\r\n\r\n");
+        let read = blocks(
+            "Reporting-MTA: dns; x\r\n\r\nACTION: Failed (really (no)\r\n\t)\r\nstatus: 5.1.1\r\n\r\n",
+        );
         assert_eq!(read.len(), 2);
-        assert_eq!(without_comments(read[1].get("action").unwrap_or_default()), "Failed");
+        assert_eq!(
+            without_comments(read[1].get("action").unwrap_or_default()),
+            "Failed"
+        );
         assert_eq!(read[1].get("status"), Some("5.1.1"));
     }
 }

@@ -44,7 +44,9 @@ pub fn read_inbound(raw: &[u8], envelope: &Envelope<'_>) -> Option<MailContent> 
         subject: message.subject().map(|s| Private::new(s.to_owned())),
         text: Private::new(text_of(&message)),
         automatic: report.kind == MailKind::AutoReply || heuristics::is_automatic(&message),
-        date: message.date().and_then(|d| jiff::Timestamp::from_second(d.to_timestamp()).ok()),
+        date: message
+            .date()
+            .and_then(|d| jiff::Timestamp::from_second(d.to_timestamp()).ok()),
         attachments: message
             .attachments()
             .take(200)
@@ -60,10 +62,12 @@ pub fn read_inbound(raw: &[u8], envelope: &Envelope<'_>) -> Option<MailContent> 
 }
 
 fn text_of(message: &Message<'_>) -> String {
-    let text = catch_unwind(AssertUnwindSafe(|| message.body_text(0).map(std::borrow::Cow::into_owned)))
-        .ok()
-        .flatten()
-        .unwrap_or_default();
+    let text = catch_unwind(AssertUnwindSafe(|| {
+        message.body_text(0).map(std::borrow::Cow::into_owned)
+    }))
+    .ok()
+    .flatten()
+    .unwrap_or_default();
     cut(&text)
 }
 
@@ -75,6 +79,9 @@ pub(crate) fn text_of_html(html: &str) -> String {
 
 /// Cuts at the longest text, at a character's edge.
 pub(crate) fn cut(text: &str) -> String {
-    let end = (0..=text.len().min(LONGEST_TEXT)).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let end = (0..=text.len().min(LONGEST_TEXT))
+        .rev()
+        .find(|at| text.is_char_boundary(*at))
+        .unwrap_or(0);
     text[..end].to_owned()
 }

@@ -96,7 +96,9 @@ pub struct MailReport {
 /// Parses a message. Never panics, whatever the bytes.
 pub(crate) fn parse(raw: &[u8]) -> Option<Message<'_>> {
     let raw = &raw[..raw.len().min(MOST_BYTES)];
-    catch_unwind(AssertUnwindSafe(|| MessageParser::default().parse(raw))).ok().flatten()
+    catch_unwind(AssertUnwindSafe(|| MessageParser::default().parse(raw)))
+        .ok()
+        .flatten()
 }
 
 /// Reads a piece of mail that arrived at a bounce or reply address. Nothing when it is no mail at all.
@@ -113,7 +115,9 @@ pub fn read(raw: &[u8], envelope: &Envelope<'_>) -> Option<MailReport> {
     };
     report.verp_token = report.verp_token.or_else(|| token_in(&message, envelope));
     report.original_message_id = match report.kind {
-        MailKind::Reply | MailKind::AutoReply | MailKind::Unsubscribe | MailKind::Other => answered_id(&message),
+        MailKind::Reply | MailKind::AutoReply | MailKind::Unsubscribe | MailKind::Other => {
+            answered_id(&message)
+        }
         _ => original
             .as_ref()
             .and_then(|o| bracketed(o.message_id()))
@@ -124,31 +128,41 @@ pub fn read(raw: &[u8], envelope: &Envelope<'_>) -> Option<MailReport> {
 }
 
 fn plain(kind: MailKind) -> MailReport {
-    MailReport { kind, recipients: Vec::new(), verp_token: None, original_message_id: None }
+    MailReport {
+        kind,
+        recipients: Vec::new(),
+        verp_token: None,
+        original_message_id: None,
+    }
 }
 
 fn report_type(message: &Message<'_>) -> Option<String> {
     let kind = message.content_type()?;
     let is_report = kind.ctype().eq_ignore_ascii_case("multipart")
         && kind.subtype().is_some_and(|s| s.eq_ignore_ascii_case("report"));
-    kind.attribute("report-type").filter(|_| is_report).map(str::to_ascii_lowercase)
+    kind.attribute("report-type")
+        .filter(|_| is_report)
+        .map(str::to_ascii_lowercase)
 }
 
 fn is_type(part: &MessagePart<'_>, names: &[&str]) -> bool {
     part.content_type().is_some_and(|kind| {
         let subtype = kind.subtype().unwrap_or_default();
         names.iter().any(|name| {
-            name.split_once('/').is_some_and(|(c, s)| c.eq_ignore_ascii_case(kind.ctype()) && s.eq_ignore_ascii_case(subtype))
+            name.split_once('/')
+                .is_some_and(|(c, s)| c.eq_ignore_ascii_case(kind.ctype()) && s.eq_ignore_ascii_case(subtype))
         })
     })
 }
 
 /// The report's blocks of fields. Outside a `multipart/report` they count only in mail no person sent.
 fn delivery_blocks(message: &Message<'_>, envelope: &Envelope<'_>) -> Option<Vec<Block>> {
-    let part = message
-        .parts
-        .iter()
-        .find(|part| is_type(part, &["message/delivery-status", "message/global-delivery-status"]))?;
+    let part = message.parts.iter().find(|part| {
+        is_type(
+            part,
+            &["message/delivery-status", "message/global-delivery-status"],
+        )
+    })?;
     let official = report_type(message).is_some_and(|kind| kind == "delivery-status");
     if !official && !heuristics::from_a_machine(message, envelope) {
         return None;
@@ -158,14 +172,21 @@ fn delivery_blocks(message: &Message<'_>, envelope: &Envelope<'_>) -> Option<Vec
 
 fn delivery(blocks: &[Block]) -> MailReport {
     let mut recipients: Vec<RecipientReport> = Vec::new();
-    for block in blocks.iter().filter(|b| b.get("final-recipient").or(b.get("original-recipient")).is_some()) {
+    for block in blocks
+        .iter()
+        .filter(|b| b.get("final-recipient").or(b.get("original-recipient")).is_some())
+    {
         let recipient = recipient_of(block);
         if !recipients.contains(&recipient) && recipients.len() < MOST_RECIPIENTS {
             recipients.push(recipient);
         }
     }
     let has = |actions: &[&str]| {
-        recipients.iter().any(|r| r.action.as_deref().is_some_and(|action| actions.contains(&action)))
+        recipients.iter().any(|r| {
+            r.action
+                .as_deref()
+                .is_some_and(|action| actions.contains(&action))
+        })
     };
     let kind = if has(&["failed"]) {
         MailKind::Bounce
@@ -176,7 +197,10 @@ fn delivery(blocks: &[Block]) -> MailReport {
     } else {
         MailKind::Other
     };
-    MailReport { recipients, ..plain(kind) }
+    MailReport {
+        recipients,
+        ..plain(kind)
+    }
 }
 
 fn recipient_of(block: &Block) -> RecipientReport {
@@ -198,8 +222,12 @@ fn recipient_of(block: &Block) -> RecipientReport {
             };
             Some(word.to_owned())
         });
-    let class = (action.as_deref() == Some("failed"))
-        .then(|| class_of_status(status.as_deref().unwrap_or_default(), diagnostic.as_deref().unwrap_or_default()));
+    let class = (action.as_deref() == Some("failed")).then(|| {
+        class_of_status(
+            status.as_deref().unwrap_or_default(),
+            diagnostic.as_deref().unwrap_or_default(),
+        )
+    });
     RecipientReport {
         address: address.map(Private::new),
         action,
@@ -217,14 +245,17 @@ fn feedback(message: &Message<'_>, original: Option<&Message<'_>>) -> MailReport
         .find(|part| is_type(part, &["message/feedback-report"]))
         .map(|part| blocks(&String::from_utf8_lossy(part.contents())));
     let field = |name: &str| fields.iter().flatten().find_map(|block| block.get(name));
-    let kind = match field("feedback-type").map(|v| fields::without_comments(v).to_ascii_lowercase()).as_deref() {
+    let kind = match field("feedback-type")
+        .map(|v| fields::without_comments(v).to_ascii_lowercase())
+        .as_deref()
+    {
         Some("not-spam" | "auth-failure" | "dkim" | "dmarc") | None => MailKind::Other,
         Some("opt-out" | "opt-out-list") => MailKind::Unsubscribe,
         Some(_) => MailKind::Complaint,
     };
-    let address = field("original-rcpt-to").and_then(fields::address).or_else(|| {
-        original?.to()?.first()?.address().map(str::to_owned)
-    });
+    let address = field("original-rcpt-to")
+        .and_then(fields::address)
+        .or_else(|| original?.to()?.first()?.address().map(str::to_owned));
     let recipient = RecipientReport {
         address: address.map(Private::new),
         action: None,
@@ -232,25 +263,48 @@ fn feedback(message: &Message<'_>, original: Option<&Message<'_>>) -> MailReport
         diagnostic: None,
         class: None,
     };
-    let token = field("original-mail-from").and_then(fields::address).and_then(|from| token_of(&from));
-    let recipients = if kind == MailKind::Other { Vec::new() } else { vec![recipient] };
-    MailReport { recipients, verp_token: token, ..plain(kind) }
+    let token = field("original-mail-from")
+        .and_then(fields::address)
+        .and_then(|from| token_of(&from));
+    let recipients = if kind == MailKind::Other {
+        Vec::new()
+    } else {
+        vec![recipient]
+    };
+    MailReport {
+        recipients,
+        verp_token: token,
+        ..plain(kind)
+    }
 }
 
 /// The returned message, whole or its headers alone.
 fn original_message<'a>(message: &'a Message<'_>) -> Option<Message<'a>> {
     message.parts.iter().skip(1).find_map(|part| match &part.body {
         PartType::Message(original) => Some(original.clone()),
-        _ if is_type(part, &["text/rfc822-headers", "message/rfc822", "message/global", "message/global-headers"]) => {
+        _ if is_type(
+            part,
+            &[
+                "text/rfc822-headers",
+                "message/rfc822",
+                "message/global",
+                "message/global-headers",
+            ],
+        ) =>
+        {
             let text = part.contents();
-            catch_unwind(AssertUnwindSafe(|| MessageParser::default().parse_headers(text))).ok().flatten()
+            catch_unwind(AssertUnwindSafe(|| MessageParser::default().parse_headers(text)))
+                .ok()
+                .flatten()
         }
         _ => None,
     })
 }
 
 fn bracketed(id: Option<&str>) -> Option<String> {
-    id.map(str::trim).filter(|id| !id.is_empty() && id.len() <= 998).map(|id| format!("<{}>", id.trim_matches(['<', '>'])))
+    id.map(str::trim)
+        .filter(|id| !id.is_empty() && id.len() <= 998)
+        .map(|id| format!("<{}>", id.trim_matches(['<', '>'])))
 }
 
 /// The message a reply answers: `In-Reply-To`, else the last of `References`.
@@ -260,7 +314,11 @@ fn answered_id(message: &Message<'_>) -> Option<String> {
         mail_parser::HeaderValue::TextList(list) => list.last().map(ToString::to_string),
         _ => None,
     };
-    bracketed(last(message.in_reply_to()).or_else(|| last(message.references())).as_deref())
+    bracketed(
+        last(message.in_reply_to())
+            .or_else(|| last(message.references()))
+            .as_deref(),
+    )
 }
 
 fn token_in(message: &Message<'_>, envelope: &Envelope<'_>) -> Option<String> {

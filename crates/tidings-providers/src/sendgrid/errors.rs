@@ -45,7 +45,9 @@ pub fn classify(status: u16, headers: &[(String, String)], body: &[u8]) -> Optio
             Some(field) => mask(&format!("{status} {field}")),
             None => status.to_string(),
         },
-        detail: first.message.map_or_else(|| format!("SendGrid answered {status}"), |text| mask(&text)),
+        detail: first
+            .message
+            .map_or_else(|| format!("SendGrid answered {status}"), |text| mask(&text)),
         retry_after: outcome::retry_after(headers).or_else(|| window_reset(status, headers)),
         effect,
     })
@@ -59,13 +61,20 @@ fn is_recipient_field(field: &str) -> bool {
 
 /// The wait until `X-RateLimit-Reset` (unix seconds), measured from the answer's own `Date`.
 fn window_reset(status: u16, headers: &[(String, String)]) -> Option<Duration> {
-    let header = |name: &str| headers.iter().find(|(k, _)| k.eq_ignore_ascii_case(name)).map(|(_, v)| v.trim());
+    let header = |name: &str| {
+        headers
+            .iter()
+            .find(|(k, _)| k.eq_ignore_ascii_case(name))
+            .map(|(_, v)| v.trim())
+    };
     if status != 429 {
         return None;
     }
     let reset = Timestamp::from_second(header("x-ratelimit-reset")?.parse().ok()?).ok()?;
     let now = rfc2822::parse(header("date")?).ok()?.timestamp();
-    Duration::try_from(reset.duration_since(now)).ok().map(|wait| wait.min(Duration::from_secs(3600)))
+    Duration::try_from(reset.duration_since(now))
+        .ok()
+        .map(|wait| wait.min(Duration::from_secs(3600)))
 }
 
 #[cfg(test)]
@@ -77,9 +86,15 @@ mod tests {
     fn a_bad_recipient_is_not_a_bad_request() {
         let body = br#"{"errors":[{"message":"Does not contain a valid address.","field":"personalizations.0.to.0.email"}]}"#;
         let no = classify(400, &[], body).unwrap();
-        assert_eq!((no.category, no.effect), (ErrorCategory::Permanent, Some(RejectionEffect::AddressBad)));
+        assert_eq!(
+            (no.category, no.effect),
+            (ErrorCategory::Permanent, Some(RejectionEffect::AddressBad))
+        );
         let body = br#"{"errors":[{"message":"bad","field":"personalizations.0.subject"}]}"#;
-        assert_eq!(classify(400, &[], body).unwrap().category, ErrorCategory::InvalidInput);
+        assert_eq!(
+            classify(400, &[], body).unwrap().category,
+            ErrorCategory::InvalidInput
+        );
     }
 
     #[test]
@@ -88,7 +103,10 @@ mod tests {
             ("x-ratelimit-reset".to_owned(), "1795255230".to_owned()),
             ("date".to_owned(), "Sat, 21 Nov 2026 10:00:00 GMT".to_owned()),
         ];
-        assert_eq!(classify(429, &headers, b"").unwrap().retry_after, Some(Duration::from_secs(30)));
+        assert_eq!(
+            classify(429, &headers, b"").unwrap().retry_after,
+            Some(Duration::from_secs(30))
+        );
         assert_eq!(classify(429, &[], b"").unwrap().retry_after, None);
         assert!(classify(202, &[], b"").is_none());
     }

@@ -18,8 +18,8 @@ type Event = Map<String, Value>;
 
 /// Reads a batch. One element that cannot be read does not cost the others.
 pub fn read(body: &[u8]) -> Result<WebhookParsed, WebhookRefusal> {
-    let batch: Vec<Value> =
-        serde_json::from_slice(body).map_err(|_| WebhookRefusal::Malformed("not an array of events".to_owned()))?;
+    let batch: Vec<Value> = serde_json::from_slice(body)
+        .map_err(|_| WebhookRefusal::Malformed("not an array of events".to_owned()))?;
     let mut parsed = WebhookParsed::default();
     for (at, element) in batch.iter().take(MOST).enumerate() {
         let Value::Object(event) = element else {
@@ -31,19 +31,26 @@ pub fn read(body: &[u8]) -> Result<WebhookParsed, WebhookRefusal> {
             Some("account_status_change") => {}
             Some(name) => match reported(name, event, element) {
                 Some(event) => parsed.events.push(event),
-                None => parsed.skipped.push(format!("element {at} is an unknown kind of event")),
+                None => parsed
+                    .skipped
+                    .push(format!("element {at} is an unknown kind of event")),
             },
             None => parsed.skipped.push(format!("element {at} has no event")),
         }
     }
     if batch.len() > MOST {
-        parsed.skipped.push(format!("{} elements beyond the first {MOST}", batch.len() - MOST));
+        parsed
+            .skipped
+            .push(format!("{} elements beyond the first {MOST}", batch.len() - MOST));
     }
     Ok(parsed)
 }
 
 fn text<'e>(event: &'e Event, key: &str) -> Option<&'e str> {
-    event.get(key).and_then(Value::as_str).filter(|value| !value.is_empty())
+    event
+        .get(key)
+        .and_then(Value::as_str)
+        .filter(|value| !value.is_empty())
 }
 
 /// What an event means.
@@ -57,15 +64,27 @@ struct Meaning {
 
 impl Meaning {
     fn of(kind: DeliveryEventKind) -> Self {
-        Self { kind, bounce_class: None, suppress: None, error: None, detail: None }
+        Self {
+            kind,
+            bounce_class: None,
+            suppress: None,
+            error: None,
+            detail: None,
+        }
     }
 
     fn suppressing(self, because: SuppressBecause) -> Self {
-        Self { suppress: Some(because), ..self }
+        Self {
+            suppress: Some(because),
+            ..self
+        }
     }
 
     fn with_detail(self, detail: Option<&str>) -> Self {
-        Self { detail: detail.map(mask).filter(|text| !text.is_empty()), ..self }
+        Self {
+            detail: detail.map(mask).filter(|text| !text.is_empty()),
+            ..self
+        }
     }
 }
 
@@ -94,9 +113,14 @@ fn reported(name: &str, event: &Event, element: &Value) -> Option<ReportedEvent>
     Some(ReportedEvent {
         dedupe_key: text(event, "sg_event_id").map_or_else(|| fingerprint(element), str::to_owned),
         kind: meaning.kind,
-        occurred_at: event.get("timestamp").and_then(seconds).and_then(|s| Timestamp::from_second(s).ok()),
+        occurred_at: event
+            .get("timestamp")
+            .and_then(seconds)
+            .and_then(|s| Timestamp::from_second(s).ok()),
         provider_message_id: text(event, "sg_message_id").map(|id| message_id(id).to_owned()),
-        reference: text(event, REFERENCE).filter(|r| r.len() <= 200).map(str::to_owned),
+        reference: text(event, REFERENCE)
+            .filter(|r| r.len() <= 200)
+            .map(str::to_owned),
         recipient: text(event, "email").map(|email| Private::new(email.to_owned())),
         bounce_class: meaning.bounce_class,
         error: meaning.error,
@@ -116,10 +140,17 @@ fn bounce(name: &str, event: &Event) -> Meaning {
     };
     let meaning = Meaning {
         bounce_class: Some(class),
-        error: Some((ErrorCategory::Permanent, text(event, "status").unwrap_or("bounce").to_owned())),
+        error: Some((
+            ErrorCategory::Permanent,
+            text(event, "status").unwrap_or("bounce").to_owned(),
+        )),
         ..Meaning::of(DeliveryEventKind::Bounced).with_detail(Some(reason))
     };
-    if class == BounceClass::Hard { meaning.suppressing(SuppressBecause::HardBounce) } else { meaning }
+    if class == BounceClass::Hard {
+        meaning.suppressing(SuppressBecause::HardBounce)
+    } else {
+        meaning
+    }
 }
 
 /// Never left SendGrid; its own suppressions are mirrored.
@@ -152,11 +183,13 @@ fn message_id(sg_message_id: &str) -> &str {
 
 /// Unix seconds, as a number or as text.
 fn seconds(value: &Value) -> Option<i64> {
-    value.as_i64().or_else(|| value.as_f64().map(|s| s as i64)).or_else(|| value.as_str()?.parse().ok())
+    value
+        .as_i64()
+        .or_else(|| value.as_f64().map(|s| s as i64))
+        .or_else(|| value.as_str()?.parse().ok())
 }
 
 /// Stands in for `sg_event_id`: the same for the same element.
 fn fingerprint(element: &Value) -> String {
     hex::encode(digest(&SHA256, element.to_string().as_bytes()))
 }
-

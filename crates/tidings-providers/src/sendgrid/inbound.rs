@@ -27,7 +27,10 @@ struct Form<'b> {
 
 impl Form<'_> {
     fn raw(&self, name: &str) -> Option<&[u8]> {
-        self.fields.iter().find(|field| field.name == name).map(|field| field.value)
+        self.fields
+            .iter()
+            .find(|field| field.name == name)
+            .map(|field| field.value)
     }
 
     /// A field's text; each may be in a charset of its own.
@@ -46,8 +49,14 @@ impl Form<'_> {
 pub fn read(content_type: &str, body: &[u8], domains: &[String]) -> Result<WebhookParsed, WebhookRefusal> {
     let malformed = |what: &str| WebhookRefusal::Malformed(what.to_owned());
     let fields = multipart::fields(content_type, body).ok_or_else(|| malformed("not a multipart form"))?;
-    let mut form = Form { fields, charsets: HashMap::new() };
-    form.charsets = form.raw("charsets").and_then(|json| serde_json::from_slice(json).ok()).unwrap_or_default();
+    let mut form = Form {
+        fields,
+        charsets: HashMap::new(),
+    };
+    form.charsets = form
+        .raw("charsets")
+        .and_then(|json| serde_json::from_slice(json).ok())
+        .unwrap_or_default();
     let envelope: SmtpEnvelope = form
         .raw("envelope")
         .and_then(|json| serde_json::from_slice(json).ok())
@@ -57,7 +66,10 @@ pub fn read(content_type: &str, body: &[u8], domains: &[String]) -> Result<Webho
         .iter()
         .find(|to| is_ours(to, domains))
         .ok_or(WebhookRefusal::WrongAccount)?;
-    let smtp = Envelope { mail_from: &envelope.from, rcpt_to: to };
+    let smtp = Envelope {
+        mail_from: &envelope.from,
+        rcpt_to: to,
+    };
     let mail = match form.raw("email") {
         Some(raw) => read_inbound(raw, &smtp),
         None => parsed_mode(&form, &smtp),
@@ -67,7 +79,9 @@ pub fn read(content_type: &str, body: &[u8], domains: &[String]) -> Result<Webho
 }
 
 fn is_ours(address: &str, domains: &[String]) -> bool {
-    address.rsplit_once('@').is_some_and(|(_, domain)| domains.iter().any(|ours| ours.eq_ignore_ascii_case(domain)))
+    address
+        .rsplit_once('@')
+        .is_some_and(|(_, domain)| domains.iter().any(|ours| ours.eq_ignore_ascii_case(domain)))
 }
 
 /// SendGrid has taken the mail apart: put its headers back in front of the text and read that.
@@ -75,7 +89,10 @@ fn parsed_mode(form: &Form<'_>, envelope: &Envelope<'_>) -> Option<MailContent> 
     let headers = form.text("headers").unwrap_or_default();
     let text = match form.text("text") {
         Some(text) if !text.trim().is_empty() => text,
-        _ => form.text("html").map(|html| crate::bounce::text_of_html(&html)).unwrap_or_default(),
+        _ => form
+            .text("html")
+            .map(|html| crate::bounce::text_of_html(&html))
+            .unwrap_or_default(),
     };
     // The original's own MIME headers describe a body that is not there any more.
     let mut raw = String::new();
@@ -85,7 +102,12 @@ fn parsed_mode(form: &Form<'_>, envelope: &Envelope<'_>) -> Option<MailContent> 
             continue;
         }
         if !line.starts_with([' ', '\t']) {
-            let name = line.split(':').next().unwrap_or_default().trim().to_ascii_lowercase();
+            let name = line
+                .split(':')
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .to_ascii_lowercase();
             dropping = name.starts_with("content-") || name == "mime-version";
         }
         if !dropping {
@@ -94,7 +116,10 @@ fn parsed_mode(form: &Form<'_>, envelope: &Envelope<'_>) -> Option<MailContent> 
         }
     }
     for (name, field) in [("From", "from"), ("Subject", "subject")] {
-        let present = raw.lines().any(|l| l.to_ascii_lowercase().starts_with(&format!("{}:", name.to_ascii_lowercase())));
+        let present = raw.lines().any(|l| {
+            l.to_ascii_lowercase()
+                .starts_with(&format!("{}:", name.to_ascii_lowercase()))
+        });
         if let Some(value) = form.text(field).filter(|_| !present) {
             raw.push_str(&format!("{name}: {}\r\n", value.replace(['\r', '\n'], " ")));
         }
@@ -107,20 +132,29 @@ fn parsed_mode(form: &Form<'_>, envelope: &Envelope<'_>) -> Option<MailContent> 
 }
 
 fn attachment_types(form: &Form<'_>) -> Vec<String> {
-    let info: HashMap<String, HashMap<String, serde_json::Value>> =
-        form.raw("attachment-info").and_then(|json| serde_json::from_slice(json).ok()).unwrap_or_default();
+    let info: HashMap<String, HashMap<String, serde_json::Value>> = form
+        .raw("attachment-info")
+        .and_then(|json| serde_json::from_slice(json).ok())
+        .unwrap_or_default();
     let mut types: Vec<String> = info
         .values()
         .take(200)
-        .map(|file| file.get("type").and_then(serde_json::Value::as_str).unwrap_or("application/octet-stream").to_owned())
+        .map(|file| {
+            file.get("type")
+                .and_then(serde_json::Value::as_str)
+                .unwrap_or("application/octet-stream")
+                .to_owned()
+        })
         .collect();
     types.sort();
     types
 }
 
 fn report(mail: MailContent, from: &str, to: &str, body: &[u8]) -> WebhookParsed {
-    let dedupe_key =
-        mail.message_id.clone().unwrap_or_else(|| hex::encode(digest(&SHA256, body)));
+    let dedupe_key = mail
+        .message_id
+        .clone()
+        .unwrap_or_else(|| hex::encode(digest(&SHA256, body)));
     let events: Vec<ReportedEvent> = mail
         .report
         .recipients
@@ -131,7 +165,10 @@ fn report(mail: MailContent, from: &str, to: &str, body: &[u8]) -> WebhookParsed
             let (kind, suppress) = match mail.report.kind {
                 MailKind::Bounce if recipient.action.as_deref() == Some("failed") => {
                     let hard = class == Some(BounceClass::Hard);
-                    (DeliveryEventKind::Bounced, hard.then_some(SuppressBecause::HardBounce))
+                    (
+                        DeliveryEventKind::Bounced,
+                        hard.then_some(SuppressBecause::HardBounce),
+                    )
                 }
                 MailKind::Complaint => (DeliveryEventKind::Complained, Some(SuppressBecause::Complaint)),
                 MailKind::Delay | MailKind::Bounce => (DeliveryEventKind::Deferred, None),
@@ -145,7 +182,10 @@ fn report(mail: MailContent, from: &str, to: &str, body: &[u8]) -> WebhookParsed
                 reference: None,
                 recipient: recipient.address.clone(),
                 bounce_class: class,
-                error: recipient.status.clone().map(|status| (ErrorCategory::Permanent, status)),
+                error: recipient
+                    .status
+                    .clone()
+                    .map(|status| (ErrorCategory::Permanent, status)),
                 suppress,
                 detail: recipient.diagnostic.clone(),
             })
@@ -155,7 +195,10 @@ fn report(mail: MailContent, from: &str, to: &str, body: &[u8]) -> WebhookParsed
         mail.report.kind,
         MailKind::Bounce | MailKind::Delay | MailKind::Delivered | MailKind::Complaint
     ) {
-        return WebhookParsed { events, ..WebhookParsed::default() };
+        return WebhookParsed {
+            events,
+            ..WebhookParsed::default()
+        };
     }
     let message = InboundMessage {
         dedupe_key,
@@ -170,11 +213,17 @@ fn report(mail: MailContent, from: &str, to: &str, body: &[u8]) -> WebhookParsed
         media: mail
             .attachments
             .into_iter()
-            .map(|content_type| InboundMedia { content_type, location: String::new() })
+            .map(|content_type| InboundMedia {
+                content_type,
+                location: String::new(),
+            })
             .collect(),
         handled_keyword: None,
         in_reply_to: mail.report.original_message_id,
         automatic: mail.automatic,
     };
-    WebhookParsed { inbound: vec![message], ..WebhookParsed::default() }
+    WebhookParsed {
+        inbound: vec![message],
+        ..WebhookParsed::default()
+    }
 }

@@ -5,8 +5,8 @@ use super::settings::{SendgridCredentials, SendgridSettings};
 use super::webhook;
 use crate::config::{self, ConfigError, ConnectionConfig};
 use crate::contract::{
-    Capabilities, CheckReport, Content, EmailContent, Lookup, Provider, SendOutcome, Submission, WebhookParsed,
-    WebhookRefusal, WebhookRequest,
+    Capabilities, CheckReport, Content, EmailContent, Lookup, Provider, SendOutcome, Submission,
+    WebhookParsed, WebhookRefusal, WebhookRequest,
 };
 use crate::egress::{Egress, EgressFailure, EgressRequest, EgressResponse, EgressUrl};
 use crate::email_headers;
@@ -42,15 +42,32 @@ impl SendgridProvider {
         let kind = ProviderKind::Sendgrid;
         let key = credentials.api_key.expose_secret();
         if key.is_empty() || !key.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(ConfigError::credential(kind, "api_key", "must be a SendGrid API key (SG...)"));
+            return Err(ConfigError::credential(
+                kind,
+                "api_key",
+                "must be a SendGrid API key (SG...)",
+            ));
         }
-        let base = config::base_url(kind, settings.base_url.as_deref(), settings.region.base_url(), egress)?;
+        let base = config::base_url(
+            kind,
+            settings.base_url.as_deref(),
+            settings.region.base_url(),
+            egress,
+        )?;
         let authorization = SecretString::from(format!("Bearer {key}"));
-        Ok(Self { settings, webhook_keys, authorization, base, egress: egress.clone() })
+        Ok(Self {
+            settings,
+            webhook_keys,
+            authorization,
+            base,
+            egress: egress.clone(),
+        })
     }
 
     async fn call(&self, request: EgressRequest) -> Result<EgressResponse, EgressFailure> {
-        self.egress.call(request.secret_header("authorization", self.authorization.expose_secret())?).await
+        self.egress
+            .call(request.secret_header("authorization", self.authorization.expose_secret())?)
+            .await
     }
 
     fn body(&self, submission: &Submission, email: &EmailContent) -> Value {
@@ -85,7 +102,10 @@ impl SendgridProvider {
                 fields.insert("ip_pool_name".to_owned(), json!(pool));
             }
             if settings.sandbox_mode {
-                fields.insert("mail_settings".to_owned(), json!({ "sandbox_mode": { "enable": true } }));
+                fields.insert(
+                    "mail_settings".to_owned(),
+                    json!({ "sandbox_mode": { "enable": true } }),
+                );
             }
         }
         body
@@ -95,11 +115,20 @@ impl SendgridProvider {
         if let Some(rejection) = errors::classify(answer.status, &answer.headers, &answer.body) {
             return SendOutcome::Rejected(rejection);
         }
-        let id = answer.header("x-message-id").filter(|id| !id.is_empty() && id.len() <= 200).map(str::to_owned);
+        let id = answer
+            .header("x-message-id")
+            .filter(|id| !id.is_empty() && id.len() <= 200)
+            .map(str::to_owned);
         match answer.status {
-            202 => SendOutcome::Accepted { provider_message_id: id },
-            200 if self.settings.sandbox_mode => SendOutcome::Accepted { provider_message_id: id },
-            other => SendOutcome::Unknown { detail: format!("SendGrid answered {other} instead of 202") },
+            202 => SendOutcome::Accepted {
+                provider_message_id: id,
+            },
+            200 if self.settings.sandbox_mode => SendOutcome::Accepted {
+                provider_message_id: id,
+            },
+            other => SendOutcome::Unknown {
+                detail: format!("SendGrid answered {other} instead of 202"),
+            },
         }
     }
 }
@@ -160,7 +189,11 @@ impl Provider for SendgridProvider {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { idempotent_send: false, lookup: false, echoes_reference: true }
+        Capabilities {
+            idempotent_send: false,
+            lookup: false,
+            echoes_reference: true,
+        }
     }
 
     async fn send(&self, submission: &Submission) -> SendOutcome {
@@ -174,14 +207,19 @@ impl Provider for SendgridProvider {
         }
         let body = self.body(submission, email).to_string();
         let url = self.base.join(&["v3", "mail", "send"], &[]);
-        match self.call(EgressRequest::post(url, "application/json", body)).await {
+        match self
+            .call(EgressRequest::post(url, "application/json", body))
+            .await
+        {
             Ok(answer) => self.outcome_of(&answer),
             Err(failure) => outcome::of_failure(&failure),
         }
     }
 
     async fn lookup(&self, _reference: &str) -> Lookup {
-        Lookup::Unavailable { detail: "SendGrid cannot be asked by our reference; its events tell".to_owned() }
+        Lookup::Unavailable {
+            detail: "SendGrid cannot be asked by our reference; its events tell".to_owned(),
+        }
     }
 
     async fn check(&self) -> CheckReport {
@@ -189,15 +227,33 @@ impl Provider for SendgridProvider {
         match self.call(EgressRequest::get(url)).await {
             Ok(answer) if answer.status == 200 => {
                 let may_send = String::from_utf8_lossy(&answer.body).contains("\"mail.send\"");
-                let finding = if may_send { "the key may send mail" } else { "the key lacks the scope mail.send" };
-                CheckReport { ok: may_send, findings: vec![finding.to_owned()] }
+                let finding = if may_send {
+                    "the key may send mail"
+                } else {
+                    "the key lacks the scope mail.send"
+                };
+                CheckReport {
+                    ok: may_send,
+                    findings: vec![finding.to_owned()],
+                }
             }
             Ok(answer) => {
-                let detail = errors::classify(answer.status, &answer.headers, &answer.body).map(|no| no.detail);
-                let finding = format!("SendGrid answered {}: {}", answer.status, detail.unwrap_or_default());
-                CheckReport { ok: false, findings: vec![finding] }
+                let detail =
+                    errors::classify(answer.status, &answer.headers, &answer.body).map(|no| no.detail);
+                let finding = format!(
+                    "SendGrid answered {}: {}",
+                    answer.status,
+                    detail.unwrap_or_default()
+                );
+                CheckReport {
+                    ok: false,
+                    findings: vec![finding],
+                }
             }
-            Err(failure) => CheckReport { ok: false, findings: vec![failure.to_string()] },
+            Err(failure) => CheckReport {
+                ok: false,
+                findings: vec![failure.to_string()],
+            },
         }
     }
 

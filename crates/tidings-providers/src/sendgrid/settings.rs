@@ -69,7 +69,11 @@ impl SendgridSettings {
     /// Checks what the types cannot say, and reads the verification keys.
     pub fn check(&self) -> Result<Vec<PublicKey>, ConfigError> {
         let wrong = |field, problem: &str| Err(ConfigError::setting(ProviderKind::Sendgrid, field, problem));
-        if self.from_name.as_deref().is_some_and(|name| name.contains(['\r', '\n', '\0'])) {
+        if self
+            .from_name
+            .as_deref()
+            .is_some_and(|name| name.contains(['\r', '\n', '\0']))
+        {
             return wrong("from_name", "must not hold a line break");
         }
         if self.categories.len() > 10 || self.categories.iter().any(|c| c.is_empty() || c.len() > 255) {
@@ -84,7 +88,12 @@ impl SendgridSettings {
             let Some(text) = text else { continue };
             match PublicKey::parse(text) {
                 Some(key) => keys.push(key),
-                None => return wrong(field, "is not base64 of a P-256 key; copy it from Mail Settings, Event Webhook"),
+                None => {
+                    return wrong(
+                        field,
+                        "is not base64 of a P-256 key; copy it from Mail Settings, Event Webhook",
+                    );
+                }
             }
         }
         Ok(keys)

@@ -27,7 +27,11 @@ pub fn read(
     }
     verdict?;
     let content_type = request.header("content-type").unwrap_or_default();
-    if content_type.trim().to_ascii_lowercase().starts_with("multipart/form-data") {
+    if content_type
+        .trim()
+        .to_ascii_lowercase()
+        .starts_with("multipart/form-data")
+    {
         inbound::read(content_type, &request.body, &settings.inbound_domains)
     } else {
         events::read(&request.body)

@@ -39,27 +39,43 @@ pub fn verify(signed: &Signed<'_>, client_secret: &str, now: Timestamp) -> Resul
     if client_secret.is_empty() {
         return Err(WebhookRefusal::NotConfigured("set client_secret".to_owned()));
     }
-    let given = signed.signature.filter(|s| !s.is_empty()).ok_or(WebhookRefusal::SignatureMissing)?;
+    let given = signed
+        .signature
+        .filter(|s| !s.is_empty())
+        .ok_or(WebhookRefusal::SignatureMissing)?;
     let (method, url) = (signed.method.as_bytes(), signed.url.as_bytes());
     let matched = match signed.version {
         Version::V1 => hex_matches(&[client_secret.as_bytes(), signed.body], given),
         Version::V2 => hex_matches(&[client_secret.as_bytes(), method, url, signed.body], given),
         Version::V3 => {
-            let timestamp = signed.timestamp.filter(|t| !t.is_empty()).ok_or(WebhookRefusal::SignatureMissing)?;
+            let timestamp = signed
+                .timestamp
+                .filter(|t| !t.is_empty())
+                .ok_or(WebhookRefusal::SignatureMissing)?;
             let given = base64(given).ok_or(WebhookRefusal::SignatureInvalid)?;
             fresh_ms(timestamp, now)?;
             // HubSpot signs the URL with some escapes decoded; both forms are bound by the key.
             [signed.url.to_owned(), decoded(signed.url)].iter().any(|url| {
                 let parts = [method, url.as_bytes(), signed.body, timestamp.as_bytes()];
-                same(hmac_of(HMAC_SHA256, client_secret.as_bytes(), &parts).as_ref(), &given)
+                same(
+                    hmac_of(HMAC_SHA256, client_secret.as_bytes(), &parts).as_ref(),
+                    &given,
+                )
             })
         }
     };
-    if matched { Ok(()) } else { Err(WebhookRefusal::SignatureInvalid) }
+    if matched {
+        Ok(())
+    } else {
+        Err(WebhookRefusal::SignatureInvalid)
+    }
 }
 
 fn hex_matches(parts: &[&[u8]], given: &str) -> bool {
-    same(hex::encode(digest(&SHA256, &parts.concat())).as_bytes(), given.as_bytes())
+    same(
+        hex::encode(digest(&SHA256, &parts.concat())).as_bytes(),
+        given.as_bytes(),
+    )
 }
 
 fn fresh_ms(timestamp: &str, now: Timestamp) -> Result<(), WebhookRefusal> {
@@ -73,10 +89,21 @@ fn fresh_ms(timestamp: &str, now: Timestamp) -> Result<(), WebhookRefusal> {
 /// The escapes HubSpot's documentation tells receivers to decode.
 fn decoded(url: &str) -> String {
     const ESCAPES: &[(&str, &str)] = &[
-        ("%3A", ":"), ("%2F", "/"), ("%3F", "?"), ("%40", "@"), ("%21", "!"), ("%24", "$"), ("%27", "'"),
-        ("%28", "("), ("%29", ")"), ("%2A", "*"), ("%2C", ","), ("%3B", ";"),
+        ("%3A", ":"),
+        ("%2F", "/"),
+        ("%3F", "?"),
+        ("%40", "@"),
+        ("%21", "!"),
+        ("%24", "$"),
+        ("%27", "'"),
+        ("%28", "("),
+        ("%29", ")"),
+        ("%2A", "*"),
+        ("%2C", ","),
+        ("%3B", ";"),
     ];
     ESCAPES.iter().fold(url.to_owned(), |url, (escape, plain)| {
-        url.replace(escape, plain).replace(&escape.to_ascii_lowercase(), plain)
+        url.replace(escape, plain)
+            .replace(&escape.to_ascii_lowercase(), plain)
     })
 }

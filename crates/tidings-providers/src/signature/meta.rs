@@ -10,15 +10,26 @@ pub fn verify(signature: Option<&str>, body: &[u8], app_secret: &str) -> Result<
     if app_secret.is_empty() {
         return Err(WebhookRefusal::NotConfigured("set app_secret".to_owned()));
     }
-    let given = signature.filter(|s| !s.is_empty()).ok_or(WebhookRefusal::SignatureMissing)?;
-    let expected = format!("sha256={}", hex::encode(hmac_of(HMAC_SHA256, app_secret.as_bytes(), &[body])));
-    if same(expected.as_bytes(), given.as_bytes()) { Ok(()) } else { Err(WebhookRefusal::SignatureInvalid) }
+    let given = signature
+        .filter(|s| !s.is_empty())
+        .ok_or(WebhookRefusal::SignatureMissing)?;
+    let expected = format!(
+        "sha256={}",
+        hex::encode(hmac_of(HMAC_SHA256, app_secret.as_bytes(), &[body]))
+    );
+    if same(expected.as_bytes(), given.as_bytes()) {
+        Ok(())
+    } else {
+        Err(WebhookRefusal::SignatureInvalid)
+    }
 }
 
 /// Answers the handshake: the challenge to send back, or nothing (403). An empty token matches nothing.
 pub fn handshake(query: &str, verify_token: &str) -> Option<String> {
     let field = |name: &str| {
-        form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+        form_urlencoded::parse(query.as_bytes())
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.into_owned())
     };
     let matches = !verify_token.is_empty()
         && field("hub.mode")? == "subscribe"

@@ -16,10 +16,17 @@ pub fn verify(
     if signing_secret.is_empty() {
         return Err(WebhookRefusal::NotConfigured("set signing_secret".to_owned()));
     }
-    let given = signature.filter(|s| !s.is_empty()).ok_or(WebhookRefusal::SignatureMissing)?;
-    let timestamp = timestamp.filter(|t| !t.is_empty()).ok_or(WebhookRefusal::SignatureMissing)?;
+    let given = signature
+        .filter(|s| !s.is_empty())
+        .ok_or(WebhookRefusal::SignatureMissing)?;
+    let timestamp = timestamp
+        .filter(|t| !t.is_empty())
+        .ok_or(WebhookRefusal::SignatureMissing)?;
     let parts = [b"v0:".as_slice(), timestamp.as_bytes(), b":", body];
-    let expected = format!("v0={}", hex::encode(hmac_of(HMAC_SHA256, signing_secret.as_bytes(), &parts)));
+    let expected = format!(
+        "v0={}",
+        hex::encode(hmac_of(HMAC_SHA256, signing_secret.as_bytes(), &parts))
+    );
     if !same(expected.as_bytes(), given.as_bytes()) {
         return Err(WebhookRefusal::SignatureInvalid);
     }

@@ -59,9 +59,15 @@ impl Message {
     pub fn string_to_sign(&self) -> Result<String, WebhookRefusal> {
         let keys: &[&str] = match self.kind {
             Kind::Notification => &["Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"],
-            Kind::SubscriptionConfirmation | Kind::UnsubscribeConfirmation => {
-                &["Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"]
-            }
+            Kind::SubscriptionConfirmation | Kind::UnsubscribeConfirmation => &[
+                "Message",
+                "MessageId",
+                "SubscribeURL",
+                "Timestamp",
+                "Token",
+                "TopicArn",
+                "Type",
+            ],
         };
         let mut text = String::new();
         for key in keys {
@@ -94,7 +100,10 @@ pub fn certificate_url(text: &str) -> Option<Url> {
 fn amazon_url(text: &str) -> Option<Url> {
     let url = Url::parse(text).ok()?;
     let host = url.host_str()?;
-    let host = host.strip_suffix(".cn").filter(|h| h.ends_with(".com")).unwrap_or(host);
+    let host = host
+        .strip_suffix(".cn")
+        .filter(|h| h.ends_with(".com"))
+        .unwrap_or(host);
     let region = host.strip_prefix("sns.")?.strip_suffix(".amazonaws.com")?;
     let region_fine = region.len() >= 3 && region.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     let plain = url.scheme() == "https"
@@ -120,7 +129,10 @@ pub fn verify(
         Some("2") => &RSA_PKCS1_2048_8192_SHA256,
         _ => return Err(WebhookRefusal::SignatureInvalid),
     };
-    let signature = message.text("Signature").filter(|s| !s.is_empty()).ok_or(WebhookRefusal::SignatureMissing)?;
+    let signature = message
+        .text("Signature")
+        .filter(|s| !s.is_empty())
+        .ok_or(WebhookRefusal::SignatureMissing)?;
     let signature = base64(signature).ok_or(WebhookRefusal::SignatureInvalid)?;
     let url = message
         .text("SigningCertURL")
@@ -136,7 +148,11 @@ pub fn verify(
 
 /// The RSAPublicKey inside the first certificate of a PEM text (RFC 5280 section 4.1).
 fn rsa_key(pem: &str) -> Option<Vec<u8>> {
-    let armoured = pem.split_once("-----BEGIN CERTIFICATE-----")?.1.split_once("-----END CERTIFICATE-----")?.0;
+    let armoured = pem
+        .split_once("-----BEGIN CERTIFICATE-----")?
+        .1
+        .split_once("-----END CERTIFICATE-----")?
+        .0;
     let der = base64(&armoured.split_whitespace().collect::<String>())?;
     let (certificate, _) = element(&der, 0x30)?;
     let (mut tbs, _) = element(certificate, 0x30)?;
@@ -168,7 +184,10 @@ fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
             return None;
         }
         let (bytes, rest) = rest.split_at(count);
-        (bytes.iter().fold(0usize, |sum, b| sum << 8 | usize::from(*b)), rest)
+        (
+            bytes.iter().fold(0usize, |sum, b| sum << 8 | usize::from(*b)),
+            rest,
+        )
     };
     (rest.len() >= length).then(|| rest.split_at(length))
 }
@@ -205,7 +224,11 @@ mod tests {
 
     #[test]
     fn broken_certificates_are_no_keys() {
-        for pem in ["", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----", "-----BEGIN CERTIFICATE-----"] {
+        for pem in [
+            "",
+            "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----",
+            "-----BEGIN CERTIFICATE-----",
+        ] {
             assert!(rsa_key(pem).is_none());
         }
     }

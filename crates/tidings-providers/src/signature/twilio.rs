@@ -43,7 +43,11 @@ const MOST_FIELDS: usize = 2_000;
 
 /// Verifies.
 pub fn verify(signed: &Signed<'_>, keys: &Keys<'_>) -> Result<(), WebhookRefusal> {
-    let given = signed.signature.map(str::trim).filter(|s| !s.is_empty()).ok_or(WebhookRefusal::SignatureMissing)?;
+    let given = signed
+        .signature
+        .map(str::trim)
+        .filter(|s| !s.is_empty())
+        .ok_or(WebhookRefusal::SignatureMissing)?;
     let given = base64(given).ok_or(WebhookRefusal::SignatureInvalid)?;
     let (algorithm, secrets) = key_for(signed.settings, keys)?;
     let fields = signed_fields(signed)?;
@@ -53,18 +57,22 @@ pub fn verify(signed: &Signed<'_>, keys: &Keys<'_>) -> Result<(), WebhookRefusal
             same(hmac_of(algorithm, secret.as_bytes(), &parts).as_ref(), &given)
         })
     });
-    if matched { Ok(()) } else { Err(WebhookRefusal::SignatureInvalid) }
+    if matched {
+        Ok(())
+    } else {
+        Err(WebhookRefusal::SignatureInvalid)
+    }
 }
 
 /// Reads the settings header. A named key is looked up and nothing else is tried in its place.
-fn key_for<'a>(
-    settings: Option<&str>,
-    keys: &Keys<'a>,
-) -> Result<(Algorithm, Vec<&'a str>), WebhookRefusal> {
+fn key_for<'a>(settings: Option<&str>, keys: &Keys<'a>) -> Result<(Algorithm, Vec<&'a str>), WebhookRefusal> {
     let mut key = None;
     let mut algorithm = HMAC_SHA1_FOR_LEGACY_USE_ONLY;
     for part in settings.unwrap_or_default().split(',').take(16) {
-        match part.split_once('=').map(|(name, value)| (name.trim(), value.trim())) {
+        match part
+            .split_once('=')
+            .map(|(name, value)| (name.trim(), value.trim()))
+        {
             Some(("key", id)) if !id.is_empty() => key = Some(id),
             Some(("algorithm", name)) if !name.is_empty() => {
                 algorithm = match name.to_ascii_uppercase().as_str() {
@@ -78,7 +86,12 @@ fn key_for<'a>(
     }
     let secrets = match key {
         None => keys.auth_tokens.to_vec(),
-        Some(id) => keys.shared_keys.iter().filter(|(known, _)| *known == id).map(|(_, secret)| *secret).collect(),
+        Some(id) => keys
+            .shared_keys
+            .iter()
+            .filter(|(known, _)| *known == id)
+            .map(|(_, secret)| *secret)
+            .collect(),
     };
     if secrets.is_empty() {
         return Err(match key {
@@ -91,7 +104,11 @@ fn key_for<'a>(
 
 /// What follows the URL in the signed text: the form's fields, or nothing when `bodySHA256` binds the body.
 fn signed_fields(signed: &Signed<'_>) -> Result<String, WebhookRefusal> {
-    let kind = signed.content_type.unwrap_or_default().trim().to_ascii_lowercase();
+    let kind = signed
+        .content_type
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
     let is_form = kind.starts_with("application/x-www-form-urlencoded");
     let bound = body_hash(signed.url);
     if is_form || (signed.body.is_empty() && bound.is_none()) {
@@ -111,7 +128,10 @@ fn signed_fields(signed: &Signed<'_>) -> Result<String, WebhookRefusal> {
 fn sorted_fields(body: &[u8]) -> String {
     let mut fields: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (key, value) in form_urlencoded::parse(body).take(MOST_FIELDS) {
-        fields.entry(key.into_owned()).or_default().insert(value.into_owned());
+        fields
+            .entry(key.into_owned())
+            .or_default()
+            .insert(value.into_owned());
     }
     let mut text = String::new();
     for (key, values) in &fields {
@@ -134,7 +154,9 @@ fn body_hash(url: &str) -> Option<String> {
 /// no other byte changes; the fragment is never signed.
 fn url_forms(url: &str) -> Vec<String> {
     let url = url.split('#').next().unwrap_or_default();
-    let Some((scheme, rest)) = url.split_once("://") else { return vec![url.to_owned()] };
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return vec![url.to_owned()];
+    };
     let authority_end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, tail) = rest.split_at(authority_end);
     let host_start = authority.rfind('@').map_or(0, |at| at + 1);
@@ -143,19 +165,30 @@ fn url_forms(url: &str) -> Vec<String> {
         Some(bracket) => host_port[bracket..].find(':').map(|at| bracket + at),
         None => host_port.find(':'),
     };
-    let default = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
+    let default = if scheme.eq_ignore_ascii_case("https") {
+        ":443"
+    } else {
+        ":80"
+    };
     let (host, port) = match port_start {
         Some(at) => host_port.split_at(at),
         None => (host_port, default),
     };
-    vec![format!("{scheme}://{user}{host}{tail}"), format!("{scheme}://{user}{host}{port}{tail}")]
+    vec![
+        format!("{scheme}://{user}{host}{tail}"),
+        format!("{scheme}://{user}{host}{port}{tail}"),
+    ]
 }
 
 /// Signs as Twilio does with the auth token: for stand-ins and tests.
 pub fn sign(url: &str, form: &[u8], auth_token: &str) -> String {
     use base64::Engine as _;
     let fields = sorted_fields(form);
-    let tag = hmac_of(HMAC_SHA1_FOR_LEGACY_USE_ONLY, auth_token.as_bytes(), &[url.as_bytes(), fields.as_bytes()]);
+    let tag = hmac_of(
+        HMAC_SHA1_FOR_LEGACY_USE_ONLY,
+        auth_token.as_bytes(),
+        &[url.as_bytes(), fields.as_bytes()],
+    );
     base64::engine::general_purpose::STANDARD.encode(tag)
 }
 
@@ -180,35 +213,69 @@ mod tests {
 
     #[test]
     fn two_tokens_verify_while_they_rotate() {
-        let keys = Keys { auth_tokens: &["new", "old"], shared_keys: &[] };
+        let keys = Keys {
+            auth_tokens: &["new", "old"],
+            shared_keys: &[],
+        };
         assert_eq!(check(&sign(URL, FORM, "new"), None, &keys), Ok(()));
         assert_eq!(check(&sign(URL, FORM, "old"), None, &keys), Ok(()));
-        assert_eq!(check(&sign(URL, FORM, "older"), None, &keys), Err(WebhookRefusal::SignatureInvalid));
+        assert_eq!(
+            check(&sign(URL, FORM, "older"), None, &keys),
+            Err(WebhookRefusal::SignatureInvalid)
+        );
     }
 
     #[test]
     fn a_named_key_has_no_substitute() {
-        let keys = Keys { auth_tokens: &["token"], shared_keys: &[("key_1", "shared")] };
+        let keys = Keys {
+            auth_tokens: &["token"],
+            shared_keys: &[("key_1", "shared")],
+        };
         let by_token = sign(URL, FORM, "token");
         let by_key = sign(URL, FORM, "shared");
-        assert_eq!(check(&by_key, Some("key=key_1,algorithm=HMAC_SHA1"), &keys), Ok(()));
-        for settings in ["key=key_2,algorithm=HMAC_SHA1", "key=key_1,algorithm=HMAC_SHA1", "algorithm=MD5"] {
-            assert_eq!(check(&by_token, Some(settings), &keys), Err(WebhookRefusal::SignatureInvalid));
+        assert_eq!(
+            check(&by_key, Some("key=key_1,algorithm=HMAC_SHA1"), &keys),
+            Ok(())
+        );
+        for settings in [
+            "key=key_2,algorithm=HMAC_SHA1",
+            "key=key_1,algorithm=HMAC_SHA1",
+            "algorithm=MD5",
+        ] {
+            assert_eq!(
+                check(&by_token, Some(settings), &keys),
+                Err(WebhookRefusal::SignatureInvalid)
+            );
         }
         assert_eq!(check(&by_token, Some(""), &keys), Ok(()));
     }
 
     #[test]
     fn an_empty_token_signs_nothing() {
-        let keys = Keys { auth_tokens: &[""], shared_keys: &[] };
-        assert_eq!(check(&sign(URL, FORM, ""), None, &keys), Err(WebhookRefusal::SignatureInvalid));
+        let keys = Keys {
+            auth_tokens: &[""],
+            shared_keys: &[],
+        };
+        assert_eq!(
+            check(&sign(URL, FORM, ""), None, &keys),
+            Err(WebhookRefusal::SignatureInvalid)
+        );
     }
 
     #[test]
     fn ports_come_and_go() {
-        assert_eq!(url_forms("https://u:p@h/x?a=b:1#c"), ["https://u:p@h/x?a=b:1", "https://u:p@h:443/x?a=b:1"]);
+        assert_eq!(
+            url_forms("https://u:p@h/x?a=b:1#c"),
+            ["https://u:p@h/x?a=b:1", "https://u:p@h:443/x?a=b:1"]
+        );
         assert_eq!(url_forms("http://h:8080/x"), ["http://h/x", "http://h:8080/x"]);
-        assert_eq!(url_forms("https://[::1]/x"), ["https://[::1]/x", "https://[::1]:443/x"]);
-        assert_eq!(url_forms("https://[::1]:1/x"), ["https://[::1]/x", "https://[::1]:1/x"]);
+        assert_eq!(
+            url_forms("https://[::1]/x"),
+            ["https://[::1]/x", "https://[::1]:443/x"]
+        );
+        assert_eq!(
+            url_forms("https://[::1]:1/x"),
+            ["https://[::1]/x", "https://[::1]:1/x"]
+        );
     }
 }

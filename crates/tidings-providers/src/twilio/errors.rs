@@ -27,8 +27,12 @@ pub fn classify(status: u16, headers: &[(String, String)], body: &[u8]) -> Optio
     };
     Some(Rejection {
         category,
-        code: said.code.map_or_else(|| status.to_string(), |code| code.to_string()),
-        detail: said.message.map_or_else(|| format!("Twilio answered {status}"), |text| mask(&text)),
+        code: said
+            .code
+            .map_or_else(|| status.to_string(), |code| code.to_string()),
+        detail: said
+            .message
+            .map_or_else(|| format!("Twilio answered {status}"), |text| mask(&text)),
         retry_after: outcome::retry_after(headers),
         effect,
     })

@@ -41,17 +41,33 @@ impl TwilioProvider {
         let credentials: TwilioCredentials = config::credentials(config)?;
         settings.check()?;
         credentials.check()?;
-        let base = config::base_url(ProviderKind::Twilio, settings.base_url.as_deref(), BASE_URL, egress)?;
+        let base = config::base_url(
+            ProviderKind::Twilio,
+            settings.base_url.as_deref(),
+            BASE_URL,
+            egress,
+        )?;
         let (user, password) = match (&credentials.api_key_sid, &credentials.api_key_secret) {
             (Some(sid), Some(secret)) => (sid.as_str(), secret.expose_secret()),
-            _ => (settings.account_sid.as_str(), credentials.auth_token.expose_secret()),
+            _ => (
+                settings.account_sid.as_str(),
+                credentials.auth_token.expose_secret(),
+            ),
         };
         let basic = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
-        Ok(Self { authorization: SecretString::from(basic), settings, credentials, base, egress: egress.clone() })
+        Ok(Self {
+            authorization: SecretString::from(basic),
+            settings,
+            credentials,
+            base,
+            egress: egress.clone(),
+        })
     }
 
     async fn call(&self, request: EgressRequest) -> Result<EgressResponse, EgressFailure> {
-        self.egress.call(request.secret_header("authorization", self.authorization.expose_secret())?).await
+        self.egress
+            .call(request.secret_header("authorization", self.authorization.expose_secret())?)
+            .await
     }
 
     fn form(&self, submission: &Submission, body: &str) -> String {
@@ -93,10 +109,12 @@ fn outcome_of(answer: &EgressResponse) -> SendOutcome {
         return SendOutcome::Rejected(rejection);
     }
     match serde_json::from_slice::<Created>(&answer.body) {
-        Ok(created) if is_sid(&created.sid, &["SM", "MM"]) => {
-            SendOutcome::Accepted { provider_message_id: Some(created.sid) }
-        }
-        _ => SendOutcome::Unknown { detail: format!("Twilio answered {} without a message id", answer.status) },
+        Ok(created) if is_sid(&created.sid, &["SM", "MM"]) => SendOutcome::Accepted {
+            provider_message_id: Some(created.sid),
+        },
+        _ => SendOutcome::Unknown {
+            detail: format!("Twilio answered {} without a message id", answer.status),
+        },
     }
 }
 
@@ -107,7 +125,11 @@ impl Provider for TwilioProvider {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { idempotent_send: false, lookup: false, echoes_reference: true }
+        Capabilities {
+            idempotent_send: false,
+            lookup: false,
+            echoes_reference: true,
+        }
     }
 
     async fn send(&self, submission: &Submission) -> SendOutcome {
@@ -120,9 +142,18 @@ impl Provider for TwilioProvider {
                 effect: None,
             });
         };
-        let path = ["2010-04-01", "Accounts", &self.settings.account_sid, "Messages.json"];
+        let path = [
+            "2010-04-01",
+            "Accounts",
+            &self.settings.account_sid,
+            "Messages.json",
+        ];
         let form = self.form(submission, body);
-        let request = EgressRequest::post(self.base.join(&path, &[]), "application/x-www-form-urlencoded", form);
+        let request = EgressRequest::post(
+            self.base.join(&path, &[]),
+            "application/x-www-form-urlencoded",
+            form,
+        );
         match self.call(request).await {
             Ok(answer) => outcome_of(&answer),
             Err(failure) => outcome::of_failure(&failure),
@@ -130,7 +161,9 @@ impl Provider for TwilioProvider {
     }
 
     async fn lookup(&self, _reference: &str) -> Lookup {
-        Lookup::Unavailable { detail: "Twilio cannot be asked by our reference; its status callback tells".to_owned() }
+        Lookup::Unavailable {
+            detail: "Twilio cannot be asked by our reference; its status callback tells".to_owned(),
+        }
     }
 
     async fn check(&self) -> CheckReport {
@@ -138,15 +171,24 @@ impl Provider for TwilioProvider {
         let url = self.base.join(&["2010-04-01", "Accounts", &account], &[]);
         let finding = match self.call(EgressRequest::get(url)).await {
             Ok(answer) if answer.status == 200 => {
-                return CheckReport { ok: true, findings: vec!["the account answers; credentials work".to_owned()] };
+                return CheckReport {
+                    ok: true,
+                    findings: vec!["the account answers; credentials work".to_owned()],
+                };
             }
             Ok(answer) => match errors::classify(answer.status, &answer.headers, &answer.body) {
-                Some(no) => format!("Twilio answered {}: {} ({})", answer.status, no.detail, no.category),
+                Some(no) => format!(
+                    "Twilio answered {}: {} ({})",
+                    answer.status, no.detail, no.category
+                ),
                 None => format!("Twilio answered {}", answer.status),
             },
             Err(failure) => failure.to_string(),
         };
-        CheckReport { ok: false, findings: vec![finding] }
+        CheckReport {
+            ok: false,
+            findings: vec![finding],
+        }
     }
 
     fn webhook(&self, request: &WebhookRequest, _now: Timestamp) -> Result<WebhookParsed, WebhookRefusal> {

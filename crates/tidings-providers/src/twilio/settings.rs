@@ -53,15 +53,24 @@ impl TwilioSettings {
     pub fn check(&self) -> Result<(), ConfigError> {
         let wrong = |field, problem: &str| Err(ConfigError::setting(ProviderKind::Twilio, field, problem));
         if !is_sid(&self.account_sid, &["AC"]) {
-            return wrong("account_sid", "must be AC and 32 hexadecimal digits, as in Twilio's console");
+            return wrong(
+                "account_sid",
+                "must be AC and 32 hexadecimal digits, as in Twilio's console",
+            );
         }
         match (&self.from, &self.messaging_service_sid) {
-            (None, None) => wrong("from", "set from or messaging_service_sid: a message needs a sender"),
+            (None, None) => wrong(
+                "from",
+                "set from or messaging_service_sid: a message needs a sender",
+            ),
             (_, Some(sid)) if !is_sid(sid, &["MG"]) => {
                 wrong("messaging_service_sid", "must be MG and 32 hexadecimal digits")
             }
             (Some(from), _) if from.is_empty() || from.len() > 64 || from.chars().any(char::is_control) => {
-                wrong("from", "must be a number such as +15005550006, a short code or a sender name")
+                wrong(
+                    "from",
+                    "must be a number such as +15005550006, a short code or a sender name",
+                )
             }
             _ if self.validity_period_s.is_some_and(|s| !(1..=36_000).contains(&s)) => {
                 wrong("validity_period_s", "must be 1 to 36000")

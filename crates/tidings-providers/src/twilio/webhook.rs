@@ -7,8 +7,8 @@
 use super::errors::classify_code;
 use super::settings::{TwilioCredentials, TwilioSettings, is_sid};
 use crate::contract::{
-    InboundMedia, InboundMessage, RejectionEffect, ReportedEvent, SuppressBecause, WebhookParsed, WebhookRefusal,
-    WebhookRequest, WebhookResponse,
+    InboundMedia, InboundMessage, RejectionEffect, ReportedEvent, SuppressBecause, WebhookParsed,
+    WebhookRefusal, WebhookRequest, WebhookResponse,
 };
 use crate::signature::twilio::{Keys, Signed, verify};
 use secrecy::ExposeSecret;
@@ -52,8 +52,11 @@ fn verify_request(request: &WebhookRequest, credentials: &TwilioCredentials) -> 
         .chain(&credentials.previous_auth_token)
         .map(ExposeSecret::expose_secret)
         .collect();
-    let shared: Vec<(&str, &str)> =
-        credentials.shared_keys.iter().map(|(id, secret)| (id.as_str(), secret.expose_secret())).collect();
+    let shared: Vec<(&str, &str)> = credentials
+        .shared_keys
+        .iter()
+        .map(|(id, secret)| (id.as_str(), secret.expose_secret()))
+        .collect();
     let signed = Signed {
         url: &request.url,
         method: &request.method,
@@ -62,11 +65,19 @@ fn verify_request(request: &WebhookRequest, credentials: &TwilioCredentials) -> 
         signature: request.header("x-twilio-signature"),
         settings: request.header("x-twilio-webhooks-signature-settings"),
     };
-    verify(&signed, &Keys { auth_tokens: &tokens, shared_keys: &shared })
+    verify(
+        &signed,
+        &Keys {
+            auth_tokens: &tokens,
+            shared_keys: &shared,
+        },
+    )
 }
 
 fn filled<'f>(form: &'f Form, name: &str) -> Option<&'f str> {
-    form.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    form.get(name)
+        .map(String::as_str)
+        .filter(|value| !value.is_empty())
 }
 
 fn message_sid(form: &Form) -> Result<String, WebhookRefusal> {
@@ -79,12 +90,21 @@ fn message_sid(form: &Form) -> Result<String, WebhookRefusal> {
 
 fn status(form: &Form, url: &str) -> Result<WebhookParsed, WebhookRefusal> {
     let sid = message_sid(form)?;
-    let word = filled(form, "MessageStatus").unwrap_or_default().to_ascii_lowercase();
+    let word = filled(form, "MessageStatus")
+        .unwrap_or_default()
+        .to_ascii_lowercase();
     let Some(kind) = kind_of(&word) else {
-        return Ok(WebhookParsed { skipped: vec!["an unknown message status".to_owned()], ..Default::default() });
+        return Ok(WebhookParsed {
+            skipped: vec!["an unknown message status".to_owned()],
+            ..Default::default()
+        });
     };
-    let code = filled(form, "ErrorCode").and_then(|code| code.parse::<u32>().ok()).filter(|code| *code != 0);
-    let classed = code.filter(|_| kind == DeliveryEventKind::Failed).map(|code| (code, classify_code(code)));
+    let code = filled(form, "ErrorCode")
+        .and_then(|code| code.parse::<u32>().ok())
+        .filter(|code| *code != 0);
+    let classed = code
+        .filter(|_| kind == DeliveryEventKind::Failed)
+        .map(|code| (code, classify_code(code)));
     let suppress = classed.and_then(|(_, (_, effect))| match effect? {
         RejectionEffect::AddressBad => Some(SuppressBecause::HardBounce),
         RejectionEffect::OptedOut => Some(SuppressBecause::Stop),
@@ -102,7 +122,10 @@ fn status(form: &Form, url: &str) -> Result<WebhookParsed, WebhookRefusal> {
         suppress,
         detail: Some(word),
     };
-    Ok(WebhookParsed { events: vec![event], ..Default::default() })
+    Ok(WebhookParsed {
+        events: vec![event],
+        ..Default::default()
+    })
 }
 
 fn kind_of(status: &str) -> Option<DeliveryEventKind> {
@@ -119,7 +142,11 @@ fn inbound(form: &Form, settings: &TwilioSettings) -> Result<WebhookParsed, Webh
     let sid = message_sid(form)?;
     let from = filled(form, "From").ok_or_else(|| WebhookRefusal::Malformed("From is missing".to_owned()))?;
     let to = filled(form, "To").ok_or_else(|| WebhookRefusal::Malformed("To is missing".to_owned()))?;
-    let ours = settings.from.iter().chain(&settings.numbers).any(|number| bare(number) == bare(to))
+    let ours = settings
+        .from
+        .iter()
+        .chain(&settings.numbers)
+        .any(|number| bare(number) == bare(to))
         || (settings.messaging_service_sid.is_some()
             && settings.messaging_service_sid.as_deref() == filled(form, "MessagingServiceSid"));
     if !ours {
@@ -129,7 +156,11 @@ fn inbound(form: &Form, settings: &TwilioSettings) -> Result<WebhookParsed, Webh
     let owned = |name: &str| filled(form, name).map(str::to_owned);
     let message = InboundMessage {
         dedupe_key: sid.clone(),
-        channel: if from.starts_with("whatsapp:") { Channel::Whatsapp } else { Channel::Sms },
+        channel: if from.starts_with("whatsapp:") {
+            Channel::Whatsapp
+        } else {
+            Channel::Sms
+        },
         from: Private::new(bare(from).to_owned()),
         to: Some(Private::new(bare(to).to_owned())),
         name: owned("ProfileName").map(Private::new),
@@ -146,14 +177,22 @@ fn inbound(form: &Form, settings: &TwilioSettings) -> Result<WebhookParsed, Webh
         content_type: Some("text/xml"),
         body: r#"<?xml version="1.0" encoding="UTF-8"?><Response/>"#.to_owned(),
     };
-    Ok(WebhookParsed { inbound: vec![message], response, skipped, ..Default::default() })
+    Ok(WebhookParsed {
+        inbound: vec![message],
+        response,
+        skipped,
+        ..Default::default()
+    })
 }
 
 /// Files that Twilio itself serves; a URL to anywhere else is not passed on, so nothing fetches it.
 fn media(form: &Form, settings: &TwilioSettings) -> (Vec<InboundMedia>, Vec<String>) {
     let base = settings.base_url.as_deref().unwrap_or(super::settings::BASE_URL);
     let home = Url::parse(base).ok().map(|url| url.origin());
-    let count = filled(form, "NumMedia").and_then(|n| n.parse::<usize>().ok()).unwrap_or(0).min(MOST_MEDIA);
+    let count = filled(form, "NumMedia")
+        .and_then(|n| n.parse::<usize>().ok())
+        .unwrap_or(0)
+        .min(MOST_MEDIA);
     let (mut media, mut skipped) = (Vec::new(), Vec::new());
     for at in 0..count {
         let location = filled(form, &format!("MediaUrl{at}")).unwrap_or_default();
@@ -162,7 +201,9 @@ fn media(form: &Form, settings: &TwilioSettings) -> (Vec<InboundMedia>, Vec<Stri
             continue;
         }
         media.push(InboundMedia {
-            content_type: filled(form, &format!("MediaContentType{at}")).unwrap_or("application/octet-stream").to_owned(),
+            content_type: filled(form, &format!("MediaContentType{at}"))
+                .unwrap_or("application/octet-stream")
+                .to_owned(),
             location: location.to_owned(),
         });
     }
@@ -195,13 +236,21 @@ mod tests {
     const ACCOUNT: &str = "ACbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 
     fn receive(fields: &[(&str, &str)]) -> Result<WebhookParsed, WebhookRefusal> {
-        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let body = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(fields)
+            .finish();
         let request = WebhookRequest {
             method: "POST".to_owned(),
             url: URL.to_owned(),
             headers: vec![
-                ("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned()),
-                ("x-twilio-signature".to_owned(), sign(URL, body.as_bytes(), "token")),
+                (
+                    "content-type".to_owned(),
+                    "application/x-www-form-urlencoded".to_owned(),
+                ),
+                (
+                    "x-twilio-signature".to_owned(),
+                    sign(URL, body.as_bytes(), "token"),
+                ),
             ],
             body: body.into(),
         };
@@ -214,7 +263,10 @@ mod tests {
     #[test]
     fn a_status_finds_its_attempt_by_reference() {
         let parsed = receive(&[
-            ("AccountSid", ACCOUNT), ("MessageSid", SID), ("MessageStatus", "failed"), ("ErrorCode", "21610"),
+            ("AccountSid", ACCOUNT),
+            ("MessageSid", SID),
+            ("MessageStatus", "failed"),
+            ("ErrorCode", "21610"),
             ("To", "+14155550123"),
         ])
         .unwrap();
@@ -227,18 +279,37 @@ mod tests {
 
     #[test]
     fn other_accounts_and_numbers_are_refused() {
-        let status = [("AccountSid", "ACcccccccccccccccccccccccccccccccc"), ("MessageSid", SID), ("MessageStatus", "sent")];
+        let status = [
+            ("AccountSid", "ACcccccccccccccccccccccccccccccccc"),
+            ("MessageSid", SID),
+            ("MessageStatus", "sent"),
+        ];
         assert_eq!(receive(&status).unwrap_err(), WebhookRefusal::WrongAccount);
-        let inbound = [("AccountSid", ACCOUNT), ("MessageSid", SID), ("From", "+14155550123"), ("To", "+15005550007")];
+        let inbound = [
+            ("AccountSid", ACCOUNT),
+            ("MessageSid", SID),
+            ("From", "+14155550123"),
+            ("To", "+15005550007"),
+        ];
         assert_eq!(receive(&inbound).unwrap_err(), WebhookRefusal::WrongAccount);
     }
 
     #[test]
     fn media_elsewhere_is_not_passed_on() {
         let parsed = receive(&[
-            ("AccountSid", ACCOUNT), ("MessageSid", SID), ("From", "+14155550123"), ("To", "+15005550006"),
-            ("NumMedia", "2"), ("MediaUrl0", "http://169.254.169.254/x"), ("Body", "STOP"), ("OptOutType", "STOP"),
-            ("MediaUrl1", "https://api.twilio.com/2010-04-01/Accounts/x/Media/ME1"), ("MediaContentType1", "image/png"),
+            ("AccountSid", ACCOUNT),
+            ("MessageSid", SID),
+            ("From", "+14155550123"),
+            ("To", "+15005550006"),
+            ("NumMedia", "2"),
+            ("MediaUrl0", "http://169.254.169.254/x"),
+            ("Body", "STOP"),
+            ("OptOutType", "STOP"),
+            (
+                "MediaUrl1",
+                "https://api.twilio.com/2010-04-01/Accounts/x/Media/ME1",
+            ),
+            ("MediaContentType1", "image/png"),
         ])
         .unwrap();
         let message = &parsed.inbound[0];

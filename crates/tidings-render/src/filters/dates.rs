@@ -1,6 +1,6 @@
 //! Dates and times, in the contact's zone and the template's language.
 
-use super::{locale_tag, mail_field, text_of};
+use super::{add, locale_tag, mail_field, text_of};
 use crate::engine::invalid;
 use crate::locale::{DateOrder, Locale};
 use jiff::Timestamp;
@@ -9,9 +9,9 @@ use jiff::tz::TimeZone;
 use minijinja::{Environment, Error, State, Value};
 
 pub(super) fn install(env: &mut Environment<'static>) {
-    env.add_filter("date", date);
-    env.add_filter("time", time);
-    env.add_filter("datetime", datetime);
+    add(env, "date", date);
+    add(env, "time", time);
+    add(env, "datetime", datetime);
 }
 
 /// What a text says about time.
@@ -36,10 +36,10 @@ fn moment(state: &State, value: &Value, zone: Option<&str>, filter: &str) -> Res
         })?;
         return Ok(Moment::Local(instant.to_zoned(zone).datetime()));
     }
-    if text.contains(['T', ':']) {
-        if let Ok(local) = text.parse::<DateTime>() {
-            return Ok(Moment::Local(local));
-        }
+    if text.contains(['T', ':'])
+        && let Ok(local) = text.parse::<DateTime>()
+    {
+        return Ok(Moment::Local(local));
     }
     if let Ok(day) = text.parse::<Date>() {
         return Ok(Moment::Day(day));

@@ -1,7 +1,7 @@
 //! Filters on lists: sizes, joining, words that go with numbers, shares for bars.
 
 use super::money::amount_of;
-use super::{locale_tag, present, text_of};
+use super::{add, locale_tag, present, text_of};
 use crate::engine::{charge, invalid};
 use crate::locale::Locale;
 use crate::values::Fields;
@@ -12,14 +12,14 @@ use minijinja::{Environment, Error, State, Value};
 const MAX_ITEMS: usize = 1_000;
 
 pub(super) fn install(env: &mut Environment<'static>) {
-    env.add_filter("length", length);
-    env.add_filter("first", |value: &Value| end_of(value, "first"));
-    env.add_filter("last", |value: &Value| end_of(value, "last"));
-    env.add_filter("join", join);
-    env.add_filter("listing", listing);
-    env.add_filter("plural", plural);
-    env.add_filter("paragraphs", paragraphs);
-    env.add_filter("shares", shares);
+    add(env, "length", length);
+    add(env, "first", |value: &Value| end_of(value, "first"));
+    add(env, "last", |value: &Value| end_of(value, "last"));
+    add(env, "join", join);
+    add(env, "listing", listing);
+    add(env, "plural", plural);
+    add(env, "paragraphs", paragraphs);
+    add(env, "shares", shares);
 }
 
 fn length(value: &Value) -> Result<usize, Error> {

@@ -23,7 +23,39 @@ mod text;
 pub(crate) mod url;
 
 use crate::engine::invalid;
+use minijinja::functions::Function;
+use minijinja::value::{FunctionArgs, FunctionResult, Rest};
 use minijinja::{Environment, Error, State, Value};
+
+/// The names of all filters, for the check when a template is compiled.
+pub(crate) const NAMES: [&str; 26] = [
+    "money",
+    "number",
+    "percent",
+    "date",
+    "time",
+    "datetime",
+    "plural",
+    "join",
+    "listing",
+    "truncate",
+    "upper",
+    "lower",
+    "title",
+    "capitalize",
+    "trim",
+    "length",
+    "first",
+    "last",
+    "paragraphs",
+    "shares",
+    "default",
+    "urlencode",
+    url::LINK_FILTER,
+    url::PICTURE_FILTER,
+    url::ADDRESS_FILTER,
+    url::STYLE_FILTER,
+];
 
 /// Adds every filter.
 pub(crate) fn install(env: &mut Environment<'static>) {
@@ -32,6 +64,31 @@ pub(crate) fn install(env: &mut Environment<'static>) {
     lists::install(env);
     text::install(env);
     url::install(env);
+}
+
+/// Adds a filter that lets watched holes pass: they have noted their name, and the render goes on to the next.
+fn add<F, Rv, Args>(env: &mut Environment<'static>, name: &'static str, filter: F)
+where
+    F: Function<Rv, Args>,
+    Rv: FunctionResult,
+    Args: for<'a> FunctionArgs<'a>,
+{
+    let filter = Value::from_function(filter);
+    env.add_filter(name, move |state: &mut State, values: Rest<Value>| {
+        if let Some(hole) = values.first().filter(|value| note_hole(value)) {
+            return Ok(hole.clone());
+        }
+        filter.call(state, &values)
+    });
+}
+
+/// Whether the value is a watched hole; it notes its name.
+fn note_hole(value: &Value) -> bool {
+    let hole = value.downcast_object_ref::<crate::values::Hole>();
+    if let Some(hole) = hole {
+        hole.note();
+    }
+    hole.is_some()
 }
 
 /// The template's language tag.
@@ -47,10 +104,7 @@ fn mail_field(state: &State, name: &str) -> Option<String> {
 
 /// The value, unless it is missing: filters must not turn a hole into text.
 fn present(value: &Value) -> Result<&Value, Error> {
-    if let Some(hole) = value.downcast_object_ref::<crate::values::Hole>() {
-        hole.note();
-    }
-    if crate::values::is_missing(value) {
+    if note_hole(value) || crate::values::is_missing(value) {
         return Err(Error::from(minijinja::ErrorKind::UndefinedError));
     }
     Ok(value)

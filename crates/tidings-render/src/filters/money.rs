@@ -1,6 +1,6 @@
 //! Numbers, amounts of money and shares, written as the template's locale writes them.
 
-use super::{locale_tag, present};
+use super::{add, locale_tag, present};
 use crate::engine::invalid;
 use crate::locale::{Grouping, Locale, SymbolPlace, currency};
 use minijinja::{Environment, Error, State, Value};
@@ -9,9 +9,9 @@ use minijinja::{Environment, Error, State, Value};
 const MAX_AMOUNT: f64 = 9e15;
 
 pub(super) fn install(env: &mut Environment<'static>) {
-    env.add_filter("money", money);
-    env.add_filter("number", number);
-    env.add_filter("percent", percent);
+    add(env, "money", money);
+    add(env, "number", number);
+    add(env, "percent", percent);
 }
 
 /// The number of a value: a JSON number or a text holding only one. Texts with words are `None`.
@@ -37,14 +37,14 @@ pub(super) fn amount_of(value: &Value) -> Result<Option<f64>, Error> {
     }
 }
 
-/// `1234.5|money("EUR")`. Without a currency (or with an undefined one) the number stands alone. Whole amounts are
+/// `1234.5|money("EUR")`. Without a currency (or with a missing or empty one) the number stands alone. Whole amounts are
 /// written without decimals. A text with words ("on request") stands as it is.
 fn money(state: &State, value: &Value, code: Option<&Value>) -> Result<String, Error> {
     let Some(amount) = amount_of(value)? else {
         return Ok(value.as_str().unwrap_or_default().to_owned());
     };
     let locale = Locale::of(&locale_tag(state));
-    let code = match code.filter(|code| !crate::values::is_missing(code)) {
+    let code = match code.filter(|code| !crate::values::is_missing(code) && code.as_str() != Some("")) {
         None => return Ok(decimal(amount, if amount.fract() == 0.0 { 0 } else { 2 }, locale)),
         Some(code) => code.as_str().unwrap_or_default(),
     };

@@ -1,24 +1,24 @@
 //! Filters on texts.
 
-use super::{present, text_of};
+use super::{add, present, text_of};
 use crate::engine::{charge, invalid};
 use minijinja::{Environment, Error, State, Value};
 
 pub(super) fn install(env: &mut Environment<'static>) {
-    env.add_filter("truncate", truncate);
-    env.add_filter("upper", |state: &mut State, value: &Value| {
+    add(env, "truncate", truncate);
+    add(env, "upper", |state: &mut State, value: &Value| {
         changed(state, value, "upper", str::to_uppercase)
     });
-    env.add_filter("lower", |state: &mut State, value: &Value| {
+    add(env, "lower", |state: &mut State, value: &Value| {
         changed(state, value, "lower", str::to_lowercase)
     });
-    env.add_filter("trim", |state: &mut State, value: &Value| {
+    add(env, "trim", |state: &mut State, value: &Value| {
         changed(state, value, "trim", |text| text.trim().to_owned())
     });
-    env.add_filter("capitalize", |state: &mut State, value: &Value| {
+    add(env, "capitalize", |state: &mut State, value: &Value| {
         changed(state, value, "capitalize", |text| capitalized(text.trim()))
     });
-    env.add_filter("title", |state: &mut State, value: &Value| {
+    add(env, "title", |state: &mut State, value: &Value| {
         changed(state, value, "title", |text| {
             text.split_whitespace()
                 .map(capitalized)

@@ -1,7 +1,7 @@
 //! Filters for values inside URLs and style attributes. The compiler adds them by itself where a value stands in
 //! such a place, so that a value can neither bring its own scheme nor leave its place.
 
-use super::{present, text_of};
+use super::{add, present, text_of};
 use crate::engine::{charge, invalid};
 use crate::links::{Refused, checked_url};
 use minijinja::{Environment, Error, State, Value};
@@ -13,14 +13,19 @@ pub(crate) const LINK_FILTER: &str = "tidings_link";
 pub(crate) const PICTURE_FILTER: &str = "tidings_picture";
 /// Encodes a value inside a URL.
 pub(crate) const COMPONENT_FILTER: &str = "urlencode";
+/// Encodes a value inside a mail address or telephone number.
+pub(crate) const ADDRESS_FILTER: &str = "tidings_address";
 /// Checks a value inside a style.
 pub(crate) const STYLE_FILTER: &str = "tidings_style";
 
 pub(super) fn install(env: &mut Environment<'static>) {
-    env.add_filter(LINK_FILTER, |value: &Value| link(value, false));
-    env.add_filter(PICTURE_FILTER, |value: &Value| link(value, true));
-    env.add_filter(COMPONENT_FILTER, component);
-    env.add_filter(STYLE_FILTER, style);
+    add(env, LINK_FILTER, |value: &Value| link(value, false));
+    add(env, PICTURE_FILTER, |value: &Value| link(value, true));
+    add(env, COMPONENT_FILTER, |state: &mut State, value: &Value| {
+        encoded(state, value, b"-._~")
+    });
+    add(env, ADDRESS_FILTER, address);
+    add(env, STYLE_FILTER, style);
 }
 
 fn link(value: &Value, picture: bool) -> Result<Value, Error> {
@@ -36,13 +41,17 @@ fn link(value: &Value, picture: bool) -> Result<Value, Error> {
     }
 }
 
-/// Everything but unreserved characters, percent-encoded (RFC 3986 section 2.3).
-fn component(state: &mut State, value: &Value) -> Result<String, Error> {
+fn address(state: &mut State, value: &Value) -> Result<String, Error> {
+    encoded(state, value, b"-._~@+")
+}
+
+/// Everything but letters, digits and what is named, percent-encoded (RFC 3986 section 2.1).
+fn encoded(state: &mut State, value: &Value, kept: &[u8]) -> Result<String, Error> {
     let text = present(value)?.to_string();
     charge(state, text.len() * 3)?;
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+        if byte.is_ascii_alphanumeric() || kept.contains(&byte) {
             out.push(char::from(byte));
         } else {
             write!(out, "%{byte:02X}")?;

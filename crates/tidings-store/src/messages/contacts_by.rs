@@ -25,5 +25,8 @@ pub async fn external_ids(
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|row| ((TenantId(row.tenant_id), row.external_id), ContactId(row.id))).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| ((TenantId(row.tenant_id), row.external_id), ContactId(row.id)))
+        .collect())
 }

@@ -262,18 +262,29 @@ fn address_facts(rows: Vec<AddressRow>) -> Result<Addresses, sqlx::Error> {
     let mut indexes = Vec::new();
     for row in rows {
         let index = blind_index(&row.blind_index)?;
-        for channel in Channel::ALL.iter().copied().filter(|channel| channel.uses_phone() == (row.kind == "phone")) {
+        for channel in Channel::ALL
+            .iter()
+            .copied()
+            .filter(|channel| channel.uses_phone() == (row.kind == "phone"))
+        {
             if facts.iter().any(|fact| fact.channel == channel) {
                 continue;
             }
-            let suppressions = row.suppressions.iter().flatten().filter(|row| row.channel == channel);
+            let suppressions = row
+                .suppressions
+                .iter()
+                .flatten()
+                .filter(|row| row.channel == channel);
             indexes.push((channel, index));
             facts.push(AddressFacts {
                 channel,
                 valid: row.valid,
                 known_bad: row.known_bad.clone(),
                 suppressions: suppressions
-                    .map(|row| SuppressionFacts { reason: row.reason, since: row.since })
+                    .map(|row| SuppressionFacts {
+                        reason: row.reason,
+                        since: row.since,
+                    })
                     .collect(),
             });
         }

@@ -54,7 +54,10 @@ pub async fn look_up(
     for row in rows {
         let place = usize::try_from(row.ord).unwrap_or(0).saturating_sub(1);
         if let Some(answer) = answers.get_mut(place) {
-            *answer = Some(EarlierAnswer { request_hash: row.request_hash, response: row.response });
+            *answer = Some(EarlierAnswer {
+                request_hash: row.request_hash,
+                response: row.response,
+            });
         }
     }
     Ok(answers)
@@ -94,11 +97,17 @@ pub async fn claim(
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|row| (TenantId(row.tenant_id), row.key)).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| (TenantId(row.tenant_id), row.key))
+        .collect())
 }
 
 /// Writes the answers of claimed keys.
-pub async fn answer(conn: &mut PgConnection, answers: &[(TenantId, String, Value)]) -> Result<(), sqlx::Error> {
+pub async fn answer(
+    conn: &mut PgConnection,
+    answers: &[(TenantId, String, Value)],
+) -> Result<(), sqlx::Error> {
     if answers.is_empty() {
         return Ok(());
     }

@@ -25,7 +25,10 @@ pub async fn load(
     wanted: &[(TenantId, MessageType)],
 ) -> Result<Vec<PublishedRow>, sqlx::Error> {
     let tenants: Vec<_> = wanted.iter().map(|(tenant, _)| tenant.0).collect();
-    let types: Vec<_> = wanted.iter().map(|(_, message_type)| message_type.as_str()).collect();
+    let types: Vec<_> = wanted
+        .iter()
+        .map(|(_, message_type)| message_type.as_str())
+        .collect();
     let rows = sqlx::query!(
         r#"
         SELECT t.tenant_id, t.id, t.message_type, t.channel, t.locale

@@ -49,10 +49,18 @@ pub async fn load(conn: &mut PgConnection, tenants: &[TenantId]) -> Result<Vec<R
     rows.into_iter()
         .map(|row| {
             let trips = u32::try_from(row.breaker_failures).unwrap_or(0);
-            let at = |time: Option<jiff_sqlx::Timestamp>| time.map_or(Timestamp::MIN, jiff_sqlx::Timestamp::to_jiff);
+            let at = |time: Option<jiff_sqlx::Timestamp>| {
+                time.map_or(Timestamp::MIN, jiff_sqlx::Timestamp::to_jiff)
+            };
             let breaker = match row.breaker.as_str() {
-                "open" => Breaker::Open { retry_at: at(row.breaker_retry_at), trips },
-                "half_open" => Breaker::HalfOpen { probe_until: at(row.breaker_probe_until), trips },
+                "open" => Breaker::Open {
+                    retry_at: at(row.breaker_retry_at),
+                    trips,
+                },
+                "half_open" => Breaker::HalfOpen {
+                    probe_until: at(row.breaker_probe_until),
+                    trips,
+                },
                 _ => Breaker::Closed { failures: trips },
             };
             Ok(RouteRow {
