@@ -9,6 +9,7 @@ pub mod breaker;
 pub mod channel;
 pub mod clock;
 pub mod decide;
+pub mod delivery;
 pub mod dice;
 pub mod event;
 pub mod idempotency;

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod breaker;
+mod delivery;
 mod idempotency;
 mod job;
 mod keyword;
