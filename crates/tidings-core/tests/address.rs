@@ -65,30 +65,35 @@ fn mail_lengths() {
     assert!(long.len() > 254 && EmailAddress::parse(&long).is_err());
 }
 
-#[rstest]
-#[case("tel:+1-415-555-2671", None, Some("+14155552671"))]
-#[case("+1 (415) 555-2671", None, Some("+14155552671"))]
-#[case("\u{202a}+14155552671\u{202c}", None, Some("+14155552671"))]
-#[case("+44 (0)20 7946 0958", None, Some("+442079460958"))]
-#[case("06 12 34 56 78", Some("FR"), Some("+33612345678"))]
-#[case("＋１４１５５５５２６７１", None, Some("+14155552671"))]
-#[case("0041 44 668 18 00", Some("DE"), Some("+41446681800"))]
-#[case("02 1234 5678", Some("IT"), Some("+390212345678"))]
-#[case("+14155552671;ext=5", None, Some("+14155552671"))]
-#[case("+14155552671 ext. 5", None, Some("+14155552671"))]
-#[case("+14155552671x5", None, Some("+14155552671"))]
-#[case("+١٤١٥٥٥٥٢٦٧١", None, Some("+14155552671"))]
-#[case("415-555-2671", None, None)]
-#[case("+1415555267", None, None)]
-#[case("+999123456789", None, None)]
-#[case("call me", None, None)]
-#[case("", Some("US"), None)]
-#[case("+", None, None)]
-#[case("4155552671", Some("ZZ"), None)]
-#[case("+1415555267112345678901234567890", None, None)]
-fn phones(#[case] text: &str, #[case] region: Option<&str>, #[case] wanted: Option<&str>) {
-    let got = PhoneNumber::parse(text, region).ok();
-    assert_eq!(got.as_ref().map(PhoneNumber::as_str), wanted, "{text:?}");
+// One test for all: reading the numbering plans takes longer than the cases.
+#[test]
+fn phones() {
+    let cases = [
+        ("tel:+1-415-555-2671", None, Some("+14155552671")),
+        ("+1 (415) 555-2671", None, Some("+14155552671")),
+        ("\u{202a}+14155552671\u{202c}", None, Some("+14155552671")),
+        ("+44 (0)20 7946 0958", None, Some("+442079460958")),
+        ("06 12 34 56 78", Some("FR"), Some("+33612345678")),
+        ("＋１４１５５５５２６７１", None, Some("+14155552671")),
+        ("0041 44 668 18 00", Some("DE"), Some("+41446681800")),
+        ("02 1234 5678", Some("IT"), Some("+390212345678")),
+        ("+14155552671;ext=5", None, Some("+14155552671")),
+        ("+14155552671 ext. 5", None, Some("+14155552671")),
+        ("+14155552671x5", None, Some("+14155552671")),
+        ("+١٤١٥٥٥٥٢٦٧١", None, Some("+14155552671")),
+        ("415-555-2671", None, None),
+        ("+1415555267", None, None),
+        ("+999123456789", None, None),
+        ("call me", None, None),
+        ("", Some("US"), None),
+        ("+", None, None),
+        ("4155552671", Some("ZZ"), None),
+        ("+1415555267112345678901234567890", None, None),
+    ];
+    for (text, region, wanted) in cases {
+        let got = PhoneNumber::parse(text, region).ok();
+        assert_eq!(got.as_ref().map(PhoneNumber::as_str), wanted, "{text:?}");
+    }
 }
 
 #[test]

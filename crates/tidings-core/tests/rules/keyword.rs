@@ -43,6 +43,8 @@ fn texts(#[case] text: &str, #[case] wanted: Keyword) {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn any_text_is_classified(text in "\\PC{0,3000}") {
         classify(&text);
