@@ -56,7 +56,7 @@ fn instant(zone: &jiff::tz::TimeZone, pick: usize, minutes: i64) -> Timestamp {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 250, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn next_allowed_is_what_stepping_finds(
