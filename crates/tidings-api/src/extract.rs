@@ -1,17 +1,29 @@
 //! Extractors that answer with problems: JSON bodies, query strings, path parameters, idempotency keys.
 
 use crate::problem::{FieldError, Problem};
+use aws_lc_rs::digest::{SHA256, digest};
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use serde_path_to_error::{Path as FieldPath, Segment};
 
 /// A JSON body: media type, size, syntax, unknown fields and types are checked, each refusal a problem.
 #[derive(Debug)]
 pub struct Json<T>(pub T);
+
+/// A JSON body with its fingerprint, for requests that may carry an `Idempotency-Key`.
+#[derive(Debug)]
+pub struct Fingerprinted<T> {
+    /// The body.
+    pub body: T,
+    /// SHA-256 of the operation and the canonical body.
+    pub fingerprint: Vec<u8>,
+}
 
 /// A query string; unknown parameters are refused.
 #[derive(Debug)]
@@ -29,24 +41,43 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        if !is_json(request.headers()) {
-            let detail = "send the body as \"Content-Type: application/json\"";
-            let title = "The media type is not supported";
-            return Err(Problem::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "body.media_type",
-                title,
-                detail,
-            ));
-        }
-        let body = Bytes::from_request(request, state)
-            .await
-            .map_err(|rejection| body_problem(&rejection))?;
-        parse_json(&body).map(Self)
+        parse_json(&json_bytes(request, state).await?).map(Self)
     }
 }
 
-/// Reads a raw body within the route's limit.
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Fingerprinted<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let operation = format!("{} {}", request.method(), request.uri().path());
+        let bytes = json_bytes(request, state).await?;
+        let body = parse_json(&bytes)?;
+        let value: Value = parse_json(&bytes)?;
+        let input = tidings_core::idempotency::fingerprint_input(&operation, &value);
+        Ok(Self {
+            body,
+            fingerprint: digest(&SHA256, &input).as_ref().to_vec(),
+        })
+    }
+}
+
+async fn json_bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    if !is_json(request.headers()) {
+        let detail = "send the body as \"Content-Type: application/json\"";
+        let title = "The media type is not supported";
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "body.media_type",
+            title,
+            detail,
+        ));
+    }
+    Bytes::from_request(request, state)
+        .await
+        .map_err(|rejection| body_problem(&rejection))
+}
+
+/// Why a raw body could not be read within the route's limit.
 pub(crate) fn body_problem(rejection: &BytesRejection) -> Problem {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
         let detail =
@@ -62,6 +93,12 @@ pub(crate) fn body_problem(rejection: &BytesRejection) -> Problem {
         "body.unreadable",
         "the body ended early or could not be read; send it again",
     )
+}
+
+impl<T: serde::Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        axum::Json(self.0).into_response()
+    }
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

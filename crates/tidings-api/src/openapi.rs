@@ -44,7 +44,7 @@ pub const SCHEME: &str = "api_key";
         (name = "compatibility", description = "Paths that integrations of earlier systems call"),
     ),
     components(schemas(crate::problem::Problem)),
-    modifiers(&Security, &Refusals)
+    modifiers(&Security)
 )]
 pub(crate) struct Document;
 
@@ -67,15 +67,8 @@ impl Modify for Security {
     }
 }
 
-struct Refusals;
-
-impl Modify for Refusals {
-    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        complete(document);
-    }
-}
-
 /// Adds to every operation the refusals all of them share, so that no handler repeats them.
+/// Called on the whole document, when the operations are in it.
 pub(crate) fn complete(document: &mut utoipa::openapi::OpenApi) {
     for (path, item) in &mut document.paths.paths {
         let has_id = path.contains('{');

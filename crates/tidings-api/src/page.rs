@@ -22,6 +22,24 @@ pub struct Page<T> {
     pub next_cursor: Option<String>,
 }
 
+impl<T> Page<T> {
+    /// A page of rows, and where the next one begins.
+    pub fn of<C: Position>(items: Vec<T>, next: Option<C>) -> Self {
+        Self {
+            items,
+            next_cursor: next.map(|position| URL_SAFE_NO_PAD.encode(position.bytes())),
+        }
+    }
+
+    /// The same page of what each row becomes.
+    pub fn map<U>(self, change: impl FnMut(T) -> U) -> Page<U> {
+        Page {
+            items: self.items.into_iter().map(change).collect(),
+            next_cursor: self.next_cursor,
+        }
+    }
+}
+
 /// Where a page starts and how long it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds<C> {
@@ -32,7 +50,7 @@ pub struct Bounds<C> {
 }
 
 /// What a cursor points at.
-pub trait Position: Copy {
+pub trait Position: Sized {
     /// As the cursor's bytes.
     fn bytes(self) -> Vec<u8>;
     /// From the cursor's bytes.
@@ -46,6 +64,17 @@ impl Position for Uuid {
 
     fn read(bytes: &[u8]) -> Option<Self> {
         Self::from_slice(bytes).ok()
+    }
+}
+
+impl Position for String {
+    fn bytes(self) -> Vec<u8> {
+        self.into_bytes()
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let text = Self::from_utf8(bytes.to_vec()).ok()?;
+        (!text.is_empty() && !text.contains('\0')).then_some(text)
     }
 }
 
@@ -74,7 +103,7 @@ pub fn bounds<C: Position>(limit: Option<u32>, cursor: Option<&str>) -> Answer<B
 }
 
 fn read<C: Position>(cursor: &str) -> Answer<C> {
-    let bytes = if cursor.len() > 64 {
+    let bytes = if cursor.len() > 128 {
         None
     } else {
         URL_SAFE_NO_PAD.decode(cursor).ok()
@@ -121,7 +150,7 @@ mod tests {
                 "#query/limit"
             );
         }
-        for cursor in ["", "!!", "AAAA", &"A".repeat(100)] {
+        for cursor in ["", "!!", "AAAA", &"A".repeat(200)] {
             assert_eq!(
                 bounds::<Uuid>(None, Some(cursor)).unwrap_err().errors[0].pointer,
                 "#query/cursor"

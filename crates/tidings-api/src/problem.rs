@@ -166,6 +166,19 @@ impl Problem {
         Self::invalid(vec![FieldError::new(pointer, code, detail)])
     }
 
+    /// 429: more than is taken at present.
+    pub fn too_many(detail: impl Into<String>, retry_after_seconds: u64) -> Self {
+        Self {
+            retry_after_seconds: Some(retry_after_seconds),
+            ..Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_requests",
+                "Too many requests",
+                detail,
+            )
+        }
+    }
+
     /// 503: the service cannot answer now.
     pub fn unavailable(code: &'static str, detail: impl Into<String>, retry_after_seconds: u64) -> Self {
         Self {

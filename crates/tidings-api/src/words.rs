@@ -5,6 +5,7 @@ use tidings_core::decide::verdict::{Rule, RuleVerdict};
 use tidings_core::event::{BounceClass, DeliveryEventKind};
 use tidings_core::job::JobStatus;
 use tidings_core::{Category, ErrorCategory, MessageStatus, ProviderKind, Urgency};
+use tidings_engine::store::templates::{BodyFormat, TemplateState};
 use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
 
@@ -55,6 +56,10 @@ words! {
     RuleVerdictWord = RuleVerdict, "What a rule said";
     /// Schema of [`DeliveryEventKind`].
     DeliveryEventWord = DeliveryEventKind, "What was reported about a delivery";
+    /// Schema of [`TemplateState`].
+    TemplateStateWord = TemplateState, "Whether a version is used";
+    /// Schema of [`BodyFormat`].
+    BodyFormatWord = BodyFormat, "What a body is written in; `html` and `mjml` for e-mail, `text` for any channel";
     /// Schema of [`BounceClass`].
     BounceClassWord = BounceClass, "What a bounce says about the address";
 }

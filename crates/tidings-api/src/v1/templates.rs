@@ -1,36 +1,188 @@
 //! Templates: versioned content, drafts, publishing, preview.
 
-use crate::words::{CategoryWord, ChannelWord};
+use crate::ApiState;
+use crate::auth::Caller;
+use crate::check::Checks;
+use crate::extract::{Json, Path, Query};
+use crate::page::{Page, bounds};
+use crate::problem::{Answer, FieldError, Problem};
+use crate::words::{BodyFormatWord, ChannelWord, TemplateStateWord};
+use axum::extract::State;
+use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
-use tidings_core::{Category, Channel, MessageType};
+use tidings_core::{Channel, MessageType, TemplateId};
+use tidings_engine::render::{self, Format, Part, TemplateError, TemplateSource};
+use tidings_engine::store::templates::{
+    self, BodyFormat, Template, TemplateContent, TemplateFilter, TemplateKey, TemplateState,
+};
 use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use uuid::Uuid;
 
-/// What the body is written in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum BodyFormat {
-    /// HTML (e-mail).
-    Html,
-    /// MJML (e-mail).
-    Mjml,
-    /// Plain text (short channels).
-    Text,
+/// The operations of this file.
+pub(crate) fn router() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(list_templates, save_draft))
+        .routes(routes!(get_template))
+        .routes(routes!(publish_template))
+        .routes(routes!(archive_template))
+}
+
+/// List templates
+///
+/// Every version, newest first. Built-in ones stand under `/v1/templates/built-in`.
+#[utoipa::path(get, path = "/v1/templates", tag = "templates", params(TemplateQuery),
+    responses((status = 200, description = "A page", body = Page<TemplateView>)),
+    security(("api_key" = ["templates:read"])))]
+async fn list_templates(
+    caller: Caller,
+    State(state): State<ApiState>,
+    Query(query): Query<TemplateQuery>,
+) -> Answer<Json<Page<TemplateView>>> {
+    let bounds = bounds::<Uuid>(query.limit, query.cursor.as_deref())?;
+    let filter = TemplateFilter {
+        message_type: query.message_type,
+        channel: query.channel,
+        locale: query.locale,
+        state: query.state,
+    };
+    let mut tx = state.tenant(&caller).tx().await?;
+    let rows = templates::list(&mut tx, &filter, bounds.after.map(TemplateId), bounds.limit).await?;
+    Ok(Json(
+        Page::of(rows.items, rows.next.map(|id| id.0)).map(TemplateView::from),
+    ))
+}
+
+/// Keep a draft
+///
+/// It is compiled first: a mistake is answered with its part and line, and nothing is kept.
+#[utoipa::path(post, path = "/v1/templates", tag = "templates", request_body = TemplateDraft,
+    responses((status = 201, description = "Kept", body = TemplateView)),
+    security(("api_key" = ["templates:write"])))]
+async fn save_draft(
+    caller: Caller,
+    State(state): State<ApiState>,
+    Json(input): Json<TemplateDraft>,
+) -> Answer<(StatusCode, Json<TemplateView>)> {
+    input.check()?;
+    render::compile(&input.source()).map_err(|error| template_problem(&error, ""))?;
+    let (key, content) = input.kept();
+    let mut tx = state.tenant(&caller).tx().await?;
+    let draft = templates::save_draft(&mut tx, &key, &content, &mut state.dice(), state.now()).await?;
+    tx.commit().await?;
+    Ok((StatusCode::CREATED, Json(draft.into())))
+}
+
+/// Read a template version
+#[utoipa::path(get, path = "/v1/templates/{template_id}", tag = "templates",
+    params(("template_id" = Uuid, Path, description = "The version")),
+    responses((status = 200, description = "The version", body = TemplateView)),
+    security(("api_key" = ["templates:read"])))]
+async fn get_template(
+    caller: Caller,
+    State(state): State<ApiState>,
+    Path(template): Path<Uuid>,
+) -> Answer<Json<TemplateView>> {
+    let mut tx = state.tenant(&caller).tx().await?;
+    Ok(Json(templates::get(&mut tx, TemplateId(template)).await?.into()))
+}
+
+/// Publish a template version
+///
+/// Messages accepted from now on are rendered from it; the version before is archived.
+#[utoipa::path(post, path = "/v1/templates/{template_id}/publish", tag = "templates",
+    params(("template_id" = Uuid, Path, description = "The version")),
+    responses((status = 200, description = "Published", body = TemplateView)),
+    security(("api_key" = ["templates:write"])))]
+async fn publish_template(
+    caller: Caller,
+    State(state): State<ApiState>,
+    Path(template): Path<Uuid>,
+) -> Answer<Json<TemplateView>> {
+    let mut tx = state.tenant(&caller).tx().await?;
+    let kept = templates::get(&mut tx, TemplateId(template)).await?;
+    render::compile(&source_of(&kept)).map_err(|error| template_problem(&error, ""))?;
+    let published = templates::publish(&mut tx, TemplateId(template), state.now()).await?;
+    state
+        .audit(&mut tx, &caller, "template.published", template.to_string())
+        .await?;
+    tx.commit().await?;
+    Ok(Json(published.into()))
+}
+
+/// Archive a template version
+///
+/// A published one is no longer used; the built-in one takes its place, where there is one.
+#[utoipa::path(post, path = "/v1/templates/{template_id}/archive", tag = "templates",
+    params(("template_id" = Uuid, Path, description = "The version")),
+    responses((status = 200, description = "Archived", body = TemplateView)),
+    security(("api_key" = ["templates:write"])))]
+async fn archive_template(
+    caller: Caller,
+    State(state): State<ApiState>,
+    Path(template): Path<Uuid>,
+) -> Answer<Json<TemplateView>> {
+    let mut tx = state.tenant(&caller).tx().await?;
+    let archived = templates::archive(&mut tx, TemplateId(template), state.now()).await?;
+    state
+        .audit(&mut tx, &caller, "template.archived", template.to_string())
+        .await?;
+    tx.commit().await?;
+    Ok(Json(archived.into()))
+}
+
+/// What is wrong with a template, at the part it is in.
+pub(crate) fn template_problem(error: &TemplateError, under: &str) -> Problem {
+    let part = match error.part {
+        Part::Subject => "subject",
+        Part::Body => "body",
+        Part::Text => "text_body",
+    };
+    let line = error
+        .line
+        .map(|line| format!("line {line}: "))
+        .unwrap_or_default();
+    let detail = format!("{line}{}", error.problem);
+    Problem::invalid(vec![FieldError::new(
+        format!("{under}/{part}"),
+        "template.invalid",
+        detail,
+    )])
+}
+
+/// A kept version, for the compiler.
+pub(crate) fn source_of(template: &Template) -> TemplateSource {
+    TemplateSource {
+        message_type: template.key.message_type.clone(),
+        channel: template.key.channel,
+        locale: template.key.locale.clone(),
+        subject: template.content.subject.clone(),
+        body: template.content.body.clone(),
+        format: format_of(template.content.body_format),
+        text_body: template.content.text_body.clone(),
+    }
+}
+
+fn format_of(format: BodyFormat) -> Format {
+    match format {
+        BodyFormat::Html => Format::Html,
+        BodyFormat::Mjml => Format::Mjml,
+        BodyFormat::Text => Format::Text,
+    }
 }
 
 /// A draft to keep; replaces the earlier draft of the same type, channel and locale.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({
-    "type": "welcome", "channel": "email", "locale": "en",
+    "message_type": "welcome", "channel": "email", "locale": "en",
     "subject": "Welcome, {{ first_name }}", "format": "html",
     "body": "<p>Hello {{ first_name }}, good to have you at {{ company }}.</p>"
 }))]
 pub struct TemplateDraft {
     /// The message type.
-    #[serde(rename = "type")]
     #[schema(value_type = String, min_length = 1, max_length = 64, pattern = "^[a-z][a-z0-9_]*$")]
     pub message_type: MessageType,
     /// The channel.
@@ -44,6 +196,7 @@ pub struct TemplateDraft {
     #[schema(max_length = 250)]
     pub subject: Option<String>,
     /// What the body is written in.
+    #[schema(value_type = BodyFormatWord)]
     pub format: BodyFormat,
     /// The body, with `{{ variables }}`.
     #[schema(min_length = 1, max_length = 1_048_576)]
@@ -63,7 +216,6 @@ pub struct TemplateView {
     /// Its id.
     pub id: Uuid,
     /// The message type.
-    #[serde(rename = "type")]
     #[schema(value_type = String)]
     pub message_type: MessageType,
     /// The channel.
@@ -72,12 +224,14 @@ pub struct TemplateView {
     /// Language tag.
     pub locale: String,
     /// Counts up with every draft.
-    pub version: i32,
-    /// `draft`, `published` or `archived`.
-    pub state: String,
+    pub version: u32,
+    /// Whether it is used.
+    #[schema(value_type = TemplateStateWord)]
+    pub state: TemplateState,
     /// Subject line.
     pub subject: Option<String>,
     /// What the body is written in.
+    #[schema(value_type = BodyFormatWord)]
     pub format: BodyFormat,
     /// The body.
     pub body: String,
@@ -91,59 +245,68 @@ pub struct TemplateView {
     pub published_at: Option<Timestamp>,
 }
 
-/// What to preview: a kept version by `id`, a published or built-in one by `type` and `channel`, or a `draft` that is
-/// not kept yet. Exactly one of the three.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(example = json!({"type": "welcome", "channel": "email", "context": {"first_name": "Ann"}}))]
-pub struct PreviewRequest {
-    /// A kept version.
-    pub id: Option<Uuid>,
-    /// The message type of the published template.
-    #[serde(rename = "type")]
-    #[schema(value_type = Option<String>)]
-    pub message_type: Option<MessageType>,
-    /// Its channel.
-    #[schema(value_type = Option<ChannelWord>)]
-    pub channel: Option<Channel>,
-    /// Its locale; `en` when left out.
-    pub locale: Option<String>,
-    /// Content that is not kept.
-    pub draft: Option<TemplateDraft>,
-    /// Values for the variables; the type's sample values when left out.
-    #[schema(value_type = Option<Object>)]
-    pub context: Option<Map<String, Value>>,
-    /// Category, for the footer of marketing mail.
-    #[schema(value_type = Option<CategoryWord>)]
-    pub category: Option<Category>,
+impl TemplateDraft {
+    /// What the form alone can tell wrong.
+    pub(crate) fn check(&self) -> Answer<()> {
+        let mut checks = Checks::default();
+        checks.locale("/locale", Some(&self.locale));
+        checks.optional_text("/subject", self.subject.as_deref(), 1, render::MAX_SUBJECT_CHARS);
+        if self.body.is_empty() {
+            checks.add("/body", "value.length", "it is empty");
+        }
+        checks.finish()
+    }
+
+    /// For the compiler.
+    pub(crate) fn source(&self) -> TemplateSource {
+        TemplateSource {
+            message_type: self.message_type.clone(),
+            channel: self.channel,
+            locale: self.locale.clone(),
+            subject: self.subject.clone(),
+            body: self.body.clone(),
+            format: format_of(self.format),
+            text_body: self.text_body.clone(),
+        }
+    }
+
+    fn kept(self) -> (TemplateKey, TemplateContent) {
+        let key = TemplateKey {
+            message_type: self.message_type,
+            channel: self.channel,
+            locale: self.locale,
+        };
+        let (subject, body, body_format, text_body) = (self.subject, self.body, self.format, self.text_body);
+        (
+            key,
+            TemplateContent {
+                subject,
+                body,
+                body_format,
+                text_body,
+            },
+        )
+    }
 }
 
-/// A preview.
-#[derive(Serialize, ToSchema)]
-pub struct PreviewView {
-    /// Subject line.
-    pub subject: Option<String>,
-    /// HTML part.
-    pub html: Option<String>,
-    /// Text part, or the text of a short channel.
-    pub text: Option<String>,
-    /// SMS segments.
-    pub segments: Option<SegmentsView>,
-    /// Variables the template asks for.
-    pub variables: Vec<String>,
-    /// Of these, the ones the context lacks; nothing is rendered while there are any.
-    pub missing: Vec<String>,
-}
-
-/// How an SMS is cut.
-#[derive(Serialize, ToSchema)]
-pub struct SegmentsView {
-    /// `gsm7` or `ucs2`.
-    pub encoding: String,
-    /// How many segments are sent and paid for.
-    pub count: u32,
-    /// Characters in the encoding's own units.
-    pub units: u32,
+impl From<Template> for TemplateView {
+    fn from(template: Template) -> Self {
+        Self {
+            id: template.id.0,
+            message_type: template.key.message_type,
+            channel: template.key.channel,
+            locale: template.key.locale,
+            version: template.version,
+            state: template.state,
+            subject: template.content.subject,
+            format: template.content.body_format,
+            body: template.content.body,
+            text_body: template.content.text_body,
+            created_at: template.created_at,
+            updated_at: template.updated_at,
+            published_at: template.published_at,
+        }
+    }
 }
 
 /// Which templates to list.
@@ -152,9 +315,16 @@ pub struct SegmentsView {
 #[into_params(parameter_in = Query)]
 pub struct TemplateQuery {
     /// Only this message type.
-    #[serde(rename = "type")]
     #[param(value_type = Option<String>)]
     pub message_type: Option<MessageType>,
+    /// Only for this channel.
+    #[param(value_type = Option<ChannelWord>)]
+    pub channel: Option<Channel>,
+    /// Only in this language.
+    pub locale: Option<String>,
+    /// Only in this state.
+    #[param(value_type = Option<TemplateStateWord>)]
+    pub state: Option<TemplateState>,
     /// Rows of a page, 1 to 200; 50 when left out.
     #[param(minimum = 1, maximum = 200)]
     pub limit: Option<u32>,

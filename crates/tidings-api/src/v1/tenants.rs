@@ -1,17 +1,103 @@
 //! Tenants: for operators.
 
+use crate::ApiState;
+use crate::auth::Operator;
+use crate::check::Checks;
+use crate::extract::{Json, Path, Query};
+use crate::page::{Page, bounds};
+use crate::problem::Answer;
+use axum::extract::State;
+use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
+use tidings_core::TenantId;
 use tidings_core::decide::Policy;
+use tidings_engine::store::StoreError;
+use tidings_engine::store::tenants::{self, NewTenant, Tenant, TenantChanges, TenantSettings, TenantStatus};
 use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use uuid::Uuid;
+
+/// The operations of this file.
+pub(crate) fn router() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(list_tenants, make_tenant))
+        .routes(routes!(get_tenant, change_tenant))
+}
+
+/// List tenants
+///
+/// By slug.
+#[utoipa::path(get, path = "/v1/tenants", tag = "tenants", params(TenantQuery),
+    responses((status = 200, description = "A page", body = Page<TenantView>)),
+    security(("api_key" = ["tenants:admin"])))]
+async fn list_tenants(
+    _operator: Operator,
+    State(state): State<ApiState>,
+    Query(query): Query<TenantQuery>,
+) -> Answer<Json<Page<TenantView>>> {
+    let bounds = bounds::<String>(query.limit, query.cursor.as_deref())?;
+    let mut connection = state.store().worker().acquire().await.map_err(StoreError::from)?;
+    let rows = tenants::list(&mut connection, bounds.after.as_deref(), bounds.limit).await?;
+    Ok(Json(Page::of(rows.items, rows.next).map(TenantView::from)))
+}
+
+/// Make a tenant
+#[utoipa::path(post, path = "/v1/tenants", tag = "tenants", request_body = TenantBody,
+    responses((status = 201, description = "Made", body = TenantView), (status = 409, description = "The slug is taken", body = crate::problem::Problem, content_type = "application/problem+json")),
+    security(("api_key" = ["tenants:admin"])))]
+async fn make_tenant(
+    _operator: Operator,
+    State(state): State<ApiState>,
+    Json(input): Json<TenantBody>,
+) -> Answer<(StatusCode, Json<TenantView>)> {
+    let now = state.now();
+    let new = input.checked(TenantId(state.dice().uuid(now)))?;
+    let mut connection = state.store().worker().acquire().await.map_err(StoreError::from)?;
+    let tenant = tenants::create(&mut connection, state.store().keyring(), new, now).await?;
+    Ok((StatusCode::CREATED, Json(tenant.into())))
+}
+
+/// Read a tenant
+#[utoipa::path(get, path = "/v1/tenants/{tenant_id}", tag = "tenants",
+    params(("tenant_id" = Uuid, Path, description = "The tenant")),
+    responses((status = 200, description = "The tenant", body = TenantView)),
+    security(("api_key" = ["tenants:admin"])))]
+async fn get_tenant(
+    _operator: Operator,
+    State(state): State<ApiState>,
+    Path(tenant): Path<Uuid>,
+) -> Answer<Json<TenantView>> {
+    let mut connection = state.store().worker().acquire().await.map_err(StoreError::from)?;
+    Ok(Json(
+        tenants::get(&mut connection, TenantId(tenant)).await?.into(),
+    ))
+}
+
+/// Change a tenant
+#[utoipa::path(patch, path = "/v1/tenants/{tenant_id}", tag = "tenants", request_body = TenantChange,
+    params(("tenant_id" = Uuid, Path, description = "The tenant")),
+    responses((status = 200, description = "The tenant", body = TenantView)),
+    security(("api_key" = ["tenants:admin"])))]
+async fn change_tenant(
+    _operator: Operator,
+    State(state): State<ApiState>,
+    Path(tenant): Path<Uuid>,
+    Json(change): Json<TenantChange>,
+) -> Answer<Json<TenantView>> {
+    let changes = change.checked()?;
+    let mut connection = state.store().worker().acquire().await.map_err(StoreError::from)?;
+    let tenant = tenants::update(&mut connection, TenantId(tenant), changes, state.now()).await?;
+    Ok(Json(tenant.into()))
+}
 
 /// A tenant to make.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"slug": "weaver-kitchens", "name": "Weaver Kitchens", "policy": {"zone": "America/Chicago", "default_region": "US"}}))]
-pub struct NewTenant {
+pub struct TenantBody {
     /// Short name: lower-case letters, digits and hyphens.
     #[schema(min_length = 1, max_length = 63, pattern = "^[a-z0-9][a-z0-9-]*$")]
     pub slug: String,
@@ -23,7 +109,43 @@ pub struct NewTenant {
     pub policy: Option<Policy>,
     /// Branding, postal address, tracking switches.
     #[schema(value_type = Option<Object>)]
-    pub settings: Option<Map<String, Value>>,
+    pub settings: Option<TenantSettings>,
+}
+
+impl TenantBody {
+    fn checked(self, id: TenantId) -> Answer<NewTenant> {
+        let mut checks = Checks::default();
+        let form = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if self.slug.is_empty()
+            || self.slug.len() > 63
+            || self.slug.starts_with('-')
+            || !self.slug.bytes().all(form)
+        {
+            checks.add(
+                "/slug",
+                "value.invalid",
+                "1 to 63 lower-case letters, digits and hyphens; no hyphen first",
+            );
+        }
+        checks.text("/name", &self.name, 1, 200);
+        check_policy(&mut checks, self.policy.as_ref());
+        checks.finish()?;
+        let (policy, settings) = (self.policy.unwrap_or_default(), self.settings.unwrap_or_default());
+        Ok(NewTenant {
+            id,
+            slug: self.slug,
+            name: self.name,
+            policy,
+            settings,
+        })
+    }
+}
+
+fn check_policy(checks: &mut Checks, policy: Option<&Policy>) {
+    if let Some(policy) = policy {
+        checks.zone("/policy/zone", Some(&policy.zone));
+        checks.country("/policy/default_region", policy.default_region.as_deref());
+    }
 }
 
 /// What to change about a tenant. What is left out stays.
@@ -35,14 +157,29 @@ pub struct TenantChange {
     #[schema(min_length = 1, max_length = 200)]
     pub name: Option<String>,
     /// `active`, `suspended` (nothing is accepted or sent) or `closed`.
-    #[schema(value_type = Option<String>)]
     pub status: Option<TenantStatusWord>,
     /// Replaces the policy as a whole.
     #[schema(value_type = Option<Object>)]
     pub policy: Option<Policy>,
     /// Replaces the settings as a whole.
     #[schema(value_type = Option<Object>)]
-    pub settings: Option<Map<String, Value>>,
+    pub settings: Option<TenantSettings>,
+}
+
+impl TenantChange {
+    fn checked(self) -> Answer<TenantChanges> {
+        let mut checks = Checks::default();
+        checks.optional_text("/name", self.name.as_deref(), 1, 200);
+        check_policy(&mut checks, self.policy.as_ref());
+        checks.finish()?;
+        let status = self.status.map(TenantStatus::from);
+        Ok(TenantChanges {
+            name: self.name,
+            status,
+            policy: self.policy,
+            settings: self.settings,
+        })
+    }
 }
 
 /// Whether a tenant is served.
@@ -55,6 +192,26 @@ pub enum TenantStatusWord {
     Suspended,
     /// Left.
     Closed,
+}
+
+impl From<TenantStatusWord> for TenantStatus {
+    fn from(word: TenantStatusWord) -> Self {
+        match word {
+            TenantStatusWord::Active => Self::Active,
+            TenantStatusWord::Suspended => Self::Suspended,
+            TenantStatusWord::Closed => Self::Closed,
+        }
+    }
+}
+
+impl From<TenantStatus> for TenantStatusWord {
+    fn from(status: TenantStatus) -> Self {
+        match status {
+            TenantStatus::Active => Self::Active,
+            TenantStatus::Suspended => Self::Suspended,
+            TenantStatus::Closed => Self::Closed,
+        }
+    }
 }
 
 /// A tenant.
@@ -78,6 +235,21 @@ pub struct TenantView {
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
+}
+
+impl From<Tenant> for TenantView {
+    fn from(tenant: Tenant) -> Self {
+        Self {
+            id: tenant.id.0,
+            slug: tenant.slug,
+            name: tenant.name,
+            status: tenant.status.into(),
+            policy: serde_json::to_value(&tenant.policy).unwrap_or_default(),
+            settings: serde_json::to_value(&tenant.settings).unwrap_or_default(),
+            created_at: tenant.created_at,
+            updated_at: tenant.updated_at,
+        }
+    }
 }
 
 /// Which tenants to list.

@@ -6,6 +6,7 @@
 mod addresses;
 mod preferences;
 mod read;
+mod update;
 mod upsert;
 
 pub use addresses::{
@@ -15,6 +16,7 @@ pub use preferences::{
     Preferences, PreferencesChange, note_whatsapp_inbound, start, stop, update_preferences,
 };
 pub use read::{find_by_address, get, get_by_external_id, get_many, list};
+pub use update::{ContactUpdate, update};
 pub use upsert::{ContactInput, UPSERT_LIMIT, Upserted, upsert, upsert_batch};
 
 use crate::{BlindIndex, Result, StoreError, TenantKey, TenantTx};

@@ -15,7 +15,7 @@ use uuid::Uuid;
 pub const UPSERT_LIMIT: usize = 1000;
 
 /// The most a contact's attributes may hold, as JSON, in bytes.
-const ATTRIBUTES_LIMIT: usize = 65_536;
+pub(super) const ATTRIBUTES_LIMIT: usize = 65_536;
 
 /// A contact as given. `None` leaves what is known; addresses are added to those known.
 #[derive(Clone, Debug, Default)]

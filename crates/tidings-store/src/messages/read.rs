@@ -23,6 +23,8 @@ pub struct MessageFilter {
     pub message_type: Option<MessageType>,
     /// Only with this source reference.
     pub source_reference: Option<String>,
+    /// Only those with a delivery over this channel.
+    pub channel: Option<Channel>,
     /// Only of this batch.
     pub batch: Option<BatchId>,
     /// Only accepted at or after this instant.
@@ -79,6 +81,9 @@ pub async fn list(
             AND ($4::text IS NULL OR message_type = $4) AND ($5::text IS NULL OR source_reference = $5)
             AND ($6::uuid IS NULL OR batch_id = $6) AND ($7::timestamptz IS NULL OR accepted_at >= $7)
             AND ($8::uuid IS NULL OR id < $8)
+            AND ($10::text IS NULL OR EXISTS (
+                SELECT FROM deliveries d
+                WHERE d.tenant_id = messages.tenant_id AND d.message_id = messages.id AND d.channel = $10))
         ORDER BY id DESC LIMIT $9
         "#,
         tenant.0,
@@ -90,6 +95,7 @@ pub async fn list(
         filter.since.map(ToSqlx::to_sqlx) as _,
         filter.below.map(|message| message.0),
         limit,
+        filter.channel.map(Channel::as_str),
     )
     .fetch_all(conn)
     .await?;
