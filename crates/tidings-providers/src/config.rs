@@ -8,6 +8,7 @@ use crate::contract::Provider;
 use crate::egress::{Egress, EgressUrl};
 use crate::sandbox::{Capture, SandboxProvider};
 use crate::sendgrid::SendgridProvider;
+use crate::smtp::SmtpProvider;
 use crate::twilio::TwilioProvider;
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
@@ -107,8 +108,8 @@ pub fn build(
         ProviderKind::Sandbox => Ok(Arc::new(SandboxProvider::new(config, egress, sandbox)?)),
         ProviderKind::Sendgrid => Ok(Arc::new(SendgridProvider::new(config, egress)?)),
         ProviderKind::Twilio => Ok(Arc::new(TwilioProvider::new(config, egress)?)),
-        ProviderKind::Smtp
-        | ProviderKind::Ses
+        ProviderKind::Smtp => Ok(Arc::new(SmtpProvider::new(config, egress)?)),
+        ProviderKind::Ses
         | ProviderKind::Resend
         | ProviderKind::WhatsappCloud
         | ProviderKind::WhatsappWeb => Err(ConfigError {

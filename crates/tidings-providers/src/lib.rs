@@ -4,6 +4,7 @@
 //! on the [`SendOutcome`]; it hands webhooks to [`Provider::webhook`].
 
 pub mod bounce;
+pub mod classify;
 pub mod config;
 pub mod contract;
 pub mod egress;
@@ -16,6 +17,7 @@ mod samples;
 pub mod sandbox;
 pub mod sendgrid;
 pub mod signature;
+pub mod smtp;
 pub mod twilio;
 
 pub use config::{ConfigError, ConnectionConfig, Credentials, build};

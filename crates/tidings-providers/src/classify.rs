@@ -1,0 +1,48 @@
+//! The error tables as pure functions, by provider: for `vectors`, and for reports that arrive later.
+
+use crate::contract::{Rejection, RejectionEffect};
+use crate::{sendgrid, smtp, twilio};
+use tidings_core::{ErrorCategory, ProviderKind};
+
+pub use crate::smtp::Stage;
+
+/// What came of classing an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The answer is a success.
+    Success,
+    /// The answer is a no.
+    No(Rejection),
+    /// There is no such provider yet.
+    NoProvider,
+}
+
+/// Classes an HTTP answer of a provider.
+pub fn classify_http(
+    provider: ProviderKind,
+    status: u16,
+    headers: &[(String, String)],
+    body: &[u8],
+) -> Verdict {
+    let rejection = match provider {
+        ProviderKind::Sendgrid => sendgrid::classify(status, headers, body),
+        ProviderKind::Twilio => twilio::classify(status, headers, body),
+        ProviderKind::Smtp
+        | ProviderKind::Ses
+        | ProviderKind::Resend
+        | ProviderKind::WhatsappCloud
+        | ProviderKind::WhatsappWeb
+        | ProviderKind::Sandbox => return Verdict::NoProvider,
+    };
+    rejection.map_or(Verdict::Success, Verdict::No)
+}
+
+/// Classes an SMTP reply.
+pub fn classify_smtp(stage: Stage, reply: &str) -> Verdict {
+    smtp::classify(stage, reply).map_or(Verdict::Success, Verdict::No)
+}
+
+/// Classes the error code of a Twilio status callback.
+pub fn classify_twilio_code(code: u32) -> (ErrorCategory, Option<RejectionEffect>) {
+    twilio::classify_code(code)
+}
