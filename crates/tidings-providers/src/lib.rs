@@ -19,6 +19,7 @@ pub mod sendgrid;
 pub mod signature;
 pub mod smtp;
 pub mod twilio;
+pub mod vectors;
 
 pub use config::{ConfigError, ConnectionConfig, Credentials, build};
 pub use contract::*;

@@ -1,0 +1,183 @@
+//! Runs verification vectors through the real verifiers, parsers and rules.
+//!
+//! A folder holds one JSON file a kind (`twilio_signatures.json`, ...) and a folder `inbound_payloads`. What has no
+//! verifier in this version is reported as skipped, by name, never as passed. Fields are read tolerantly, so that
+//! files with more fields, or without optional ones, run too.
+
+mod case;
+mod errors;
+mod inbound;
+mod mail;
+mod rules;
+mod signatures;
+
+use case::{Case, Verdict};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+/// The largest file read.
+const MOST_BYTES: u64 = 64 * 1024 * 1024;
+
+/// What came of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct VectorReport {
+    /// Cases that came out as they should.
+    pub passed: usize,
+    /// Cases that did not: file, case and what was wrong.
+    pub failed: Vec<String>,
+    /// Cases that nothing here can run: file, case and why.
+    pub skipped: Vec<String>,
+}
+
+/// Runs one section of a file: the folder of the vectors, and the case.
+type Runner = fn(&Path, &Case<'_>) -> Verdict;
+
+/// Runs the `list_unsubscribe` cases; they need the HTTP server, so whoever has one passes this in.
+pub type UnsubscribeRunner<'r> = &'r dyn Fn(&str, &Value) -> Option<Result<(), String>>;
+
+/// Runs every vector below a folder.
+pub fn run(dir: &Path) -> VectorReport {
+    run_with(dir, &|_, _| None)
+}
+
+/// Runs every vector below a folder; `unsubscribe` gets the section (`one_click`, `headers`) and the case of the
+/// file `list_unsubscribe.json`, and answers nothing for a case it cannot run.
+pub fn run_with(dir: &Path, unsubscribe: UnsubscribeRunner<'_>) -> VectorReport {
+    let mut report = VectorReport::default();
+    for path in files(dir, &mut report) {
+        let name = path.strip_prefix(dir).unwrap_or(&path).with_extension("").to_string_lossy().replace('\\', "/");
+        match read(&path) {
+            Ok(file) => run_file(dir, &name, &file, unsubscribe, &mut report),
+            Err(problem) => report.failed.push(format!("{name}: {problem}")),
+        }
+    }
+    report
+}
+
+fn files(dir: &Path, report: &mut VectorReport) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for folder in [dir.to_owned(), dir.join("inbound_payloads")] {
+        match fs::read_dir(&folder) {
+            Ok(entries) => found.extend(entries.flatten().map(|entry| entry.path())),
+            Err(error) if folder == dir => report.failed.push(format!("{}: {error}", dir.display())),
+            Err(_) => {}
+        }
+    }
+    found.retain(|path| path.extension().is_some_and(|e| e == "json"));
+    found.sort();
+    found
+}
+
+fn read(path: &Path) -> Result<Value, String> {
+    let size = fs::metadata(path).map_err(|e| e.to_string())?.len();
+    if size > MOST_BYTES {
+        return Err("larger than 64 MiB".to_owned());
+    }
+    serde_json::from_slice(&fs::read(path).map_err(|e| e.to_string())?).map_err(|e| format!("not JSON: {e}"))
+}
+
+/// The runner of a section, or why there is none.
+fn runner(file: &str, section: &str) -> Result<Runner, &'static str> {
+    Ok(match (file, section) {
+        ("twilio_signatures", "cases") => signatures::twilio,
+        ("sendgrid_ecdsa", "cases") => signatures::sendgrid,
+        ("sns_signatures", "cases") => signatures::sns,
+        ("standard_webhooks_svix", "cases") => signatures::standard,
+        ("standard_webhooks_sign", "cases") => signatures::standard_sign,
+        ("meta_sha256", "cases") => signatures::meta,
+        ("meta_sha256", "handshake") => signatures::meta_handshake,
+        ("slack_signing", "cases") => signatures::slack,
+        ("hubspot_signatures", "cases") => signatures::hubspot,
+        ("error_classification", "http") => errors::http,
+        ("error_classification", "twilio_status_callbacks") => errors::twilio_callback,
+        ("error_classification", "smtp") => errors::smtp,
+        ("dsn_bounces", "cases") => mail::bounce,
+        ("inbound_payloads/twilio", "cases") => inbound::twilio,
+        ("inbound_payloads/sendgrid_events", "cases") => inbound::sendgrid_events,
+        ("inbound_payloads/sendgrid_inbound_parse", "cases") => inbound::sendgrid_inbound,
+        ("sms_segmentation", "cases") => rules::segmentation,
+        ("sms_segmentation", "smart_encoding") => rules::smart_encoding,
+        ("e164", "cases") => rules::phone,
+        ("optout_keywords", "cases") => rules::keyword,
+        ("timezones", "local_to_utc") => rules::local_to_utc,
+        ("timezones", "quiet_hours") => rules::quiet_hours,
+        ("timezones", "daily_schedule") => rules::daily_schedule,
+        ("timezones", "calendar") => rules::calendar,
+        ("timezones", "zone_ids") => rules::zone_id,
+        ("timezones", "fresh_tzdb") => rules::fresh_tzdb,
+        ("inbound_payloads/ses_sns", _) => return Err("there is no provider ses yet"),
+        ("inbound_payloads/resend", _) => return Err("there is no provider resend yet"),
+        ("inbound_payloads/whatsapp_cloud", _) => return Err("there is no provider whatsapp_cloud yet"),
+        _ => return Err("this kind of vector is not known to this version"),
+    })
+}
+
+fn run_file(
+    dir: &Path,
+    name: &str,
+    file: &Value,
+    unsubscribe: UnsubscribeRunner<'_>,
+    report: &mut VectorReport,
+) {
+    for (section, cases) in sections(file) {
+        for (at, value) in cases.iter().enumerate() {
+            let case = Case::new(value);
+            let id = case.text("id").map_or_else(|| format!("{section}[{at}]"), str::to_owned);
+            let verdict = if name == "list_unsubscribe" {
+                match unsubscribe(section, value) {
+                    Some(Ok(())) => Verdict::Passed,
+                    Some(Err(why)) => Verdict::Failed(why),
+                    None => Verdict::Skipped("needs the HTTP server".to_owned()),
+                }
+            } else {
+                match runner(name, section) {
+                    Err(why) => Verdict::Skipped(why.to_owned()),
+                    Ok(run) => catch_unwind(AssertUnwindSafe(|| run(dir, &case)))
+                        .unwrap_or_else(|_| Verdict::Failed("panicked".to_owned())),
+                }
+            };
+            let described = case.text("description").map(|d| format!(" ({d})")).unwrap_or_default();
+            match verdict {
+                Verdict::Passed => report.passed += 1,
+                Verdict::Failed(why) => report.failed.push(format!("{name} {id}{described}: {why}")),
+                Verdict::Skipped(why) => report.skipped.push(format!("{name} {id}{described}: {why}")),
+            }
+        }
+    }
+}
+
+/// The lists of cases in a file: lists at the top, and lists called `cases` one level down.
+fn sections(file: &Value) -> BTreeMap<&str, &Vec<Value>> {
+    let mut sections = BTreeMap::new();
+    for (name, value) in file.as_object().into_iter().flatten() {
+        let nested = value.get("cases").and_then(Value::as_array);
+        if let Some(cases) = value.as_array().or(nested)
+            && cases.iter().any(Value::is_object)
+        {
+            sections.insert(name.as_str(), cases);
+        }
+    }
+    sections
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shipped_vectors_pass() {
+        let report = run(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors"));
+        assert_eq!(report.failed, Vec::<String>::new());
+        assert!(report.passed >= 120, "only {} passed", report.passed);
+        let unknown: Vec<_> = report.skipped.iter().filter(|s| s.contains("not known")).collect();
+        assert!(unknown.is_empty(), "{unknown:?}");
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_fails() {
+        assert_eq!(run(Path::new("/nonexistent")).failed.len(), 1);
+    }
+}
