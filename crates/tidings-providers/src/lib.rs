@@ -5,6 +5,8 @@
 
 pub mod bounce;
 pub mod classify;
+#[cfg(any(test, feature = "test-support"))]
+pub mod compliance;
 pub mod config;
 pub mod contract;
 pub mod egress;
@@ -12,12 +14,14 @@ mod email_headers;
 pub mod mask;
 mod multipart;
 pub mod outcome;
-#[cfg(test)]
-mod samples;
+#[cfg(any(test, feature = "test-support"))]
+pub mod samples;
 pub mod sandbox;
 pub mod sendgrid;
 pub mod signature;
 pub mod smtp;
+#[cfg(any(test, feature = "test-support"))]
+pub mod stand_in;
 pub mod twilio;
 pub mod vectors;
 

@@ -51,7 +51,10 @@ impl<'v> Case<'v> {
     /// A header, by a name in any case.
     pub fn header(&self, name: &str) -> Option<&'v str> {
         let headers = self.get("headers")?.as_object()?;
-        headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).and_then(|(_, value)| value.as_str())
+        headers
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .and_then(|(_, value)| value.as_str())
     }
 
     /// A body: `<name>_b64`, else `<name>_text`, `<name>_json` or `<name>`.
@@ -60,8 +63,10 @@ impl<'v> Case<'v> {
             return STANDARD.decode(encoded).ok();
         }
         let text = self.text(&format!("{name}_text")).or_else(|| self.text(name));
-        text.map(|text| text.as_bytes().to_vec())
-            .or_else(|| self.get(&format!("{name}_json")).map(|json| json.to_string().into_bytes()))
+        text.map(|text| text.as_bytes().to_vec()).or_else(|| {
+            self.get(&format!("{name}_json"))
+                .map(|json| json.to_string().into_bytes())
+        })
     }
 
     /// The texts of a list field, or the one text of a text field.

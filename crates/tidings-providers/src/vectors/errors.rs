@@ -26,15 +26,28 @@ pub fn http(_: &Path, case: &Case<'_>) -> Verdict {
         .and_then(Value::as_object)
         .into_iter()
         .flatten()
-        .map(|(key, value)| (key.to_ascii_lowercase(), value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
+        .map(|(key, value)| {
+            (
+                key.to_ascii_lowercase(),
+                value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+            )
+        })
         .collect();
-    let status = response.number("status").and_then(|s| u16::try_from(s).ok()).unwrap_or_default();
+    let status = response
+        .number("status")
+        .and_then(|s| u16::try_from(s).ok())
+        .unwrap_or_default();
     let body = response.bytes("body").unwrap_or_default();
     compare(case, name, &classify_http(kind, status, &headers, &body))
 }
 
 pub fn smtp(_: &Path, case: &Case<'_>) -> Verdict {
-    let stage = match case.text("phase").unwrap_or_default().to_ascii_lowercase().as_str() {
+    let stage = match case
+        .text("phase")
+        .unwrap_or_default()
+        .to_ascii_lowercase()
+        .as_str()
+    {
         "connect" | "greeting" | "banner" => Stage::Connect,
         "ehlo" | "helo" | "hello" => Stage::Hello,
         "starttls" | "tls" => Stage::StartTls,
@@ -44,7 +57,11 @@ pub fn smtp(_: &Path, case: &Case<'_>) -> Verdict {
         "data" | "data_end" | "end" | "dot" | "final_dot" => Stage::End,
         other => return Verdict::Skipped(format!("the phase {other} is not known")),
     };
-    compare(case, "smtp", &classify_smtp(stage, case.text("reply").unwrap_or_default()))
+    compare(
+        case,
+        "smtp",
+        &classify_smtp(stage, case.text("reply").unwrap_or_default()),
+    )
 }
 
 fn compare(case: &Case<'_>, provider: &str, verdict: &classify::Verdict) -> Verdict {
@@ -66,7 +83,9 @@ fn compare_wait(case: &Case<'_>, rejection: &Rejection) -> Verdict {
         None => Verdict::Passed,
         Some(seconds) => {
             let expected = Duration::from_secs_f64(seconds.max(0.0));
-            Verdict::of(rejection.retry_after == Some(expected), || format!("waits {:?}", rejection.retry_after))
+            Verdict::of(rejection.retry_after == Some(expected), || {
+                format!("waits {:?}", rejection.retry_after)
+            })
         }
     }
 }
@@ -76,7 +95,9 @@ fn compare_class(case: &Case<'_>, class: &str, effect: Option<RejectionEffect>) 
     if !accepted.contains(&class) {
         return Verdict::Failed(format!("classed {class}, should be one of {accepted:?}"));
     }
-    let expected = case.get("effects").and_then(|effects| effects.get("suppress_recipient"));
+    let expected = case
+        .get("effects")
+        .and_then(|effects| effects.get("suppress_recipient"));
     match expected {
         None | Some(Value::Null) => Verdict::Passed,
         Some(Value::Bool(false)) => Verdict::of(effect.is_none(), || format!("has the effect {effect:?}")),
@@ -86,7 +107,10 @@ fn compare_class(case: &Case<'_>, class: &str, effect: Option<RejectionEffect>) 
 
 pub fn twilio_callback(_: &Path, case: &Case<'_>) -> Verdict {
     let form = case.get("form").map(Case::new);
-    let Some(code) = form.and_then(|form| form.number("ErrorCode")).and_then(|code| u32::try_from(code).ok()) else {
+    let Some(code) = form
+        .and_then(|form| form.number("ErrorCode"))
+        .and_then(|code| u32::try_from(code).ok())
+    else {
         return compare_class(case, "ok", None);
     };
     let (category, effect) = classify_twilio_code(code);

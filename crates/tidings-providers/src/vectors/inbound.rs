@@ -33,13 +33,31 @@ pub fn twilio(_: &Path, case: &Case<'_>) -> Verdict {
         "numbers": [field("To")],
     });
     let body = form_urlencoded::Serializer::new(String::new())
-        .extend_pairs(form.iter().map(|(key, value)| (key, value.as_str().map_or_else(|| value.to_string(), str::to_owned))))
+        .extend_pairs(form.iter().map(|(key, value)| {
+            (
+                key,
+                value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+            )
+        }))
         .finish();
     let headers = vec![
-        ("content-type".to_owned(), case.text("content_type").unwrap_or("application/x-www-form-urlencoded").to_owned()),
-        ("x-twilio-signature".to_owned(), twilio::sign(URL, body.as_bytes(), TOKEN)),
+        (
+            "content-type".to_owned(),
+            case.text("content_type")
+                .unwrap_or("application/x-www-form-urlencoded")
+                .to_owned(),
+        ),
+        (
+            "x-twilio-signature".to_owned(),
+            twilio::sign(URL, body.as_bytes(), TOKEN),
+        ),
     ];
-    let provider = provider(ProviderKind::Twilio, Channel::Sms, settings, json!({ "auth_token": TOKEN }));
+    let provider = provider(
+        ProviderKind::Twilio,
+        Channel::Sms,
+        settings,
+        json!({ "auth_token": TOKEN }),
+    );
     run(case, provider, headers, body.into_bytes())
 }
 
@@ -48,7 +66,11 @@ pub fn sendgrid_events(dir: &Path, case: &Case<'_>) -> Verdict {
 }
 
 pub fn sendgrid_inbound(dir: &Path, case: &Case<'_>) -> Verdict {
-    sendgrid(dir, case, case.text("content_type").unwrap_or("multipart/form-data"))
+    sendgrid(
+        dir,
+        case,
+        case.text("content_type").unwrap_or("multipart/form-data"),
+    )
 }
 
 fn sendgrid(_: &Path, case: &Case<'_>, content_type: &str) -> Verdict {
@@ -73,9 +95,17 @@ fn sendgrid(_: &Path, case: &Case<'_>, content_type: &str) -> Verdict {
     let headers = vec![
         ("content-type".to_owned(), content_type.to_owned()),
         ("x-twilio-email-event-webhook-signature".to_owned(), signature),
-        ("x-twilio-email-event-webhook-timestamp".to_owned(), "1795000000".to_owned()),
+        (
+            "x-twilio-email-event-webhook-timestamp".to_owned(),
+            "1795000000".to_owned(),
+        ),
     ];
-    let provider = provider(ProviderKind::Sendgrid, Channel::Email, settings, json!({ "api_key": "SG.vector" }));
+    let provider = provider(
+        ProviderKind::Sendgrid,
+        Channel::Email,
+        settings,
+        json!({ "api_key": "SG.vector" }),
+    );
     run(case, provider, headers, body)
 }
 
@@ -84,7 +114,11 @@ fn sign_p256(timestamp: &[u8], body: &[u8]) -> Option<(String, String)> {
     let random = SystemRandom::new();
     let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random).ok()?;
     let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, document.as_ref()).ok()?;
-    let spki = [crate::signature::sendgrid::P256_SPKI_PREFIX, pair.public_key().as_ref()].concat();
+    let spki = [
+        crate::signature::sendgrid::P256_SPKI_PREFIX,
+        pair.public_key().as_ref(),
+    ]
+    .concat();
     let signature = pair.sign(&random, &[timestamp, body].concat()).ok()?;
     Some((STANDARD.encode(spki), STANDARD.encode(signature)))
 }
@@ -97,7 +131,12 @@ fn provider(
 ) -> Result<Arc<dyn Provider>, String> {
     let egress = Egress::new(EgressPolicy::default()).map_err(|error| error.to_string())?;
     let credentials = Credentials::new(SecretString::from(credentials.to_string()));
-    let config = ConnectionConfig { kind, channel, settings, credentials };
+    let config = ConnectionConfig {
+        kind,
+        channel,
+        settings,
+        credentials,
+    };
     build(&config, &egress, Arc::new(MemoryCapture::new())).map_err(|error| error.to_string())
 }
 
@@ -111,10 +150,20 @@ fn run(
         Ok(provider) => provider,
         Err(why) => return Verdict::Failed(format!("the connection cannot be built: {why}")),
     };
-    let request = WebhookRequest { method: "POST".to_owned(), url: URL.to_owned(), headers, body: body.into() };
+    let request = WebhookRequest {
+        method: "POST".to_owned(),
+        url: URL.to_owned(),
+        headers,
+        body: body.into(),
+    };
     let now = Timestamp::from_second(1_795_000_000).unwrap_or_default();
-    let expected: Vec<Case<'_>> =
-        case.get("expect").and_then(Value::as_array).into_iter().flatten().map(Case::new).collect();
+    let expected: Vec<Case<'_>> = case
+        .get("expect")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .map(Case::new)
+        .collect();
     match provider.webhook(&request, now) {
         // A body that cannot be read is answered with a 4xx, which says nothing happened.
         Err(refusal) => Verdict::of(expected.is_empty(), || format!("refused: {refusal}")),
@@ -129,18 +178,32 @@ fn compare(case: &Case<'_>, expected: &[Case<'_>], parsed: &WebhookParsed) -> Re
     let found = parsed.events.len() + parsed.inbound.len();
     if expected.is_empty() {
         // "The same again": it reads alike, and its dedupe key is what makes it count once.
-        let repeated = case.text("description").is_some_and(|d| d.contains("again") || d.contains("duplicate"))
+        let repeated = case
+            .text("description")
+            .is_some_and(|d| d.contains("again") || d.contains("duplicate"))
             || case.text("note").is_some_and(|n| n.contains("no second"));
         let keyed = parsed.inbound.iter().all(|m| !m.dedupe_key.is_empty())
             && parsed.events.iter().all(|e| !e.dedupe_key.is_empty());
-        return if found == 0 || (repeated && keyed) { Ok(()) } else { Err(format!("{found} events, should be none")) };
+        return if found == 0 || (repeated && keyed) {
+            Ok(())
+        } else {
+            Err(format!("{found} events, should be none"))
+        };
     }
     for wanted in expected {
         let kind = wanted.text("type").unwrap_or_default();
         let problems: Vec<String> = if kind == "message.received" {
-            parsed.inbound.iter().map(|message| compare_message(wanted, message)).collect()
+            parsed
+                .inbound
+                .iter()
+                .map(|message| compare_message(wanted, message))
+                .collect()
         } else {
-            parsed.events.iter().map(|event| compare_event(wanted, kind, event)).collect()
+            parsed
+                .events
+                .iter()
+                .map(|event| compare_event(wanted, kind, event))
+                .collect()
         };
         if !problems.iter().any(String::is_empty) {
             return Err(format!("no {kind} as expected: {problems:?}"));
@@ -153,7 +216,11 @@ fn compare(case: &Case<'_>, expected: &[Case<'_>], parsed: &WebhookParsed) -> Re
         .chain(parsed.inbound.iter().map(|m| m.dedupe_key.as_str()))
         .collect();
     if keys.len() > expected.len() {
-        return Err(format!("{} different events, should be {}", keys.len(), expected.len()));
+        return Err(format!(
+            "{} different events, should be {}",
+            keys.len(),
+            expected.len()
+        ));
     }
     Ok(())
 }
@@ -170,24 +237,55 @@ fn differences(pairs: &[(&str, Option<String>, Option<String>)]) -> String {
 /// Seconds, given as a number or as a date.
 fn instant(case: &Case<'_>, name: &str) -> Option<String> {
     let value = case.get(name)?;
-    value.as_i64().or_else(|| Some(value.as_str()?.parse::<Timestamp>().ok()?.as_second())).map(|s| s.to_string())
+    value
+        .as_i64()
+        .or_else(|| Some(value.as_str()?.parse::<Timestamp>().ok()?.as_second()))
+        .map(|s| s.to_string())
 }
 
 fn compare_message(wanted: &Case<'_>, message: &InboundMessage) -> String {
     let owned = |name: &str| wanted.text(name).map(str::to_owned);
     let mut wrong = differences(&[
-        ("provider_message_id", owned("provider_message_id"), message.provider_message_id.clone()),
-        ("dedupe_key", owned("dedupe_key"), Some(message.dedupe_key.clone())),
-        ("recipient", owned("recipient"), message.to.as_ref().map(|to| to.expose().clone())),
+        (
+            "provider_message_id",
+            owned("provider_message_id"),
+            message.provider_message_id.clone(),
+        ),
+        (
+            "dedupe_key",
+            owned("dedupe_key"),
+            Some(message.dedupe_key.clone()),
+        ),
+        (
+            "recipient",
+            owned("recipient"),
+            message.to.as_ref().map(|to| to.expose().clone()),
+        ),
         ("sender", owned("sender"), Some(message.from.expose().clone())),
-        ("subject", owned("subject"), message.subject.as_ref().map(|s| s.expose().clone())),
+        (
+            "subject",
+            owned("subject"),
+            message.subject.as_ref().map(|s| s.expose().clone()),
+        ),
         ("text", owned("text"), Some(message.text.expose().clone())),
-        ("occurred_at", instant(wanted, "occurred_at"), message.occurred_at.map(|at| at.as_second().to_string())),
+        (
+            "occurred_at",
+            instant(wanted, "occurred_at"),
+            message.occurred_at.map(|at| at.as_second().to_string()),
+        ),
         ("in_reply_to", owned("in_reply_to"), message.in_reply_to.clone()),
-        ("media", wanted.number("media_count").map(|n| n.to_string()), Some(message.media.len().to_string())),
+        (
+            "media",
+            wanted.number("media_count").map(|n| n.to_string()),
+            Some(message.media.len().to_string()),
+        ),
     ]);
     let asks = tidings_core::keyword::classify(message.text.expose()).to_string();
-    let handled = message.handled_keyword.as_deref().unwrap_or_default().to_ascii_lowercase();
+    let handled = message
+        .handled_keyword
+        .as_deref()
+        .unwrap_or_default()
+        .to_ascii_lowercase();
     for (name, keyword, word) in [("opt_out", "stop", "opt_out"), ("opt_in", "start", "opt_in")] {
         if wanted.get(name).is_some() && handled != keyword && asks != word {
             wrong.push_str(&format!("{name} is not recognised; "));
@@ -199,34 +297,69 @@ fn compare_message(wanted: &Case<'_>, message: &InboundMessage) -> String {
 fn compare_event(wanted: &Case<'_>, kind: &str, event: &ReportedEvent) -> String {
     let owned = |name: &str| wanted.text(name).map(str::to_owned);
     let mut wrong = differences(&[
-        ("provider_message_id", owned("provider_message_id"), event.provider_message_id.clone()),
+        (
+            "provider_message_id",
+            owned("provider_message_id"),
+            event.provider_message_id.clone(),
+        ),
         ("dedupe_key", owned("dedupe_key"), Some(event.dedupe_key.clone())),
-        ("recipient", owned("recipient"), event.recipient.as_ref().map(|to| to.expose().clone())),
-        ("occurred_at", instant(wanted, "occurred_at"), event.occurred_at.map(|at| at.as_second().to_string())),
-        ("error_code", owned("error_code"), event.error.as_ref().map(|(_, code)| code.clone())),
+        (
+            "recipient",
+            owned("recipient"),
+            event.recipient.as_ref().map(|to| to.expose().clone()),
+        ),
+        (
+            "occurred_at",
+            instant(wanted, "occurred_at"),
+            event.occurred_at.map(|at| at.as_second().to_string()),
+        ),
+        (
+            "error_code",
+            owned("error_code"),
+            event.error.as_ref().map(|(_, code)| code.clone()),
+        ),
         ("url", owned("url"), event.detail.clone()),
     ]);
     if !words(event.kind).contains(&kind) {
         wrong.push_str(&format!("it is {}, should be {kind}; ", event.kind));
     }
     let classes = wanted.list("error_class");
-    let class = event.error.as_ref().map(|(category, _)| category.to_string()).unwrap_or_default();
+    let class = event
+        .error
+        .as_ref()
+        .map(|(category, _)| category.to_string())
+        .unwrap_or_default();
     if !classes.is_empty() && !classes.contains(&class.as_str()) {
         wrong.push_str(&format!("classed {class}, should be one of {classes:?}; "));
     }
     let accepted = wanted.list("accept_class");
     let bounce = event.bounce_class.map(|c| c.to_string());
-    let suppress = event.suppress.and_then(|s| serde_json::to_value(s).ok()).and_then(|v| v.as_str().map(str::to_owned));
-    let given = [bounce.as_deref(), suppress.as_deref(), Some(class.as_str()), Some(kind)];
+    let suppress = event
+        .suppress
+        .and_then(|s| serde_json::to_value(s).ok())
+        .and_then(|v| v.as_str().map(str::to_owned));
+    let given = [
+        bounce.as_deref(),
+        suppress.as_deref(),
+        Some(class.as_str()),
+        Some(kind),
+    ];
     if !accepted.is_empty() && !given.iter().flatten().any(|word| accepted.contains(word)) {
         wrong.push_str(&format!("classed {given:?}, should be one of {accepted:?}; "));
     }
-    match wanted.get("effects").and_then(|effects| effects.get("suppress_recipient")) {
-        Some(Value::String(_) | Value::Bool(true)) if event.suppress.is_none() => wrong.push_str("it should suppress; "),
+    match wanted
+        .get("effects")
+        .and_then(|effects| effects.get("suppress_recipient"))
+    {
+        Some(Value::String(_) | Value::Bool(true)) if event.suppress.is_none() => {
+            wrong.push_str("it should suppress; ")
+        }
         Some(Value::Bool(false)) if event.suppress.is_some() => wrong.push_str("it should not suppress; "),
         _ => {}
     }
-    if wanted.get("machine").is_some_and(|m| m == &Value::Bool(true)) && event.kind != DeliveryEventKind::MachineOpened {
+    if wanted.get("machine").is_some_and(|m| m == &Value::Bool(true))
+        && event.kind != DeliveryEventKind::MachineOpened
+    {
         wrong.push_str("it should be a machine's; ");
     }
     wrong

@@ -15,7 +15,9 @@ pub fn bounce(_: &Path, case: &Case<'_>) -> Verdict {
     };
     let Some(report) = read(&raw, &envelope) else {
         let kinds = kinds(&expected);
-        return Verdict::of(kinds.contains(&"unknown") || kinds.contains(&"other"), || "not read as mail".to_owned());
+        return Verdict::of(kinds.contains(&"unknown") || kinds.contains(&"other"), || {
+            "not read as mail".to_owned()
+        });
     };
     match compare(&expected, &report) {
         Ok(()) => Verdict::Passed,
@@ -32,7 +34,10 @@ fn kinds<'v>(expected: &Case<'v>) -> Vec<&'v str> {
 fn compare(expected: &Case<'_>, report: &MailReport) -> Result<(), String> {
     let kinds = kinds(expected);
     let unclear = report.kind == MailKind::Bounce
-        && report.recipients.iter().all(|r| r.class == Some(StatusClass::Unclear));
+        && report
+            .recipients
+            .iter()
+            .all(|r| r.class == Some(StatusClass::Unclear));
     let kind = word(report.kind);
     if !kinds.is_empty() && !kinds.contains(&kind) && !(unclear && kinds.contains(&"unknown")) {
         return Err(format!("read as {kind}, should be one of {kinds:?}"));
@@ -49,9 +54,10 @@ fn compare(expected: &Case<'_>, report: &MailReport) -> Result<(), String> {
     }
     let bare = |id: &str| id.trim_matches(['<', '>']).to_owned();
     match expected.text("original_message_id") {
-        Some(id) if report.original_message_id.as_deref().map(bare) != Some(bare(id)) => {
-            Err(format!("original {:?}, should be {id}", report.original_message_id))
-        }
+        Some(id) if report.original_message_id.as_deref().map(bare) != Some(bare(id)) => Err(format!(
+            "original {:?}, should be {id}",
+            report.original_message_id
+        )),
         _ => Ok(()),
     }
 }
@@ -72,10 +78,17 @@ fn word(kind: MailKind) -> &'static str {
 fn compare_recipient(wanted: &Case<'_>, report: &MailReport) -> Result<(), String> {
     let address = wanted.text("address").unwrap_or_default();
     let same = |r: &&RecipientReport| {
-        r.address.as_ref().is_some_and(|a| a.expose().eq_ignore_ascii_case(address)) || address.is_empty()
+        r.address
+            .as_ref()
+            .is_some_and(|a| a.expose().eq_ignore_ascii_case(address))
+            || address.is_empty()
     };
     let Some(found) = report.recipients.iter().find(same) else {
-        let given: Vec<_> = report.recipients.iter().map(|r| r.address.as_ref().map(|a| a.expose().as_str())).collect();
+        let given: Vec<_> = report
+            .recipients
+            .iter()
+            .map(|r| r.address.as_ref().map(|a| a.expose().as_str()))
+            .collect();
         return Err(format!("{address} is not among {given:?}"));
     };
     if let Some(action) = wanted.text("action")

@@ -48,7 +48,12 @@ pub fn run(dir: &Path) -> VectorReport {
 pub fn run_with(dir: &Path, unsubscribe: UnsubscribeRunner<'_>) -> VectorReport {
     let mut report = VectorReport::default();
     for path in files(dir, &mut report) {
-        let name = path.strip_prefix(dir).unwrap_or(&path).with_extension("").to_string_lossy().replace('\\', "/");
+        let name = path
+            .strip_prefix(dir)
+            .unwrap_or(&path)
+            .with_extension("")
+            .to_string_lossy()
+            .replace('\\', "/");
         match read(&path) {
             Ok(file) => run_file(dir, &name, &file, unsubscribe, &mut report),
             Err(problem) => report.failed.push(format!("{name}: {problem}")),
@@ -125,7 +130,9 @@ fn run_file(
     for (section, cases) in sections(file) {
         for (at, value) in cases.iter().enumerate() {
             let case = Case::new(value);
-            let id = case.text("id").map_or_else(|| format!("{section}[{at}]"), str::to_owned);
+            let id = case
+                .text("id")
+                .map_or_else(|| format!("{section}[{at}]"), str::to_owned);
             let verdict = if name == "list_unsubscribe" {
                 match unsubscribe(section, value) {
                     Some(Ok(())) => Verdict::Passed,
@@ -139,7 +146,10 @@ fn run_file(
                         .unwrap_or_else(|_| Verdict::Failed("panicked".to_owned())),
                 }
             };
-            let described = case.text("description").map(|d| format!(" ({d})")).unwrap_or_default();
+            let described = case
+                .text("description")
+                .map(|d| format!(" ({d})"))
+                .unwrap_or_default();
             match verdict {
                 Verdict::Passed => report.passed += 1,
                 Verdict::Failed(why) => report.failed.push(format!("{name} {id}{described}: {why}")),
@@ -172,7 +182,11 @@ mod tests {
         let report = run(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors"));
         assert_eq!(report.failed, Vec::<String>::new());
         assert!(report.passed >= 120, "only {} passed", report.passed);
-        let unknown: Vec<_> = report.skipped.iter().filter(|s| s.contains("not known")).collect();
+        let unknown: Vec<_> = report
+            .skipped
+            .iter()
+            .filter(|s| s.contains("not known"))
+            .collect();
         assert!(unknown.is_empty(), "{unknown:?}");
     }
 

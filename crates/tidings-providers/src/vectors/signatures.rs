@@ -2,7 +2,9 @@
 
 use super::case::{Case, Verdict};
 use crate::contract::WebhookRefusal;
-use crate::signature::{hubspot, meta as meta_signature, sendgrid as sendgrid_signature, slack as slack_signature};
+use crate::signature::{
+    hubspot, meta as meta_signature, sendgrid as sendgrid_signature, slack as slack_signature,
+};
 use crate::signature::{sns as sns_signature, standard as standard_signature, twilio as twilio_signature};
 use jiff::Timestamp;
 use std::fs;
@@ -10,11 +12,15 @@ use std::path::Path;
 use url::form_urlencoded;
 
 fn outcome(case: &Case<'_>, result: &Result<(), WebhookRefusal>) -> Verdict {
-    case.expects(result.is_ok(), || result.as_ref().err().map(ToString::to_string).unwrap_or_default())
+    case.expects(result.is_ok(), || {
+        result.as_ref().err().map(ToString::to_string).unwrap_or_default()
+    })
 }
 
 fn at_second(second: Option<i64>) -> Timestamp {
-    second.and_then(|s| Timestamp::from_second(s).ok()).unwrap_or_default()
+    second
+        .and_then(|s| Timestamp::from_second(s).ok())
+        .unwrap_or_default()
 }
 
 /// The key id that the case's header names stands for the case's secret.
@@ -35,13 +41,21 @@ pub fn twilio(_: &Path, case: &Case<'_>) -> Verdict {
         signature: case.text("signature"),
         settings,
     };
-    let keys = twilio_signature::Keys { auth_tokens: &[secret], shared_keys: &[(key_id, secret)] };
+    let keys = twilio_signature::Keys {
+        auth_tokens: &[secret],
+        shared_keys: &[(key_id, secret)],
+    };
     outcome(case, &twilio_signature::verify(&signed, &keys))
 }
 
 fn form_of(case: &Case<'_>) -> Vec<u8> {
     let mut form = form_urlencoded::Serializer::new(String::new());
-    for pair in case.get("params").and_then(serde_json::Value::as_array).into_iter().flatten() {
+    for pair in case
+        .get("params")
+        .and_then(serde_json::Value::as_array)
+        .into_iter()
+        .flatten()
+    {
         if let (Some(key), Some(value)) = (pair[0].as_str(), pair[1].as_str()) {
             form.append_pair(key, value);
         }
@@ -52,7 +66,9 @@ fn form_of(case: &Case<'_>) -> Vec<u8> {
 pub fn sendgrid(_: &Path, case: &Case<'_>) -> Verdict {
     let body = case.bytes("body").unwrap_or_default();
     let result = match sendgrid_signature::PublicKey::parse(case.text("public_key").unwrap_or_default()) {
-        None => Err(WebhookRefusal::NotConfigured("the public key cannot be read".to_owned())),
+        None => Err(WebhookRefusal::NotConfigured(
+            "the public key cannot be read".to_owned(),
+        )),
         Some(key) => sendgrid_signature::verify(
             &key,
             case.header("X-Twilio-Email-Event-Webhook-Signature"),
@@ -67,14 +83,17 @@ pub fn sns(dir: &Path, case: &Case<'_>) -> Verdict {
     let topics = case.list("allowed_topic_arns");
     let pem = case.text("signing_cert_pem_file").unwrap_or("sns_test_cert.pem");
     let body = case.bytes("body").unwrap_or_default();
-    let result = sns_signature::Message::parse(&body)
-        .and_then(|message| sns_signature::verify(&message, &topics, |_| fs::read_to_string(dir.join(pem)).ok()));
+    let result = sns_signature::Message::parse(&body).and_then(|message| {
+        sns_signature::verify(&message, &topics, |_| fs::read_to_string(dir.join(pem)).ok())
+    });
     outcome(case, &result)
 }
 
 pub fn standard(_: &Path, case: &Case<'_>) -> Verdict {
     let header = |name: &str| {
-        case.header(&format!("webhook-{name}")).or_else(|| case.header(&format!("svix-{name}"))).unwrap_or_default()
+        case.header(&format!("webhook-{name}"))
+            .or_else(|| case.header(&format!("svix-{name}")))
+            .unwrap_or_default()
     };
     let body = case.bytes("body").unwrap_or_default();
     let signed = standard_signature::Signed {
@@ -83,7 +102,10 @@ pub fn standard(_: &Path, case: &Case<'_>) -> Verdict {
         signatures: header("signature"),
         body: &body,
     };
-    let secret = case.text("secret").or_else(|| case.text("public_key")).unwrap_or_default();
+    let secret = case
+        .text("secret")
+        .or_else(|| case.text("public_key"))
+        .unwrap_or_default();
     let now = at_second(case.number("now_unix"));
     outcome(case, &standard_signature::verify(&signed, secret, now))
 }
@@ -93,13 +115,18 @@ pub fn standard_sign(_: &Path, case: &Case<'_>) -> Verdict {
     let at = at_second(case.number("timestamp"));
     let secret = case.text("secret").unwrap_or_default();
     let signed = standard_signature::sign(case.text("msg_id").unwrap_or_default(), at, &body, secret);
-    Verdict::of(signed.as_deref().ok() == case.text("expected"), || format!("signed {signed:?}"))
+    Verdict::of(signed.as_deref().ok() == case.text("expected"), || {
+        format!("signed {signed:?}")
+    })
 }
 
 pub fn meta(_: &Path, case: &Case<'_>) -> Verdict {
     let body = case.bytes("body").unwrap_or_default();
     let secret = case.text("app_secret").unwrap_or_default();
-    outcome(case, &meta_signature::verify(case.header("X-Hub-Signature-256"), &body, secret))
+    outcome(
+        case,
+        &meta_signature::verify(case.header("X-Hub-Signature-256"), &body, secret),
+    )
 }
 
 pub fn meta_handshake(_: &Path, case: &Case<'_>) -> Verdict {
@@ -111,7 +138,9 @@ pub fn meta_handshake(_: &Path, case: &Case<'_>) -> Verdict {
     let status = expect.as_ref().and_then(|e| e.number("status"));
     let body = expect.as_ref().and_then(|e| e.text("body"));
     match (status, &answer) {
-        (Some(200), Some(given)) => Verdict::of(body.is_none_or(|body| body == given), || format!("answered {given}")),
+        (Some(200), Some(given)) => Verdict::of(body.is_none_or(|body| body == given), || {
+            format!("answered {given}")
+        }),
         (Some(200), None) => Verdict::Failed("refused".to_owned()),
         (Some(_), answer) => Verdict::of(answer.is_none(), || "accepted".to_owned()),
         (None, _) => Verdict::Failed("the case has no expected status".to_owned()),
@@ -147,6 +176,12 @@ pub fn hubspot(_: &Path, case: &Case<'_>) -> Verdict {
         signature: case.text("signature"),
         timestamp: case.text("timestamp").or(timestamp.as_deref()),
     };
-    let now = case.number("now_ms").and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or_default();
-    outcome(case, &hubspot::verify(&signed, case.text("client_secret").unwrap_or_default(), now))
+    let now = case
+        .number("now_ms")
+        .and_then(|ms| Timestamp::from_millisecond(ms).ok())
+        .unwrap_or_default();
+    outcome(
+        case,
+        &hubspot::verify(&signed, case.text("client_secret").unwrap_or_default(), now),
+    )
 }
