@@ -5,6 +5,16 @@ use crate::values::Fields;
 use minijinja::Value;
 use serde::{Deserialize, Serialize};
 
+/// The colours of a brand as templates print them; computed from a [`Color`], so they need no check.
+pub(crate) const BRAND_COLORS: [&str; 6] = [
+    "brand.color",
+    "brand.on_color",
+    "brand.link_color",
+    "brand.night_color",
+    "brand.on_night_color",
+    "brand.tint",
+];
+
 /// What a tenant's messages look like and who they come from. Templates read it as `brand`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

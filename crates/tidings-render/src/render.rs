@@ -3,6 +3,7 @@
 use crate::brand::Brand;
 use crate::builtin;
 use crate::engine;
+use crate::filters;
 use crate::links;
 use crate::plain;
 use crate::template::{CompiledTemplate, HTML_PART, SUBJECT_PART, TEXT_PART};
@@ -352,7 +353,7 @@ impl CompiledTemplate {
         };
         for part in [SUBJECT_PART, TEXT_PART, HTML_PART] {
             // Errors of this pass are those already known; the holes are what it is for.
-            drop(engine::render_part(&self.env, part, root.to_value()));
+            drop(engine::render_part(&env, part, root.to_value()));
         }
         holes.names()
     }

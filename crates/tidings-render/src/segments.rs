@@ -291,7 +291,16 @@ fn check_statement(code: &str, line: usize, nesting: &mut Vec<usize>) -> Result<
 
 /// A loop goes over a list that is there already: building one in the loop is how small templates grow huge.
 fn check_loop(rest: &str, line: usize) -> Result<(), Fault> {
-    let list = rest.split_once(" in ").map_or("", |(_, list)| list);
+    let (targets, list) = rest.split_once(" in ").unwrap_or((rest, ""));
+    if let Some(name) = words(targets)
+        .into_iter()
+        .find(|word| RESERVED_NAMES.contains(word))
+    {
+        return Err(Fault::at(
+            line,
+            format!("\"{name}\" is the engine's own name; loop with another"),
+        ));
+    }
     let list = list.split_once(" if ").map_or(list, |(list, _)| list);
     let mut before = ' ';
     for c in list.chars().filter(|c| !c.is_whitespace()) {
@@ -439,6 +448,8 @@ mod tests {
             "{% for a in [b, b] %}{% endfor %}",
             "{% for a in (b, b) %}{% endfor %}",
             "{% for a in b recursive %}{% endfor %}",
+            "{% for brand in b %}{% endfor %}",
+            "{% for a, mail in b %}{% endfor %}",
             "{{ a ~ a }}",
             "{{ 'x' * 100000 }}",
             "{{ a + a }}",

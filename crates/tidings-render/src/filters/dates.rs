@@ -1,17 +1,17 @@
 //! Dates and times, in the contact's zone and the template's language.
 
-use super::{add, locale_tag, mail_field, text_of};
+use super::{Registry, mail_field, text_of};
 use crate::engine::invalid;
 use crate::locale::{DateOrder, Locale};
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
-use minijinja::{Environment, Error, State, Value};
+use minijinja::{Error, State, Value};
 
-pub(super) fn install(env: &mut Environment<'static>) {
-    add(env, "date", date);
-    add(env, "time", time);
-    add(env, "datetime", datetime);
+pub(super) fn install(filters: &mut Registry<'_>) {
+    filters.add("date", date);
+    filters.add("time", time);
+    filters.add("datetime", datetime);
 }
 
 /// What a text says about time.
@@ -56,13 +56,13 @@ fn moment(state: &State, value: &Value, zone: Option<&str>, filter: &str) -> Res
 }
 
 /// `event_date|date`, `event_date|date("short")`, `due|date("long", "Europe/Paris")`.
-fn date(state: &State, value: &Value, style: Option<&str>, zone: Option<&str>) -> Result<String, Error> {
+fn date(state: &mut State, value: &Value, style: Option<&str>, zone: Option<&str>) -> Result<String, Error> {
     let day = match moment(state, value, zone, "date")? {
         Moment::Day(day) => day,
         Moment::Local(local) => local.date(),
         Moment::Words => return Ok(value.as_str().unwrap_or_default().to_owned()),
     };
-    let locale = Locale::of(&locale_tag(state));
+    let locale = super::locale(state);
     match style.unwrap_or("long") {
         "long" => Ok(long(day, locale, true)),
         "medium" => Ok(long(day, locale, false)),
@@ -72,9 +72,9 @@ fn date(state: &State, value: &Value, style: Option<&str>, zone: Option<&str>) -
 }
 
 /// `starts_at|time`.
-fn time(state: &State, value: &Value, zone: Option<&str>) -> Result<String, Error> {
+fn time(state: &mut State, value: &Value, zone: Option<&str>) -> Result<String, Error> {
     match moment(state, value, zone, "time")? {
-        Moment::Local(local) => Ok(clock(local.time(), Locale::of(&locale_tag(state)))),
+        Moment::Local(local) => Ok(clock(local.time(), super::locale(state))),
         Moment::Words => Ok(value.as_str().unwrap_or_default().to_owned()),
         Moment::Day(_) => Err(invalid(
             "time takes an instant, the value is a day; use the date filter",
@@ -83,8 +83,8 @@ fn time(state: &State, value: &Value, zone: Option<&str>) -> Result<String, Erro
 }
 
 /// `due|datetime`: day and time; a mere day stands without time.
-fn datetime(state: &State, value: &Value, zone: Option<&str>) -> Result<String, Error> {
-    let locale = Locale::of(&locale_tag(state));
+fn datetime(state: &mut State, value: &Value, zone: Option<&str>) -> Result<String, Error> {
+    let locale = super::locale(state);
     Ok(match moment(state, value, zone, "datetime")? {
         Moment::Day(day) => long(day, locale, true),
         Moment::Local(local) => {

@@ -1,25 +1,24 @@
 //! Filters on lists: sizes, joining, words that go with numbers, shares for bars.
 
 use super::money::amount_of;
-use super::{add, locale_tag, present, text_of};
+use super::{Registry, present, text_of};
 use crate::engine::{charge, invalid};
-use crate::locale::Locale;
 use crate::values::Fields;
 use minijinja::value::ValueKind;
-use minijinja::{Environment, Error, State, Value};
+use minijinja::{Error, State, Value};
 
 /// Most items a filter takes.
 const MAX_ITEMS: usize = 1_000;
 
-pub(super) fn install(env: &mut Environment<'static>) {
-    add(env, "length", length);
-    add(env, "first", |value: &Value| end_of(value, "first"));
-    add(env, "last", |value: &Value| end_of(value, "last"));
-    add(env, "join", join);
-    add(env, "listing", listing);
-    add(env, "plural", plural);
-    add(env, "paragraphs", paragraphs);
-    add(env, "shares", shares);
+pub(super) fn install(filters: &mut Registry<'_>) {
+    filters.add("length", length);
+    filters.add("first", |value: &Value| end_of(value, "first"));
+    filters.add("last", |value: &Value| end_of(value, "last"));
+    filters.add("join", join);
+    filters.add("listing", listing);
+    filters.add("plural", plural);
+    filters.add("paragraphs", paragraphs);
+    filters.add("shares", shares);
 }
 
 fn length(value: &Value) -> Result<usize, Error> {
@@ -98,7 +97,7 @@ fn join(
 /// `names|listing`: "a, b and c", in the words of the locale.
 fn listing(state: &mut State, value: &Value, attribute: Option<&str>) -> Result<String, Error> {
     let texts = texts_of(state, value, attribute, "listing")?;
-    let and = Locale::of(&locale_tag(state)).and;
+    let and = super::locale(state).and;
     Ok(match texts.split_last() {
         None => String::new(),
         Some((only, [])) => only.clone(),

@@ -23,6 +23,7 @@ mod text;
 pub(crate) mod url;
 
 use crate::engine::invalid;
+use crate::locale::Locale;
 use minijinja::functions::Function;
 use minijinja::value::{FunctionArgs, FunctionResult, Rest};
 use minijinja::{Environment, Error, State, Value};
@@ -57,29 +58,63 @@ pub(crate) const NAMES: [&str; 26] = [
     url::STYLE_FILTER,
 ];
 
-/// Adds every filter.
+/// Adds every filter, for rendering messages.
 pub(crate) fn install(env: &mut Environment<'static>) {
-    money::install(env);
-    dates::install(env);
-    lists::install(env);
-    text::install(env);
-    url::install(env);
+    install_all(&mut Registry {
+        env,
+        holes: Holes::Fail,
+    });
 }
 
-/// Adds a filter that lets watched holes pass: they have noted their name, and the render goes on to the next.
-fn add<F, Rv, Args>(env: &mut Environment<'static>, name: &'static str, filter: F)
-where
-    F: Function<Rv, Args>,
-    Rv: FunctionResult,
-    Args: for<'a> FunctionArgs<'a>,
-{
-    let filter = Value::from_function(filter);
-    env.add_filter(name, move |state: &mut State, values: Rest<Value>| {
-        if let Some(hole) = values.first().filter(|value| note_hole(value)) {
-            return Ok(hole.clone());
-        }
-        filter.call(state, &values)
+/// Replaces every filter by one that lets watched holes pass, for finding all of them.
+pub(crate) fn install_watching(env: &mut Environment<'static>) {
+    install_all(&mut Registry {
+        env,
+        holes: Holes::Pass,
     });
+}
+
+fn install_all(registry: &mut Registry<'_>) {
+    money::install(registry);
+    dates::install(registry);
+    lists::install(registry);
+    text::install(registry);
+    url::install(registry);
+}
+
+/// What a filter does with a watched hole.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holes {
+    Fail,
+    Pass,
+}
+
+/// Takes the filters of an environment.
+struct Registry<'e> {
+    env: &'e mut Environment<'static>,
+    holes: Holes,
+}
+
+impl Registry<'_> {
+    fn add<F, Rv, Args>(&mut self, name: &'static str, filter: F)
+    where
+        F: Function<Rv, Args>,
+        Rv: FunctionResult,
+        Args: for<'a> FunctionArgs<'a>,
+    {
+        if self.holes == Holes::Fail {
+            self.env.add_filter(name, filter);
+            return;
+        }
+        let filter = Value::from_function(filter);
+        self.env
+            .add_filter(name, move |state: &mut State, values: Rest<Value>| {
+                if let Some(hole) = values.first().filter(|value| note_hole(value)) {
+                    return Ok(hole.clone());
+                }
+                filter.call(state, &values)
+            });
+    }
 }
 
 /// Whether the value is a watched hole; it notes its name.
@@ -91,9 +126,13 @@ fn note_hole(value: &Value) -> bool {
     hole.is_some()
 }
 
-/// The template's language tag.
-fn locale_tag(state: &State) -> String {
-    mail_field(state, "locale").unwrap_or_else(|| "en".to_owned())
+/// How the template's language writes; looked up once a render.
+fn locale(state: &mut State) -> &'static Locale {
+    if let Some(found) = state.get_extension::<&'static Locale>() {
+        return found;
+    }
+    let found = Locale::of(&mail_field(state, "locale").unwrap_or_else(|| "en".to_owned()));
+    state.get_or_insert_extension(found)
 }
 
 /// A text field of `mail`.

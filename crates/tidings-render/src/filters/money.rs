@@ -1,17 +1,17 @@
 //! Numbers, amounts of money and shares, written as the template's locale writes them.
 
-use super::{add, locale_tag, present};
+use super::{Registry, present};
 use crate::engine::invalid;
 use crate::locale::{Grouping, Locale, SymbolPlace, currency};
-use minijinja::{Environment, Error, State, Value};
+use minijinja::{Error, State, Value};
 
 /// Largest amount that keeps whole units exact in an `f64`.
 const MAX_AMOUNT: f64 = 9e15;
 
-pub(super) fn install(env: &mut Environment<'static>) {
-    add(env, "money", money);
-    add(env, "number", number);
-    add(env, "percent", percent);
+pub(super) fn install(filters: &mut Registry<'_>) {
+    filters.add("money", money);
+    filters.add("number", number);
+    filters.add("percent", percent);
 }
 
 /// The number of a value: a JSON number or a text holding only one. Texts with words are `None`.
@@ -39,11 +39,11 @@ pub(super) fn amount_of(value: &Value) -> Result<Option<f64>, Error> {
 
 /// `1234.5|money("EUR")`. Without a currency (or with a missing or empty one) the number stands alone. Whole amounts are
 /// written without decimals. A text with words ("on request") stands as it is.
-fn money(state: &State, value: &Value, code: Option<&Value>) -> Result<String, Error> {
+fn money(state: &mut State, value: &Value, code: Option<&Value>) -> Result<String, Error> {
     let Some(amount) = amount_of(value)? else {
         return Ok(value.as_str().unwrap_or_default().to_owned());
     };
-    let locale = Locale::of(&locale_tag(state));
+    let locale = super::locale(state);
     let code = match code.filter(|code| !crate::values::is_missing(code) && code.as_str() != Some("")) {
         None => return Ok(decimal(amount, if amount.fract() == 0.0 { 0 } else { 2 }, locale)),
         Some(code) => code.as_str().unwrap_or_default(),
@@ -73,22 +73,22 @@ fn money(state: &State, value: &Value, code: Option<&Value>) -> Result<String, E
 }
 
 /// `1234567|number`, `2.5|number(1)`.
-fn number(state: &State, value: &Value, decimals: Option<u32>) -> Result<String, Error> {
+fn number(state: &mut State, value: &Value, decimals: Option<u32>) -> Result<String, Error> {
     let Some(amount) = amount_of(value)? else {
         return Ok(value.as_str().unwrap_or_default().to_owned());
     };
     let decimals = decimals
         .unwrap_or(if amount.fract() == 0.0 { 0 } else { 2 })
         .min(6);
-    Ok(decimal(amount, decimals as usize, Locale::of(&locale_tag(state))))
+    Ok(decimal(amount, decimals as usize, super::locale(state)))
 }
 
 /// `26|percent`: whole percents.
-fn percent(state: &State, value: &Value) -> Result<String, Error> {
+fn percent(state: &mut State, value: &Value) -> Result<String, Error> {
     let Some(amount) = amount_of(value)? else {
         return Ok(value.as_str().unwrap_or_default().to_owned());
     };
-    let locale = Locale::of(&locale_tag(state));
+    let locale = super::locale(state);
     let space = if locale.symbol == SymbolPlace::After {
         "\u{a0}"
     } else {

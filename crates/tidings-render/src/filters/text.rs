@@ -1,24 +1,24 @@
 //! Filters on texts.
 
-use super::{add, present, text_of};
+use super::{Registry, present, text_of};
 use crate::engine::{charge, invalid};
-use minijinja::{Environment, Error, State, Value};
+use minijinja::{Error, State, Value};
 
-pub(super) fn install(env: &mut Environment<'static>) {
-    add(env, "truncate", truncate);
-    add(env, "upper", |state: &mut State, value: &Value| {
+pub(super) fn install(filters: &mut Registry<'_>) {
+    filters.add("truncate", truncate);
+    filters.add("upper", |state: &mut State, value: &Value| {
         changed(state, value, "upper", str::to_uppercase)
     });
-    add(env, "lower", |state: &mut State, value: &Value| {
+    filters.add("lower", |state: &mut State, value: &Value| {
         changed(state, value, "lower", str::to_lowercase)
     });
-    add(env, "trim", |state: &mut State, value: &Value| {
+    filters.add("trim", |state: &mut State, value: &Value| {
         changed(state, value, "trim", |text| text.trim().to_owned())
     });
-    add(env, "capitalize", |state: &mut State, value: &Value| {
+    filters.add("capitalize", |state: &mut State, value: &Value| {
         changed(state, value, "capitalize", |text| capitalized(text.trim()))
     });
-    add(env, "title", |state: &mut State, value: &Value| {
+    filters.add("title", |state: &mut State, value: &Value| {
         changed(state, value, "title", |text| {
             text.split_whitespace()
                 .map(capitalized)
@@ -26,7 +26,7 @@ pub(super) fn install(env: &mut Environment<'static>) {
                 .join(" ")
         })
     });
-    env.add_filter("default", default);
+    filters.env.add_filter("default", default);
 }
 
 fn changed(

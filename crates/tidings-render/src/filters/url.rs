@@ -1,10 +1,10 @@
 //! Filters for values inside URLs and style attributes. The compiler adds them by itself where a value stands in
 //! such a place, so that a value can neither bring its own scheme nor leave its place.
 
-use super::{add, present, text_of};
+use super::{Registry, present, text_of};
 use crate::engine::{charge, invalid};
 use crate::links::{Refused, checked_url};
-use minijinja::{Environment, Error, State, Value};
+use minijinja::{Error, State, Value};
 use std::fmt::Write;
 
 /// Checks a value that begins a link.
@@ -18,14 +18,14 @@ pub(crate) const ADDRESS_FILTER: &str = "tidings_address";
 /// Checks a value inside a style.
 pub(crate) const STYLE_FILTER: &str = "tidings_style";
 
-pub(super) fn install(env: &mut Environment<'static>) {
-    add(env, LINK_FILTER, |value: &Value| link(value, false));
-    add(env, PICTURE_FILTER, |value: &Value| link(value, true));
-    add(env, COMPONENT_FILTER, |state: &mut State, value: &Value| {
+pub(super) fn install(filters: &mut Registry<'_>) {
+    filters.add(LINK_FILTER, |value: &Value| link(value, false));
+    filters.add(PICTURE_FILTER, |value: &Value| link(value, true));
+    filters.add(COMPONENT_FILTER, |state: &mut State, value: &Value| {
         encoded(state, value, b"-._~")
     });
-    add(env, ADDRESS_FILTER, address);
-    add(env, STYLE_FILTER, style);
+    filters.add(ADDRESS_FILTER, address);
+    filters.add(STYLE_FILTER, style);
 }
 
 fn link(value: &Value, picture: bool) -> Result<Value, Error> {
@@ -62,9 +62,12 @@ fn encoded(state: &mut State, value: &Value, kept: &[u8]) -> Result<String, Erro
 
 /// Colours, lengths and names only: nothing that ends the declaration or fetches something.
 fn style(value: &Value) -> Result<Value, Error> {
-    let text = present(value)?.to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '#' | '.' | ',' | '%' | ' ' | '-');
-    if text.len() <= 64 && text.chars().all(plain) {
+    let fits = match present(value)?.as_str() {
+        Some(text) => text.len() <= 64 && text.chars().all(plain),
+        None => value.is_number(),
+    };
+    if fits {
         Ok(value.clone())
     } else {
         Err(invalid(
