@@ -351,6 +351,8 @@ impl CompiledTemplate {
             brand: context.brand.to_value(),
             mail,
         };
+        let mut env = self.env.clone();
+        filters::install_watching(&mut env);
         for part in [SUBJECT_PART, TEXT_PART, HTML_PART] {
             // Errors of this pass are those already known; the holes are what it is for.
             drop(engine::render_part(&env, part, root.to_value()));
