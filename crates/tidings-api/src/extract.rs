@@ -119,6 +119,11 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 /// Parses a JSON body into an input type.
 pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
+    if first.is_some_and(|byte| matches!(byte, b'[' | b'"' | b'0'..=b'9' | b'-' | b't' | b'f' | b'n')) {
+        // Serde would read an array as the fields in order.
+        return Err(Problem::invalid_field("", "type.wrong", "send a JSON object"));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let pointer = pointer(error.path());
@@ -304,6 +309,7 @@ mod tests {
         check("", 400, "body.empty", None);
         check("{\"items\":\n [}", 400, "json.syntax", None);
         check("{\"items\":[]} x", 400, "json.syntax", None);
+        check("[[]]", 422, "type.wrong", Some(""));
         check("{}", 422, "field.required", Some("/items"));
         check(
             "{\"items\":[], \"tenant_id\":1}",

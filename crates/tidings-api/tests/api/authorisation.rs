@@ -1,0 +1,113 @@
+//! Who may do what, generated from the OpenAPI document: every operation, with no key, with a key without its scope, with
+//! ids of another tenant, with ids of nobody. An operation without a case fails the test.
+
+use crate::document::operations;
+use crate::support::{Reply, TestApi, request, tenant_scopes};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// The example body of an operation, by its schema; none when it takes no body.
+pub fn example(operation: &Value) -> Option<Value> {
+    let media = operation.get("requestBody")?.get("content")?.get("application/json")?;
+    if let Some(example) = media.get("example") {
+        return Some(example.clone());
+    }
+    let document: Value = serde_json::from_str(&tidings_api::openapi_json()).unwrap();
+    let name = media["schema"]["$ref"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+    let schema = &document["components"]["schemas"][&name];
+    Some(schema.get("example").unwrap_or_else(|| panic!("the schema {name} has no example")).clone())
+}
+
+/// Fills the parameters of a path.
+pub fn fill(path: &str, value: impl Fn(&str) -> String) -> String {
+    let parts = path.split('/').map(|part| match part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) {
+        Some(name) => value(name),
+        None => part.to_owned(),
+    });
+    parts.collect::<Vec<_>>().join("/")
+}
+
+async fn send(api: &TestApi, key: &str, method: &str, path: &str, operation: &Value) -> Reply {
+    api.send(request(key, method.to_uppercase().parse().unwrap(), path, example(operation))).await
+}
+
+/// Live ids of a tenant, one of each kind that stands in a path.
+async fn live_ids(api: &TestApi, key: &str) -> BTreeMap<String, String> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let body = json!({"external_id": "B-1", "addresses": [{"channel": "email", "value": "bob@example.com"}]});
+    let contact = api.post(key, "/v1/contacts", body).await.expect(201);
+    let suppression = api.post(key, "/v1/suppressions", json!({"channel": "email", "value": "s@example.com"})).await.expect(201);
+    let draft = json!({"message_type": "welcome", "channel": "sms", "format": "text", "body": "Hello"});
+    let template = api.post(key, "/v1/templates", draft).await.expect(201);
+    let body = json!({"name": "bob", "provider": "sandbox", "channel": "email"});
+    let connection = api.post(key, "/v1/connections", body).await.expect(201);
+    let made = api.post(key, "/v1/api-keys", json!({"name": "b", "scopes": ["messages:read"]})).await.expect(201);
+    BTreeMap::from([
+        ("contact_id".to_owned(), text(&contact["id"])),
+        ("address_id".to_owned(), text(&contact["addresses"][0]["id"])),
+        ("suppression_id".to_owned(), text(&suppression["id"])),
+        ("template_id".to_owned(), text(&template["id"])),
+        ("connection_id".to_owned(), text(&connection["id"])),
+        ("key_id".to_owned(), text(&made["key"]["id"])),
+    ])
+}
+
+#[tokio::test]
+async fn no_operation_answers_without_a_key_or_without_its_scope() {
+    let api = TestApi::new().await;
+    for (path, method, operation) in operations() {
+        let name = format!("{method} {path}");
+        let scope = operation["security"][0]["api_key"][0].as_str().unwrap().to_owned();
+        let path = fill(&path, |_| Uuid::max().to_string());
+        let reply = send(&api, "", &method, &path, &operation).await;
+        assert_eq!(reply.status, 401, "{name}");
+        reply.problem(401, "auth.required");
+        let rest: Vec<String> = tenant_scopes().into_iter().filter(|word| *word != scope).collect();
+        let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
+        let key = api.key(&api.ann, &rest).await;
+        let reply = send(&api, &key, &method, &path, &operation).await;
+        assert_eq!(reply.status, 403, "{name}: {:?}", reply.body);
+        reply.problem(403, "auth.scope");
+    }
+}
+
+#[tokio::test]
+async fn ids_of_another_tenant_answer_like_ids_of_nobody() {
+    let api = TestApi::new().await;
+    let foreign = live_ids(&api, &api.bob.key).await;
+    for (path, method, operation) in operations() {
+        if !path.contains('{') || path.starts_with("/v1/tenants") {
+            continue;
+        }
+        let name = format!("{method} {path}");
+        let known = |parameter: &str| foreign.get(parameter).unwrap_or_else(|| panic!("{name}: no case for {parameter}")).clone();
+        let random = send(&api, &api.ann.key, &method, &fill(&path, |_| Uuid::max().to_string()), &operation).await;
+        let theirs = send(&api, &api.ann.key, &method, &fill(&path, known), &operation).await;
+        assert_eq!(random.status, 404, "{name}: {:?}", random.body);
+        assert_eq!(theirs.status, 404, "{name}: {:?}", theirs.body);
+        assert_eq!(random.body, theirs.body, "{name} tells foreign ids from unknown ones");
+        assert_eq!(random.headers, theirs.headers, "{name} tells foreign ids from unknown ones by a header");
+    }
+    // Nothing of the other tenant's was changed on the way.
+    let contact = api.get(&api.bob.key, &format!("/v1/contacts/{}", foreign["contact_id"])).await.expect(200);
+    assert_eq!(contact["addresses"].as_array().unwrap().len(), 1);
+    assert!(contact["erased_at"].is_null() && contact["name"].is_null());
+}
+
+#[tokio::test]
+async fn lists_never_show_another_tenants_rows() {
+    let api = TestApi::new().await;
+    let foreign = live_ids(&api, &api.bob.key).await;
+    for (path, method, operation) in operations() {
+        if method != "get" || path.contains('{') || path.starts_with("/v1/tenants") {
+            continue;
+        }
+        let reply = send(&api, &api.ann.key, &method, &path, &operation).await;
+        assert_eq!(reply.status, 200, "{path}");
+        let text = String::from_utf8_lossy(&reply.body).into_owned();
+        for id in foreign.values() {
+            assert!(!text.contains(id.as_str()), "{path} shows {id}");
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The API in process, on a real database: every operation, every refusal, and who may do what.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod authorisation;
+mod bad_input;
+mod contacts;
+mod document;
+mod keys;
+mod pages;
+mod settings;
+mod support;
