@@ -22,6 +22,8 @@ pub mod signature;
 pub mod smtp;
 #[cfg(any(test, feature = "test-support"))]
 pub mod stand_in;
+#[cfg(test)]
+mod tests;
 pub mod twilio;
 pub mod vectors;
 

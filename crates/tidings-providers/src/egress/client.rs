@@ -227,6 +227,7 @@ fn failure_of(error: &reqwest::Error) -> EgressFailure {
         let why = match find::<ResolveError>(error) {
             Some(resolve) => resolve.to_string(),
             None if error.is_timeout() => "connecting took too long".to_owned(),
+            None if find::<rustls::Error>(error).is_some() => tls_failure(error),
             None => match find::<std::io::Error>(error) {
                 Some(io) => format!("no connection ({})", io.kind()),
                 None => "no connection".to_owned(),
@@ -240,7 +241,16 @@ fn failure_of(error: &reqwest::Error) -> EgressFailure {
     EgressFailure::Unanswered("the connection broke off".to_owned())
 }
 
-fn find<'e, T: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e T> {
+/// What a TLS handshake failed of, such as an untrusted certificate.
+pub(crate) fn tls_failure(error: &(dyn StdError + 'static)) -> String {
+    match find::<rustls::Error>(error) {
+        Some(cause) => format!("TLS failed: {}", crate::mask::mask(&cause.to_string())),
+        None => "TLS failed".to_owned(),
+    }
+}
+
+/// The cause of a type, anywhere in a chain of errors.
+pub(crate) fn find<'e, T: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e T> {
     let mut current = Some(error);
     for _ in 0..16 {
         let here = current?;

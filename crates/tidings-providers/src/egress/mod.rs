@@ -10,6 +10,7 @@ mod client;
 mod url;
 
 pub use self::client::{Egress, EgressFailure, EgressRequest, EgressResponse};
+pub(crate) use self::client::{find, tls_failure};
 pub use self::url::{EgressUrl, EgressUrlError};
 
 use std::time::Duration;

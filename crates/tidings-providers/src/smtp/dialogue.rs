@@ -4,8 +4,8 @@ use super::compose::Composed;
 use super::errors::{Stage, classify};
 use super::settings::{SmtpSettings, TlsMode};
 use crate::contract::{Rejection, SendOutcome};
-use crate::egress::EgressPolicy;
 use crate::egress::address::{ResolveError, resolve};
+use crate::egress::{EgressPolicy, find, tls_failure};
 use crate::mask::mask;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
@@ -187,9 +187,10 @@ fn failure_of(stage: Stage, error: &lettre::transport::smtp::Error) -> Failure {
             ..rejection
         });
     }
-    let what = if error.is_tls() {
-        "TLS failed"
-    } else if error.is_timeout() {
+    if error.is_tls() || find::<rustls::Error>(error).is_some() {
+        return Failure::Silent(tls_failure(error));
+    }
+    let what = if error.is_timeout() {
         "no answer in time"
     } else if error.is_response() {
         "an answer that is not SMTP, or a closed connection"

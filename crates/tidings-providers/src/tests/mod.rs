@@ -1,0 +1,55 @@
+//! Tests against stand-ins on real sockets.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod compliance;
+mod egress;
+mod sending;
+mod smtp;
+
+use crate::config::{ConnectionConfig, Credentials, build};
+use crate::contract::Provider;
+use crate::egress::{Egress, EgressPolicy};
+use crate::sandbox::MemoryCapture;
+use crate::stand_in::smtp::TEST_AUTHORITY;
+use secrecy::SecretString;
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+use tidings_core::{Channel, ProviderKind};
+
+/// Egress with short timeouts that may reach this machine and trusts the stand-ins' authority.
+fn egress() -> Egress {
+    Egress::new(EgressPolicy {
+        connect_timeout: Duration::from_millis(500),
+        total_timeout: Duration::from_millis(700),
+        extra_roots_pem: vec![TEST_AUTHORITY.to_owned()],
+        ..EgressPolicy::for_stand_ins()
+    })
+    .unwrap()
+}
+
+/// A provider from settings and credentials as they would be stored.
+fn provider(kind: ProviderKind, settings: Value, credentials: Value) -> Arc<dyn Provider> {
+    provider_over(&egress(), kind, settings, credentials)
+}
+
+fn provider_over(
+    egress: &Egress,
+    kind: ProviderKind,
+    settings: Value,
+    credentials: Value,
+) -> Arc<dyn Provider> {
+    let channel = if kind == ProviderKind::Twilio {
+        Channel::Sms
+    } else {
+        Channel::Email
+    };
+    let credentials = Credentials::new(SecretString::from(credentials.to_string()));
+    let config = ConnectionConfig {
+        kind,
+        channel,
+        settings,
+        credentials,
+    };
+    build(&config, egress, Arc::new(MemoryCapture::new())).unwrap()
+}
