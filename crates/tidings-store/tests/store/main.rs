@@ -1,0 +1,17 @@
+//! The store on a real database: every function, the catalogue, tenancy, sealing, and what goes wrong.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod api_keys;
+mod catalogue;
+mod connect;
+mod connections;
+mod consents;
+mod contacts;
+mod erasure;
+mod isolation;
+mod logs;
+mod sealing;
+mod suppressions;
+mod templates;
+mod tenants;
+mod world;
