@@ -52,7 +52,11 @@ pub async fn erase(
     // The dispatch gate takes the same lock: nothing is sent to the contact from here on.
     contacts::lock(tx, contact).await?;
     let keys = destroy_key(tx, contact, now).await?;
-    let suppressed = suppress(tx, contact, dice, now).await?;
+    let held = own_addresses(tx, contact).await?;
+    let suppressed = suppress(tx, &held, dice, now).await?;
+    let contents = count_contents(tx, contact).await?;
+    let received = remove_received(tx, contact, &held).await?;
+    let captured = remove_captured(tx, &held).await?;
     let addresses = remove_addresses(tx, contact).await?;
     let rows = blank(tx, contact, now).await?;
     let (tenant, keyring) = (tx.tenant(), tx.keyring());
@@ -84,10 +88,12 @@ pub async fn erase(
             suppressed,
         ),
         store(
-            "messages",
-            "content unreadable with the key; deleted by retention",
-            0,
+            "message_contents",
+            "unreadable without the key; deleted by retention",
+            contents,
         ),
+        store("inbound_messages", "deleted", received),
+        store("sandbox_messages", "deleted", captured),
         store("consents", "kept as evidence, without address or name", 0),
     ];
     Ok(ErasureCertificate {
@@ -120,29 +126,93 @@ async fn destroy_key(tx: &mut TenantTx, contact: ContactId, now: Timestamp) -> R
     Ok(done.rows_affected())
 }
 
-async fn suppress(tx: &mut TenantTx, contact: ContactId, dice: &mut Dice, now: Timestamp) -> Result<u64> {
-    let tenant = tx.tenant();
+/// An address of the contact that no other contact has: another person's mail must not stop.
+struct OwnAddress {
+    kind: AddressKind,
+    blind_index: BlindIndex,
+}
+
+async fn own_addresses(tx: &mut TenantTx, contact: ContactId) -> Result<Vec<OwnAddress>> {
     let rows = sqlx::query!(
-        "SELECT kind, blind_index FROM addresses WHERE tenant_id = $1 AND contact_id = $2",
-        tenant.0,
+        "SELECT a.kind, a.blind_index FROM addresses a
+         WHERE a.tenant_id = $1 AND a.contact_id = $2
+           AND NOT EXISTS (SELECT FROM addresses o WHERE o.tenant_id = $1 AND o.blind_index = a.blind_index
+                                                     AND o.contact_id <> $2)",
+        tx.tenant().0,
         contact.0,
     )
     .fetch_all(&mut **tx)
     .await?;
+    let read = |kind: String, index: Vec<u8>| -> Result<OwnAddress> {
+        Ok(OwnAddress {
+            kind: crate::columns::word("addresses.kind", &kind)?,
+            blind_index: BlindIndex::from_column(&index)?,
+        })
+    };
+    rows.into_iter()
+        .map(|row| read(row.kind, row.blind_index))
+        .collect()
+}
+
+async fn suppress(tx: &mut TenantTx, held: &[OwnAddress], dice: &mut Dice, now: Timestamp) -> Result<u64> {
+    let tenant = tx.tenant();
     let mut items = Vec::new();
-    for row in rows {
-        let kind: AddressKind = crate::columns::word("addresses.kind", &row.kind)?;
-        let blind_index = BlindIndex::from_column(&row.blind_index)?;
-        items.extend(kind.channels().map(|channel| NewSuppression {
+    for address in held {
+        items.extend(address.kind.channels().map(|channel| NewSuppression {
             tenant,
             channel,
-            blind_index,
+            blind_index: address.blind_index,
             reason: SuppressionReason::Erased,
             source: "erasure".to_owned(),
             detail: None,
         }));
     }
     suppressions::add(tx, &items, dice, now).await
+}
+
+async fn count_contents(tx: &mut TenantTx, contact: ContactId) -> Result<u64> {
+    let count = sqlx::query_scalar!(
+        "SELECT count(*) AS \"count!\" FROM message_contents c
+         JOIN messages m ON m.tenant_id = c.tenant_id AND m.id = c.message_id
+         WHERE m.tenant_id = $1 AND m.contact_id = $2",
+        tx.tenant().0,
+        contact.0,
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(count.unsigned_abs())
+}
+
+/// What the contact wrote; also what came from its addresses before it was known whose they are (sealed with the tenant's key).
+async fn remove_received(tx: &mut TenantTx, contact: ContactId, held: &[OwnAddress]) -> Result<u64> {
+    let done = sqlx::query!(
+        "DELETE FROM inbound_messages
+         WHERE tenant_id = $1 AND (contact_id = $2 OR contact_id IS NULL AND from_index = ANY ($3))",
+        tx.tenant().0,
+        contact.0,
+        &indexes(held),
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// What the sandbox captured on its way to the contact.
+async fn remove_captured(tx: &mut TenantTx, held: &[OwnAddress]) -> Result<u64> {
+    let done = sqlx::query!(
+        "DELETE FROM sandbox_messages WHERE tenant_id = $1 AND recipient_index = ANY ($2)",
+        tx.tenant().0,
+        &indexes(held),
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+fn indexes(held: &[OwnAddress]) -> Vec<Vec<u8>> {
+    held.iter()
+        .map(|address| address.blind_index.0.to_vec())
+        .collect()
 }
 
 async fn remove_addresses(tx: &mut TenantTx, contact: ContactId) -> Result<u64, StoreError> {

@@ -19,8 +19,8 @@ use uuid::Uuid;
 
 const TENANT_KEYS_CACHED: u64 = 10_000;
 const CONTACT_KEYS_CACHED: u64 = 16_384;
-const TENANT_KEY_TTL: Duration = Duration::from_secs(300);
-const CONTACT_KEY_TTL: Duration = Duration::from_secs(60);
+const TENANT_KEY_TTL: Duration = Duration::from_mins(5);
+const CONTACT_KEY_TTL: Duration = Duration::from_mins(1);
 
 /// A tenant's only key number today; a second one would come with rotation of tenant keys.
 const TENANT_KEY_NUMBER: i32 = 1;
@@ -224,12 +224,11 @@ impl Keyring {
             if keys.0.contains_key(pair) {
                 continue;
             }
-            match self.0.contacts.get(pair).await {
-                Some(key) => drop(keys.0.insert(*pair, Some(key))),
-                None => {
-                    tenants.push(pair.0.0);
-                    ids.push(pair.1.0);
-                }
+            if let Some(key) = self.0.contacts.get(pair).await {
+                keys.0.insert(*pair, Some(key));
+            } else {
+                tenants.push(pair.0.0);
+                ids.push(pair.1.0);
             }
         }
         if ids.is_empty() {

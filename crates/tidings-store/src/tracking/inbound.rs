@@ -46,7 +46,10 @@ pub async fn insert(tx: &mut TenantTx, message: &NewInbound, now: Timestamp) -> 
             let keys = keyring.contact_keys(&mut *tx, &[(tenant, contact)], now).await?;
             keys.get(tenant, contact)?.seal(&place, &message.content)?
         }
-        None => keyring.tenant_key(&mut *tx, tenant).await?.seal(&place, &message.content)?,
+        None => keyring
+            .tenant_key(&mut *tx, tenant)
+            .await?
+            .seal(&place, &message.content)?,
     };
     let stored = sqlx::query!(
         "INSERT INTO inbound_messages (tenant_id, id, contact_id, connection_id, channel, dedupe_key, from_index, sealed,

@@ -33,9 +33,12 @@ pub struct StoredWebhook {
 
 /// The connection of a webhook's URL; the tenant is not known before. In the workers' role.
 pub async fn target(conn: &mut PgConnection, connection: ConnectionId) -> Result<Option<WebhookTarget>> {
-    let row = sqlx::query!("SELECT tenant_id, provider, channel FROM connections WHERE id = $1", connection.0)
-        .fetch_optional(conn)
-        .await?;
+    let row = sqlx::query!(
+        "SELECT tenant_id, provider, channel FROM connections WHERE id = $1",
+        connection.0
+    )
+    .fetch_optional(conn)
+    .await?;
     row.map(|row| {
         Ok(WebhookTarget {
             tenant: TenantId(row.tenant_id),
@@ -94,13 +97,20 @@ pub async fn load(tx: &mut TenantTx, id: Uuid) -> Result<Option<StoredWebhook>> 
     let key = keyring.tenant_key(&mut *tx, tenant).await?;
     Ok(Some(StoredWebhook {
         connection: ConnectionId(row.connection_id),
-        content: key.open(&place(tenant, id), &row.sealed).map_err(StoreError::from)?,
+        content: key
+            .open(&place(tenant, id), &row.sealed)
+            .map_err(StoreError::from)?,
         received_at: row.received_at.to_jiff(),
     }))
 }
 
 /// Marks a webhook as applied; `failure` says what of it could not be.
-pub async fn mark_processed(tx: &mut TenantTx, id: Uuid, failure: Option<&str>, now: Timestamp) -> Result<()> {
+pub async fn mark_processed(
+    tx: &mut TenantTx,
+    id: Uuid,
+    failure: Option<&str>,
+    now: Timestamp,
+) -> Result<()> {
     sqlx::query!(
         "UPDATE webhook_inbox SET processed_at = $3, failure = $4 WHERE tenant_id = $1 AND id = $2",
         tx.tenant().0,

@@ -9,8 +9,8 @@ use std::collections::HashSet;
 use tidings_core::event::{BounceClass, DeliveryEventKind};
 use tidings_core::status::Standing;
 use tidings_core::{
-    Category, Channel, ConnectionId, ContactId, DeliveryEventId, DeliveryId, DeliveryState, ErrorCategory, MessageId,
-    MessageType, Provenance,
+    Category, Channel, ConnectionId, ContactId, DeliveryEventId, DeliveryId, DeliveryState, ErrorCategory,
+    MessageId, MessageType, Provenance,
 };
 
 /// A delivery a report is about, locked with its message until the transaction ends.
@@ -139,15 +139,30 @@ pub async fn insert(tx: &mut TenantTx, reports: &[NewReport], now: Timestamp) ->
     let ids: Vec<_> = reports.iter().map(|report| report.id.0).collect();
     let connections: Vec<_> = reports.iter().map(|report| report.connection.0).collect();
     let keys: Vec<_> = reports.iter().map(|report| report.dedupe_key.clone()).collect();
-    let deliveries: Vec<_> = reports.iter().map(|report| report.delivery.map(|id| id.0)).collect();
-    let messages: Vec<_> = reports.iter().map(|report| report.message.map(|id| id.0)).collect();
+    let deliveries: Vec<_> = reports
+        .iter()
+        .map(|report| report.delivery.map(|id| id.0))
+        .collect();
+    let messages: Vec<_> = reports
+        .iter()
+        .map(|report| report.message.map(|id| id.0))
+        .collect();
     let kinds: Vec<_> = reports.iter().map(|report| report.kind.as_str()).collect();
     let provenances: Vec<_> = reports.iter().map(|report| report.provenance.as_str()).collect();
-    let classes: Vec<_> = reports.iter().map(|report| report.bounce_class.map(BounceClass::as_str)).collect();
-    let categories: Vec<_> = reports.iter().map(|report| report.error_category.map(ErrorCategory::as_str)).collect();
+    let classes: Vec<_> = reports
+        .iter()
+        .map(|report| report.bounce_class.map(BounceClass::as_str))
+        .collect();
+    let categories: Vec<_> = reports
+        .iter()
+        .map(|report| report.error_category.map(ErrorCategory::as_str))
+        .collect();
     let codes: Vec<_> = reports.iter().map(|report| report.code.as_deref()).collect();
     let details: Vec<_> = reports.iter().map(|report| report.detail.as_deref()).collect();
-    let times: Vec<_> = reports.iter().map(|report| report.occurred_at.to_sqlx()).collect();
+    let times: Vec<_> = reports
+        .iter()
+        .map(|report| report.occurred_at.to_sqlx())
+        .collect();
     let stored = sqlx::query_scalar!(
         "INSERT INTO delivery_events (tenant_id, id, connection_id, dedupe_key, delivery_id, message_id, kind, provenance,
              bounce_class, error_category, code, detail, occurred_at, received_at)
@@ -180,7 +195,12 @@ pub async fn insert(tx: &mut TenantTx, reports: &[NewReport], now: Timestamp) ->
 }
 
 /// Writes what is now known of a message. Each instant is kept as it was first reported.
-pub async fn set_standing(tx: &mut TenantTx, message: MessageId, standing: Standing, at: Timestamp) -> Result<()> {
+pub async fn set_standing(
+    tx: &mut TenantTx,
+    message: MessageId,
+    standing: Standing,
+    at: Timestamp,
+) -> Result<()> {
     sqlx::query!(
         "UPDATE messages
          SET status = $3, status_provenance = $4,
@@ -259,7 +279,11 @@ pub async fn last_sent_to(
 }
 
 /// The blind index kept on an address row of a contact, for the channel's primary address.
-pub async fn primary_index(tx: &mut TenantTx, contact: ContactId, channel: Channel) -> Result<Option<BlindIndex>> {
+pub async fn primary_index(
+    tx: &mut TenantTx,
+    contact: ContactId,
+    channel: Channel,
+) -> Result<Option<BlindIndex>> {
     let kind = if channel.uses_phone() { "phone" } else { "email" };
     let row = sqlx::query_scalar!(
         "SELECT blind_index FROM addresses WHERE tenant_id = $1 AND contact_id = $2 AND kind = $3

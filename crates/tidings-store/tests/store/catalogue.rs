@@ -4,16 +4,32 @@ use crate::world::world;
 use sqlx::{PgPool, Row as _};
 
 /// Tables without tenant data, and who may write them: never the API's role.
-const GLOBAL: &[&str] =
-    &["_sqlx_migrations", "schema_settings", "master_key_check", "job_leases", "job_arrivals", "queue_guard", "queue_nodes"];
+const GLOBAL: &[&str] = &[
+    "_sqlx_migrations",
+    "schema_settings",
+    "master_key_check",
+    "job_leases",
+    "job_arrivals",
+    "queue_guard",
+    "queue_nodes",
+];
 
 /// Unique indexes that do not begin with the tenant, each with its reason.
 const UNIQUE_ACROSS_TENANTS: &[(&str, &str)] = &[
     ("tenants_pkey", "the tenant's own id"),
-    ("tenants_slug_key", "the operator names tenants; tenants cannot insert"),
+    (
+        "tenants_slug_key",
+        "the operator names tenants; tenants cannot insert",
+    ),
     ("api_keys_pkey", "random id"),
-    ("api_keys_prefix_key", "random, and looked up before the tenant is known"),
-    ("communication_jobs_pkey", "bigint of one sequence: the public contract of the queue"),
+    (
+        "api_keys_prefix_key",
+        "random, and looked up before the tenant is known",
+    ),
+    (
+        "communication_jobs_pkey",
+        "bigint of one sequence: the public contract of the queue",
+    ),
 ];
 
 const OWN: &str = "(tenant_id = (NULLIF(current_setting('app.tenant'::text, true), ''::text))::uuid)";
@@ -44,12 +60,24 @@ async fn every_table_is_walled_or_out_of_the_apis_reach() {
         let name: String = row.get("name");
         assert!(!row.get::<bool, _>("truncates"), "{name} can be truncated");
         if GLOBAL.contains(&name.as_str()) {
-            assert!(!row.get::<bool, _>("app_writes"), "{name} is global but the API may write it");
+            assert!(
+                !row.get::<bool, _>("app_writes"),
+                "{name} is global but the API may write it"
+            );
             let readable = row.get::<bool, _>("app_reads");
-            assert!(!(readable && row.get::<bool, _>("of_tenant")), "{name} is readable across tenants");
+            assert!(
+                !(readable && row.get::<bool, _>("of_tenant")),
+                "{name} is readable across tenants"
+            );
         } else {
-            assert!(row.get::<bool, _>("walled"), "{name} lacks FORCE ROW LEVEL SECURITY");
-            assert!(row.get::<bool, _>("of_tenant") || name == "tenants", "{name} has no tenant_id; add it or list it as global");
+            assert!(
+                row.get::<bool, _>("walled"),
+                "{name} lacks FORCE ROW LEVEL SECURITY"
+            );
+            assert!(
+                row.get::<bool, _>("of_tenant") || name == "tenants",
+                "{name} has no tenant_id; add it or list it as global"
+            );
         }
     }
 }
@@ -77,7 +105,11 @@ async fn every_policy_is_the_known_one() {
         match (policy.as_str(), roles.as_slice()) {
             ("one_tenant", [role]) if role == "tidings_app" => {
                 let own = if name == "tenants" { OWN_TENANT } else { OWN };
-                assert_eq!((reads.as_deref(), writes.as_deref()), (Some(own), Some(own)), "{name}");
+                assert_eq!(
+                    (reads.as_deref(), writes.as_deref()),
+                    (Some(own), Some(own)),
+                    "{name}"
+                );
                 assert_eq!(row.get::<String, _>("command"), "*", "{name}");
                 of_app.insert(name);
             }
@@ -96,7 +128,10 @@ async fn every_policy_is_the_known_one() {
         "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relrowsecurity ORDER BY 1",
     )
     .await;
-    assert_eq!(walled.iter().cloned().collect::<std::collections::BTreeSet<_>>(), of_app);
+    assert_eq!(
+        walled.iter().cloned().collect::<std::collections::BTreeSet<_>>(),
+        of_app
+    );
     assert_eq!(of_app, of_worker);
 }
 
@@ -115,7 +150,10 @@ async fn unique_indexes_begin_with_the_tenant() {
     for row in rows {
         let (name, index): (String, String) = (row.get("name"), row.get("index"));
         let known = UNIQUE_ACROSS_TENANTS.iter().any(|(known, _)| *known == index);
-        assert!(known || GLOBAL.contains(&name.as_str()), "{index} on {name} is an oracle across tenants");
+        assert!(
+            known || GLOBAL.contains(&name.as_str()),
+            "{index} on {name} is an oracle across tenants"
+        );
     }
     let keyless = names(
         &world.owner(),
@@ -123,7 +161,11 @@ async fn unique_indexes_begin_with_the_tenant() {
          AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'p')",
     )
     .await;
-    assert_eq!(keyless, ["job_tallies"], "tables without a primary key; only the append-only tallies need none");
+    assert_eq!(
+        keyless,
+        ["job_tallies"],
+        "tables without a primary key; only the append-only tallies need none"
+    );
 }
 
 #[tokio::test]
@@ -141,7 +183,11 @@ async fn foreign_keys_carry_the_tenant() {
                  AND (t.attname = 'tenant_id' OR (k.confrelid = 'tenants'::regclass AND t.attname = 'id')))",
     )
     .await;
-    assert_eq!(loose, Vec::<String>::new(), "foreign keys that accept another tenant's row");
+    assert_eq!(
+        loose,
+        Vec::<String>::new(),
+        "foreign keys that accept another tenant's row"
+    );
 }
 
 #[tokio::test]
@@ -153,14 +199,22 @@ async fn functions_and_views_do_not_step_over_the_wall() {
          AND NOT EXISTS (SELECT FROM unnest(p.proconfig) AS setting WHERE setting LIKE 'search_path=%')",
     )
     .await;
-    assert_eq!(unpinned, Vec::<String>::new(), "SECURITY DEFINER functions without a pinned search_path");
+    assert_eq!(
+        unpinned,
+        Vec::<String>::new(),
+        "SECURITY DEFINER functions without a pinned search_path"
+    );
     let reachable = names(
         &world.owner(),
         "SELECT p.oid::regprocedure::text FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace AND p.prosecdef
          AND has_function_privilege('tidings_app', p.oid, 'EXECUTE')",
     )
     .await;
-    assert_eq!(reachable, Vec::<String>::new(), "SECURITY DEFINER functions the API may call");
+    assert_eq!(
+        reachable,
+        Vec::<String>::new(),
+        "SECURITY DEFINER functions the API may call"
+    );
     let views = names(
         &world.owner(),
         "SELECT c.relname::text FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace
@@ -196,7 +250,11 @@ async fn the_roles_are_weak() {
         ("event_log", "tidings_app", "UPDATE, DELETE"),
         ("event_log", "tidings_worker", "UPDATE"),
         ("tenant_keys", "tidings_app", "INSERT, UPDATE, DELETE"),
-        ("master_key_check", "tidings_app", "SELECT, INSERT, UPDATE, DELETE"),
+        (
+            "master_key_check",
+            "tidings_app",
+            "SELECT, INSERT, UPDATE, DELETE",
+        ),
     ] {
         let held: bool = sqlx::query_scalar("SELECT has_table_privilege($1, $2, $3)")
             .bind(role)

@@ -10,7 +10,10 @@ use tidings_store::StoreError;
 use tidings_store::contacts::{self, AddressKind, ContactInput, PreferencesChange, UPSERT_LIMIT};
 
 fn rich(external_id: &str) -> ContactInput {
-    let attributes = serde_json::json!({"machine": "X-200"}).as_object().unwrap().clone();
+    let attributes = serde_json::json!({"machine": "X-200"})
+        .as_object()
+        .unwrap()
+        .clone();
     ContactInput {
         external_id: Some(external_id.to_owned()),
         name: Some(Private::new("Ann Example".to_owned())),
@@ -19,7 +22,10 @@ fn rich(external_id: &str) -> ContactInput {
         locale: Some("de-AT".to_owned()),
         country: Some("AT".to_owned()),
         preferred_channels: Some(vec![Channel::Sms, Channel::Email, Channel::Sms]),
-        quiet_hours: Some(vec![Window { start: time(20, 0, 0, 0), end: time(7, 30, 0, 0) }]),
+        quiet_hours: Some(vec![Window {
+            start: time(20, 0, 0, 0),
+            end: time(7, 30, 0, 0),
+        }]),
         addresses: vec![
             address(AddressKind::Email, "Ann@Example.com"),
             address(AddressKind::Email, "second@example.com"),
@@ -31,14 +37,21 @@ fn rich(external_id: &str) -> ContactInput {
 async fn primaries(world: &World, contact: ContactId) -> Vec<String> {
     let mut tx = world.tx().await;
     let contact = contacts::get(&mut tx, contact).await.unwrap();
-    contact.addresses.iter().filter(|a| a.is_primary).map(|a| a.text.expose().clone()).collect()
+    contact
+        .addresses
+        .iter()
+        .filter(|a| a.is_primary)
+        .map(|a| a.text.expose().clone())
+        .collect()
 }
 
 #[tokio::test]
 async fn a_contact_is_kept_and_read_back() {
     let mut world = world().await;
     let mut tx = world.tx().await;
-    let done = contacts::upsert(&mut tx, rich("c-1"), Some("AT"), &mut world.dice, world.now).await.unwrap();
+    let done = contacts::upsert(&mut tx, rich("c-1"), Some("AT"), &mut world.dice, world.now)
+        .await
+        .unwrap();
     assert!(done.created);
     tx.commit().await.unwrap();
 
@@ -47,13 +60,26 @@ async fn a_contact_is_kept_and_read_back() {
     assert_eq!(contact.id, done.id);
     assert_eq!(contact.name.as_ref().unwrap().expose(), "Ann Example");
     assert_eq!(contact.attributes.expose()["machine"], "X-200");
-    assert_eq!(contact.preferences.preferred_channels, [Channel::Sms, Channel::Email]);
+    assert_eq!(
+        contact.preferences.preferred_channels,
+        [Channel::Sms, Channel::Email]
+    );
     assert_eq!(contact.preferences.quiet_hours[0].end, time(7, 30, 0, 0));
-    let texts: Vec<_> = contact.addresses.iter().map(|a| a.text.expose().as_str()).collect();
+    let texts: Vec<_> = contact
+        .addresses
+        .iter()
+        .map(|a| a.text.expose().as_str())
+        .collect();
     assert_eq!(texts, ["Ann@example.com", "second@example.com", "+436641234567"]);
-    assert_eq!(contact.addresses.iter().map(|a| a.is_primary).collect::<Vec<_>>(), [true, false, true]);
+    assert_eq!(
+        contact.addresses.iter().map(|a| a.is_primary).collect::<Vec<_>>(),
+        [true, false, true]
+    );
     assert!(matches!(contact.addresses[2].address(), Some(Address::Phone(_))));
-    assert!(!format!("{contact:?}").contains("Ann"), "debug shows personal data");
+    assert!(
+        !format!("{contact:?}").contains("Ann"),
+        "debug shows personal data"
+    );
     let json = serde_json::to_value(&contact).unwrap();
     assert_eq!(json["addresses"][0]["value"], "Ann@example.com");
 }
@@ -62,19 +88,29 @@ async fn a_contact_is_kept_and_read_back() {
 async fn the_same_external_id_is_the_same_contact_and_keeps_what_is_not_given() {
     let mut world = world().await;
     let mut tx = world.tx().await;
-    let first = contacts::upsert(&mut tx, rich("c-1"), Some("AT"), &mut world.dice, world.now).await.unwrap();
+    let first = contacts::upsert(&mut tx, rich("c-1"), Some("AT"), &mut world.dice, world.now)
+        .await
+        .unwrap();
     let change = ContactInput {
         external_id: Some("c-1".to_owned()),
         zone: Some("UTC".to_owned()),
-        addresses: vec![address(AddressKind::Email, "ANN@example.com"), address(AddressKind::Email, "third@example.com")],
+        addresses: vec![
+            address(AddressKind::Email, "ANN@example.com"),
+            address(AddressKind::Email, "third@example.com"),
+        ],
         ..ContactInput::default()
     };
-    let second = contacts::upsert(&mut tx, change, None, &mut world.dice, world.now).await.unwrap();
+    let second = contacts::upsert(&mut tx, change, None, &mut world.dice, world.now)
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
     assert_eq!((second.id, second.created), (first.id, false));
     let mut tx = world.tx().await;
     let contact = contacts::get(&mut tx, first.id).await.unwrap();
-    assert_eq!((contact.zone.as_deref(), contact.locale.as_deref()), (Some("UTC"), Some("de-AT")));
+    assert_eq!(
+        (contact.zone.as_deref(), contact.locale.as_deref()),
+        (Some("UTC"), Some("de-AT"))
+    );
     assert_eq!(contact.name.unwrap().expose(), "Ann Example");
     assert_eq!(contact.addresses.len(), 4);
 }
@@ -92,7 +128,9 @@ async fn a_batch_answers_in_order() {
         })
         .collect();
     let mut tx = world.tx().await;
-    let done = contacts::upsert_batch(&mut tx, &inputs, None, &mut world.dice, world.now).await.unwrap();
+    let done = contacts::upsert_batch(&mut tx, &inputs, None, &mut world.dice, world.now)
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
     let mut tx = world.tx().await;
     for (n, upserted) in done.iter().enumerate() {
@@ -113,7 +151,12 @@ async fn a_batch_answers_in_order() {
         }
     }
     assert_eq!(seen, 300);
-    assert!(contacts::upsert_batch(&mut tx, &[], None, &mut world.dice, world.now).await.unwrap().is_empty());
+    assert!(
+        contacts::upsert_batch(&mut tx, &[], None, &mut world.dice, world.now)
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[tokio::test]
@@ -121,15 +164,34 @@ async fn inputs_that_break_a_limit_are_refused_and_nothing_is_kept() {
     let mut world = world().await;
     let twice = vec![rich("c-1"), rich("c-1")];
     let too_many = vec![ContactInput::default(); UPSERT_LIMIT + 1];
-    let country = vec![ContactInput { country: Some("Austria".to_owned()), ..ContactInput::default() }];
-    let attributes = serde_json::json!({"x": "y".repeat(70_000)}).as_object().unwrap().clone();
-    let large = vec![ContactInput { attributes: Some(Private::new(attributes)), ..ContactInput::default() }];
-    let empty = vec![ContactInput { external_id: Some(String::new()), ..ContactInput::default() }];
-    let addresses = (0..21).map(|n| address(AddressKind::Email, &format!("a{n}@example.com"))).collect();
-    let many = vec![ContactInput { addresses, ..ContactInput::default() }];
+    let country = vec![ContactInput {
+        country: Some("Austria".to_owned()),
+        ..ContactInput::default()
+    }];
+    let attributes = serde_json::json!({"x": "y".repeat(70_000)})
+        .as_object()
+        .unwrap()
+        .clone();
+    let large = vec![ContactInput {
+        attributes: Some(Private::new(attributes)),
+        ..ContactInput::default()
+    }];
+    let empty = vec![ContactInput {
+        external_id: Some(String::new()),
+        ..ContactInput::default()
+    }];
+    let addresses = (0..21)
+        .map(|n| address(AddressKind::Email, &format!("a{n}@example.com")))
+        .collect();
+    let many = vec![ContactInput {
+        addresses,
+        ..ContactInput::default()
+    }];
     for inputs in [twice, too_many, country, large, empty, many] {
         let mut tx = world.tx().await;
-        let error = contacts::upsert_batch(&mut tx, &inputs, None, &mut world.dice, world.now).await.unwrap_err();
+        let error = contacts::upsert_batch(&mut tx, &inputs, None, &mut world.dice, world.now)
+            .await
+            .unwrap_err();
         assert!(matches!(error, StoreError::Invalid { .. }), "{error}");
     }
     assert_eq!(world.count("SELECT count(*) FROM contacts").await, 0);
@@ -142,7 +204,10 @@ async fn a_malformed_address_is_kept_and_listed() {
     let mut tx = world.tx().await;
     let listed = contacts::to_mend(&mut tx, None, 10).await.unwrap();
     assert_eq!(listed.items.len(), 1);
-    assert_eq!((listed.items[0].contact, listed.items[0].why.as_str()), (contact, "malformed"));
+    assert_eq!(
+        (listed.items[0].contact, listed.items[0].why.as_str()),
+        (contact, "malformed")
+    );
     let read = contacts::get(&mut tx, contact).await.unwrap();
     assert!(!read.addresses[0].valid && read.addresses[0].address().is_none());
 }
@@ -160,7 +225,12 @@ async fn contacts_are_found_by_address_within_their_tenant() {
     expected.sort();
     assert_eq!(found, expected);
     let mut tx = world.store.tenant(world.other).tx().await.unwrap();
-    assert!(contacts::find_by_address(&mut tx, &address).await.unwrap().is_empty());
+    assert!(
+        contacts::find_by_address(&mut tx, &address)
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[tokio::test]
@@ -171,16 +241,31 @@ async fn there_is_always_one_primary_address_of_a_kind() {
     let mut tx = world.store.tenant(world.tenant).tx().await.unwrap();
     let mut primary = address(AddressKind::Email, "b@example.com");
     primary.primary = true;
-    contacts::add_address(&mut tx, contact, primary, None, dice, now).await.unwrap();
-    contacts::add_address(&mut tx, contact, address(AddressKind::Email, "c@example.com"), None, dice, now).await.unwrap();
+    contacts::add_address(&mut tx, contact, primary, None, dice, now)
+        .await
+        .unwrap();
+    contacts::add_address(
+        &mut tx,
+        contact,
+        address(AddressKind::Email, "c@example.com"),
+        None,
+        dice,
+        now,
+    )
+    .await
+    .unwrap();
     tx.commit().await.unwrap();
     assert_eq!(primaries(&world, contact).await, ["b@example.com"]);
 
     let mut tx = world.tx().await;
     let addresses = contacts::get(&mut tx, contact).await.unwrap().addresses;
     let id = |text: &str| addresses.iter().find(|a| a.text.expose() == text).unwrap().id;
-    contacts::make_primary(&mut tx, contact, id("c@example.com"), now).await.unwrap();
-    contacts::remove_address(&mut tx, contact, id("c@example.com"), now).await.unwrap();
+    contacts::make_primary(&mut tx, contact, id("c@example.com"), now)
+        .await
+        .unwrap();
+    contacts::remove_address(&mut tx, contact, id("c@example.com"), now)
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
     assert_eq!(primaries(&world, contact).await, ["a@example.com"]);
     let mut tx = world.tx().await;
@@ -196,11 +281,23 @@ async fn what_providers_say_of_an_address_is_noted() {
     let index = contacts::get(&mut tx, contact).await.unwrap().addresses[0].blind_index;
     let later = |hours| world.now.checked_add(SignedDuration::from_hours(hours)).unwrap();
     for (at, expected) in [(world.now, 1), (later(1), 2), (later(100), 1)] {
-        let count = contacts::note_soft_bounce(&mut tx, world.tenant, index, 72, at).await.unwrap();
+        let count = contacts::note_soft_bounce(&mut tx, world.tenant, index, 72, at)
+            .await
+            .unwrap();
         assert_eq!(count, expected);
     }
-    assert_eq!(contacts::mark_known_bad(&mut tx, world.tenant, index, "5.1.1", world.now).await.unwrap(), 1);
-    assert_eq!(contacts::mark_known_bad(&mut tx, world.tenant, index, "5.1.1", world.now).await.unwrap(), 0);
+    assert_eq!(
+        contacts::mark_known_bad(&mut tx, world.tenant, index, "5.1.1", world.now)
+            .await
+            .unwrap(),
+        1
+    );
+    assert_eq!(
+        contacts::mark_known_bad(&mut tx, world.tenant, index, "5.1.1", world.now)
+            .await
+            .unwrap(),
+        0
+    );
     let listed = contacts::to_mend(&mut tx, None, 10).await.unwrap();
     assert_eq!(listed.items[0].why, "5.1.1");
 }
@@ -216,19 +313,45 @@ async fn preferences_change_one_by_one() {
         zone: Some(Some("UTC".to_owned())),
         ..PreferencesChange::default()
     };
-    let read = contacts::update_preferences(&mut tx, contact, change, world.now).await.unwrap();
-    assert_eq!((read.opted_out.as_slice(), read.paused_until), ([Channel::Sms].as_slice(), Some(world.now)));
-    contacts::stop(&mut tx, contact, Channel::Whatsapp, world.now).await.unwrap();
-    contacts::stop(&mut tx, contact, Channel::Whatsapp, world.now).await.unwrap();
-    let change = PreferencesChange { paused_until: Some(None), ..PreferencesChange::default() };
-    let read = contacts::update_preferences(&mut tx, contact, change, world.now).await.unwrap();
-    assert_eq!((read.opted_out, read.stopped, read.paused_until), (vec![Channel::Sms], vec![Channel::Whatsapp], None));
-    contacts::start(&mut tx, contact, Channel::Whatsapp, world.now).await.unwrap();
-    contacts::note_whatsapp_inbound(&mut tx, contact, world.now).await.unwrap();
+    let read = contacts::update_preferences(&mut tx, contact, change, world.now)
+        .await
+        .unwrap();
+    assert_eq!(
+        (read.opted_out.as_slice(), read.paused_until),
+        ([Channel::Sms].as_slice(), Some(world.now))
+    );
+    contacts::stop(&mut tx, contact, Channel::Whatsapp, world.now)
+        .await
+        .unwrap();
+    contacts::stop(&mut tx, contact, Channel::Whatsapp, world.now)
+        .await
+        .unwrap();
+    let change = PreferencesChange {
+        paused_until: Some(None),
+        ..PreferencesChange::default()
+    };
+    let read = contacts::update_preferences(&mut tx, contact, change, world.now)
+        .await
+        .unwrap();
+    assert_eq!(
+        (read.opted_out, read.stopped, read.paused_until),
+        (vec![Channel::Sms], vec![Channel::Whatsapp], None)
+    );
+    contacts::start(&mut tx, contact, Channel::Whatsapp, world.now)
+        .await
+        .unwrap();
+    contacts::note_whatsapp_inbound(&mut tx, contact, world.now)
+        .await
+        .unwrap();
     let earlier = world.now.checked_sub(SignedDuration::from_hours(5)).unwrap();
-    contacts::note_whatsapp_inbound(&mut tx, contact, earlier).await.unwrap();
+    contacts::note_whatsapp_inbound(&mut tx, contact, earlier)
+        .await
+        .unwrap();
     let read = contacts::get(&mut tx, contact).await.unwrap();
-    assert_eq!((read.preferences.stopped, read.last_whatsapp_inbound_at), (vec![], Some(world.now)));
+    assert_eq!(
+        (read.preferences.stopped, read.last_whatsapp_inbound_at),
+        (vec![], Some(world.now))
+    );
     assert_eq!(read.zone.as_deref(), Some("UTC"));
 }
 
@@ -237,16 +360,33 @@ async fn an_opt_out_and_the_dispatch_gate_wait_for_each_other() {
     let mut world = world().await;
     let contact = world.contact("c-1", "a@example.com").await;
     let mut opting_out = world.tx().await;
-    let change = PreferencesChange { opted_out: Some(vec![Channel::Email]), ..PreferencesChange::default() };
-    contacts::update_preferences(&mut opting_out, contact, change, world.now).await.unwrap();
+    let change = PreferencesChange {
+        opted_out: Some(vec![Channel::Email]),
+        ..PreferencesChange::default()
+    };
+    contacts::update_preferences(&mut opting_out, contact, change, world.now)
+        .await
+        .unwrap();
 
     let gate = "SELECT opted_out FROM contacts WHERE tenant_id = $1 AND id = $2 FOR SHARE NOWAIT";
     let mut tx = world.store.worker().begin().await.unwrap();
-    let blocked = sqlx::query(gate).bind(world.tenant.0).bind(contact.0).execute(&mut *tx).await;
-    assert_eq!(code(&blocked.unwrap_err()), "55P03", "the gate did not wait for the opt-out");
+    let blocked = sqlx::query(gate)
+        .bind(world.tenant.0)
+        .bind(contact.0)
+        .execute(&mut *tx)
+        .await;
+    assert_eq!(
+        code(&blocked.unwrap_err()),
+        "55P03",
+        "the gate did not wait for the opt-out"
+    );
     opting_out.commit().await.unwrap();
     let mut tx = world.store.worker().begin().await.unwrap();
-    let seen: Vec<String> =
-        sqlx::query_scalar(gate).bind(world.tenant.0).bind(contact.0).fetch_one(&mut *tx).await.unwrap();
+    let seen: Vec<String> = sqlx::query_scalar(gate)
+        .bind(world.tenant.0)
+        .bind(contact.0)
+        .fetch_one(&mut *tx)
+        .await
+        .unwrap();
     assert_eq!(seen, ["email"]);
 }

@@ -8,9 +8,20 @@ use tidings_store::{StoreError, tenants};
 async fn without_a_tenant_nothing_is_seen() {
     let mut world = world().await;
     world.contact("c-1", "ann@example.com").await;
-    for table in ["tenants", "contacts", "contact_keys", "addresses", "tenant_keys", "api_keys", "communication_jobs"] {
+    for table in [
+        "tenants",
+        "contacts",
+        "contact_keys",
+        "addresses",
+        "tenant_keys",
+        "api_keys",
+        "communication_jobs",
+    ] {
         let sql = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}"));
-        let seen: i64 = sqlx::query_scalar(sql).fetch_one(world.store.api()).await.unwrap();
+        let seen: i64 = sqlx::query_scalar(sql)
+            .fetch_one(world.store.api())
+            .await
+            .unwrap();
         assert_eq!(seen, 0, "{table}");
     }
 }
@@ -20,13 +31,28 @@ async fn a_tenant_sees_and_touches_only_its_own() {
     let mut world = world().await;
     let contact = world.contact("c-1", "ann@example.com").await;
     let mut tx = world.store.tenant(world.other).tx().await.unwrap();
-    assert!(matches!(contacts::get(&mut tx, contact).await, Err(StoreError::NotFound { .. })));
-    assert!(matches!(tenants::get(&mut tx, world.tenant).await, Err(StoreError::NotFound { .. })));
-    let changed = sqlx::query("UPDATE contacts SET zone = 'UTC'").execute(&mut *tx).await.unwrap();
+    assert!(matches!(
+        contacts::get(&mut tx, contact).await,
+        Err(StoreError::NotFound { .. })
+    ));
+    assert!(matches!(
+        tenants::get(&mut tx, world.tenant).await,
+        Err(StoreError::NotFound { .. })
+    ));
+    let changed = sqlx::query("UPDATE contacts SET zone = 'UTC'")
+        .execute(&mut *tx)
+        .await
+        .unwrap();
     assert_eq!(changed.rows_affected(), 0);
-    let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM addresses").fetch_one(&mut *tx).await.unwrap();
+    let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM addresses")
+        .fetch_one(&mut *tx)
+        .await
+        .unwrap();
     assert_eq!(seen, 0);
-    let keys: i64 = sqlx::query_scalar("SELECT count(*) FROM tenant_keys").fetch_one(&mut *tx).await.unwrap();
+    let keys: i64 = sqlx::query_scalar("SELECT count(*) FROM tenant_keys")
+        .fetch_one(&mut *tx)
+        .await
+        .unwrap();
     assert_eq!(keys, 1);
 }
 
@@ -36,12 +62,22 @@ async fn a_row_cannot_be_put_into_or_moved_to_another_tenant() {
     world.contact("c-1", "ann@example.com").await;
     let insert = "INSERT INTO contacts (tenant_id, id, created_at, updated_at) VALUES ($1, $2, now(), now())";
     let mut tx = world.tx().await;
-    let refused = sqlx::query(insert).bind(world.other.0).bind(world.dice.uuid(world.now)).execute(&mut *tx).await;
+    let refused = sqlx::query(insert)
+        .bind(world.other.0)
+        .bind(world.dice.uuid(world.now))
+        .execute(&mut *tx)
+        .await;
     assert_eq!(code(&refused.unwrap_err()), "42501");
     let mut tx = world.tx().await;
-    let refused = sqlx::query("UPDATE suppressions SET tenant_id = $1").bind(world.other.0).execute(&mut *tx).await;
+    let refused = sqlx::query("UPDATE suppressions SET tenant_id = $1")
+        .bind(world.other.0)
+        .execute(&mut *tx)
+        .await;
     assert!(refused.is_ok(), "no row, nothing moved");
-    let refused = sqlx::query("UPDATE addresses SET tenant_id = $1").bind(world.other.0).execute(&mut *tx).await;
+    let refused = sqlx::query("UPDATE addresses SET tenant_id = $1")
+        .bind(world.other.0)
+        .execute(&mut *tx)
+        .await;
     assert_eq!(code(&refused.unwrap_err()), "42501");
 }
 
@@ -73,10 +109,16 @@ async fn the_tenant_of_a_transaction_does_not_leak_to_the_next() {
             .execute(&mut *conn)
             .await
             .unwrap();
-        let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM contacts").fetch_one(&mut *conn).await.unwrap();
+        let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM contacts")
+            .fetch_one(&mut *conn)
+            .await
+            .unwrap();
         assert_eq!(seen, 1);
         sqlx::query(end).execute(&mut *conn).await.unwrap();
-        let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM contacts").fetch_one(&mut *conn).await.unwrap();
+        let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM contacts")
+            .fetch_one(&mut *conn)
+            .await
+            .unwrap();
         assert_eq!(seen, 0);
     }
 }
@@ -86,10 +128,14 @@ async fn the_owner_is_not_exempt() {
     let world = world().await;
     // A superuser always is; an ordinary owner must not be.
     let mut conn = world.owner().acquire().await.unwrap();
-    sqlx::query("GRANT SELECT ON contacts TO CURRENT_USER").execute(&mut *conn).await.unwrap();
-    let forced: bool = sqlx::query_scalar("SELECT relforcerowsecurity FROM pg_class WHERE oid = 'contacts'::regclass")
-        .fetch_one(&mut *conn)
+    sqlx::query("GRANT SELECT ON contacts TO CURRENT_USER")
+        .execute(&mut *conn)
         .await
         .unwrap();
+    let forced: bool =
+        sqlx::query_scalar("SELECT relforcerowsecurity FROM pg_class WHERE oid = 'contacts'::regclass")
+            .fetch_one(&mut *conn)
+            .await
+            .unwrap();
     assert!(forced);
 }

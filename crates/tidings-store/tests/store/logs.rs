@@ -22,7 +22,11 @@ async fn chain(world: &World, entries: u32) -> AuditHead {
     for n in 0..entries {
         let mut tx = world.tx().await;
         let keyring = tx.keyring();
-        last = Some(audit::append(&mut tx, &keyring, entry(world, n), world.now).await.unwrap());
+        last = Some(
+            audit::append(&mut tx, &keyring, entry(world, n), world.now)
+                .await
+                .unwrap(),
+        );
         tx.commit().await.unwrap();
     }
     last.unwrap()
@@ -46,18 +50,48 @@ async fn events_are_appended_in_a_batch_and_listed() {
         subject: None,
         data: serde_json::json!({"attempt": 1}),
     };
-    let batch = [event("MessageAccepted", Some(message)), event("MessageSent", Some(message)), event("ConsentGiven", None)];
+    let batch = [
+        event("MessageAccepted", Some(message)),
+        event("MessageSent", Some(message)),
+        event("ConsentGiven", None),
+    ];
     let mut conn = world.store.worker().acquire().await.unwrap();
-    events::append(&mut conn, &batch, &mut world.dice, world.now).await.unwrap();
-    events::append(&mut conn, &[], &mut world.dice, world.now).await.unwrap();
+    events::append(&mut conn, &batch, &mut world.dice, world.now)
+        .await
+        .unwrap();
+    events::append(&mut conn, &[], &mut world.dice, world.now)
+        .await
+        .unwrap();
     let mut tx = world.tx().await;
-    let all = events::list(&mut tx, EventFilter::default(), None, 2).await.unwrap();
+    let all = events::list(&mut tx, EventFilter::default(), None, 2)
+        .await
+        .unwrap();
     assert_eq!(all.items.len(), 2);
-    assert_eq!(events::list(&mut tx, EventFilter::default(), all.next, 2).await.unwrap().items.len(), 1);
-    let of_message = EventFilter { message: Some(message), kind: Some("MessageSent".to_owned()), contact: Some(contact) };
-    assert_eq!(events::list(&mut tx, of_message, None, 9).await.unwrap().items[0].data["attempt"], 1);
+    assert_eq!(
+        events::list(&mut tx, EventFilter::default(), all.next, 2)
+            .await
+            .unwrap()
+            .items
+            .len(),
+        1
+    );
+    let of_message = EventFilter {
+        message: Some(message),
+        kind: Some("MessageSent".to_owned()),
+        contact: Some(contact),
+    };
+    assert_eq!(
+        events::list(&mut tx, of_message, None, 9).await.unwrap().items[0].data["attempt"],
+        1
+    );
     let mut tx = world.store.tenant(world.other).tx().await.unwrap();
-    assert!(events::list(&mut tx, EventFilter::default(), None, 9).await.unwrap().items.is_empty());
+    assert!(
+        events::list(&mut tx, EventFilter::default(), None, 9)
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+    );
 }
 
 #[tokio::test]
@@ -67,14 +101,35 @@ async fn a_whole_chain_verifies_and_its_details_open() {
     chain(&world, 3).await;
     let mut tx = world.tx().await;
     let keyring = tx.keyring();
-    let personal = AuditEntry { contact: Some(contact), ..entry(&world, 9) };
-    let head = audit::append(&mut tx, &keyring, personal, world.now).await.unwrap();
+    let personal = AuditEntry {
+        contact: Some(contact),
+        ..entry(&world, 9)
+    };
+    let head = audit::append(&mut tx, &keyring, personal, world.now)
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
     assert_eq!(verify(&world, Some(&head)).await.unwrap(), 4);
     let mut tx = world.tx().await;
-    let listed = audit::list(&mut tx, &keyring, world.tenant, None, 2).await.unwrap();
-    assert_eq!(listed.items.iter().map(|r| r.detail.as_ref().unwrap()["n"].as_u64().unwrap()).collect::<Vec<_>>(), [9, 2]);
-    assert_eq!(audit::list(&mut tx, &keyring, world.tenant, listed.next, 9).await.unwrap().items.len(), 2);
+    let listed = audit::list(&mut tx, &keyring, world.tenant, None, 2)
+        .await
+        .unwrap();
+    assert_eq!(
+        listed
+            .items
+            .iter()
+            .map(|r| r.detail.as_ref().unwrap()["n"].as_u64().unwrap())
+            .collect::<Vec<_>>(),
+        [9, 2]
+    );
+    assert_eq!(
+        audit::list(&mut tx, &keyring, world.tenant, listed.next, 9)
+            .await
+            .unwrap()
+            .items
+            .len(),
+        2
+    );
     assert_eq!(audit::head(&mut tx, world.tenant).await.unwrap(), head);
 }
 
@@ -82,11 +137,22 @@ async fn a_whole_chain_verifies_and_its_details_open() {
 async fn the_operator_has_a_chain_of_its_own() {
     let world = world().await;
     let mut conn = world.store.worker().acquire().await.unwrap();
-    let deed = AuditEntry { tenant: OPERATOR, detail: None, ..entry(&world, 1) };
-    audit::append(&mut conn, world.store.keyring(), deed.clone(), world.now).await.unwrap();
+    let deed = AuditEntry {
+        tenant: OPERATOR,
+        detail: None,
+        ..entry(&world, 1)
+    };
+    audit::append(&mut conn, world.store.keyring(), deed.clone(), world.now)
+        .await
+        .unwrap();
     assert_eq!(audit::verify(&mut conn, OPERATOR, None).await.unwrap(), 1);
-    let with_detail = AuditEntry { detail: Some(serde_json::json!(1)), ..deed };
-    let error = audit::append(&mut conn, world.store.keyring(), with_detail, world.now).await.unwrap_err();
+    let with_detail = AuditEntry {
+        detail: Some(serde_json::json!(1)),
+        ..deed
+    };
+    let error = audit::append(&mut conn, world.store.keyring(), with_detail, world.now)
+        .await
+        .unwrap_err();
     assert!(matches!(error, StoreError::Invalid { .. }), "{error}");
 }
 
@@ -96,7 +162,9 @@ async fn an_entry_that_is_rolled_back_leaves_no_gap() {
     chain(&world, 1).await;
     let mut tx = world.tx().await;
     let keyring = tx.keyring();
-    audit::append(&mut tx, &keyring, entry(&world, 7), world.now).await.unwrap();
+    audit::append(&mut tx, &keyring, entry(&world, 7), world.now)
+        .await
+        .unwrap();
     tx.rollback().await.unwrap();
     chain(&world, 1).await;
     assert_eq!(verify(&world, None).await.unwrap(), 2);
@@ -109,8 +177,15 @@ async fn every_tampering_is_found() {
     let owner = world.owner();
     let mut dice = Dice::from_seed(7);
     let columns = ["actor", "action", "object"];
-    run(&owner, "CREATE TABLE kept AS SELECT * FROM audit_log".to_owned()).await.unwrap();
-    run(&owner, "CREATE TABLE kept_heads AS SELECT * FROM audit_heads".to_owned()).await.unwrap();
+    run(&owner, "CREATE TABLE kept AS SELECT * FROM audit_log".to_owned())
+        .await
+        .unwrap();
+    run(
+        &owner,
+        "CREATE TABLE kept_heads AS SELECT * FROM audit_heads".to_owned(),
+    )
+    .await
+    .unwrap();
     for round in 0..60 {
         let seq = dice.below(6) + 1;
         let other = (seq % 6) + 1;
@@ -140,7 +215,10 @@ async fn every_tampering_is_found() {
         };
         run(&owner, damage.clone()).await.unwrap();
         let found = verify(&world, Some(&head)).await;
-        assert!(matches!(found, Err(StoreError::AuditBroken { .. })), "not found: {damage}");
+        assert!(
+            matches!(found, Err(StoreError::AuditBroken { .. })),
+            "not found: {damage}"
+        );
         for restore in [
             "DELETE FROM audit_log",
             "INSERT INTO audit_log SELECT * FROM kept",

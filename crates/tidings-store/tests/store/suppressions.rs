@@ -31,29 +31,78 @@ async fn a_suppression_is_entered_once_listed_and_lifted() {
     let complaint = new(&world, index, SuppressionReason::Complaint);
     let mut tx = world.tx().await;
     let items = [bounce.clone(), complaint, bounce];
-    assert_eq!(suppressions::add(&mut tx, &items, &mut world.dice, world.now).await.unwrap(), 2);
-    assert_eq!(suppressions::add(&mut tx, &items[..1], &mut world.dice, world.now).await.unwrap(), 0);
+    assert_eq!(
+        suppressions::add(&mut tx, &items, &mut world.dice, world.now)
+            .await
+            .unwrap(),
+        2
+    );
+    assert_eq!(
+        suppressions::add(&mut tx, &items[..1], &mut world.dice, world.now)
+            .await
+            .unwrap(),
+        0
+    );
 
-    let in_force = suppressions::in_force(&mut tx, &[(world.tenant, index)]).await.unwrap();
+    let in_force = suppressions::in_force(&mut tx, &[(world.tenant, index)])
+        .await
+        .unwrap();
     assert_eq!(in_force.len(), 2);
-    assert!(suppressions::in_force(&mut tx, &[(world.other, index)]).await.unwrap().is_empty());
+    assert!(
+        suppressions::in_force(&mut tx, &[(world.other, index)])
+            .await
+            .unwrap()
+            .is_empty()
+    );
 
-    let filter = SuppressionFilter { reason: Some(SuppressionReason::HardBounce), ..SuppressionFilter::default() };
+    let filter = SuppressionFilter {
+        reason: Some(SuppressionReason::HardBounce),
+        ..SuppressionFilter::default()
+    };
     let listed = suppressions::list(&mut tx, filter, None, 10).await.unwrap();
     assert_eq!(listed.items.len(), 1);
-    assert_eq!((&listed.items[0].contacts, &listed.items[0].detail), (&vec![contact], &None), "an address was kept as detail");
+    assert_eq!(
+        (&listed.items[0].contacts, &listed.items[0].detail),
+        (&vec![contact], &None),
+        "an address was kept as detail"
+    );
 
     let id = listed.items[0].id;
-    suppressions::lift(&mut tx, id, "operator", world.now).await.unwrap();
+    suppressions::lift(&mut tx, id, "operator", world.now)
+        .await
+        .unwrap();
     let again = suppressions::lift(&mut tx, id, "operator", world.now).await;
     assert!(matches!(again, Err(StoreError::NotFound { .. })));
     let reasons = [SuppressionReason::Complaint, SuppressionReason::Stop];
-    let lifted = suppressions::lift_matching(&mut tx, Channel::Email, index, &reasons, "START", world.now).await.unwrap();
+    let lifted = suppressions::lift_matching(&mut tx, Channel::Email, index, &reasons, "START", world.now)
+        .await
+        .unwrap();
     assert_eq!(lifted, 1);
-    assert!(suppressions::in_force(&mut tx, &[(world.tenant, index)]).await.unwrap().is_empty());
-    let all = SuppressionFilter { with_lifted: true, ..SuppressionFilter::default() };
-    assert_eq!(suppressions::list(&mut tx, all, None, 10).await.unwrap().items.len(), 2);
-    assert_eq!(suppressions::add(&mut tx, &items[..1], &mut world.dice, world.now).await.unwrap(), 1, "entered anew");
+    assert!(
+        suppressions::in_force(&mut tx, &[(world.tenant, index)])
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    let all = SuppressionFilter {
+        with_lifted: true,
+        ..SuppressionFilter::default()
+    };
+    assert_eq!(
+        suppressions::list(&mut tx, all, None, 10)
+            .await
+            .unwrap()
+            .items
+            .len(),
+        2
+    );
+    assert_eq!(
+        suppressions::add(&mut tx, &items[..1], &mut world.dice, world.now)
+            .await
+            .unwrap(),
+        1,
+        "entered anew"
+    );
 }
 
 #[tokio::test]
@@ -61,13 +110,23 @@ async fn a_suppression_locks_every_contact_with_the_address() {
     let mut world = world().await;
     let first = world.contact("c-1", "shared@example.com").await;
     let second = world.contact("c-2", "shared@example.com").await;
-    let item = new(&world, index_of(&world, first).await, SuppressionReason::Unsubscribe);
+    let item = new(
+        &world,
+        index_of(&world, first).await,
+        SuppressionReason::Unsubscribe,
+    );
     let mut tx = world.store.worker().begin().await.unwrap();
-    suppressions::add(&mut tx, &[item], &mut world.dice, world.now).await.unwrap();
+    suppressions::add(&mut tx, &[item], &mut world.dice, world.now)
+        .await
+        .unwrap();
     for contact in [first, second] {
         let gate = "SELECT id FROM contacts WHERE tenant_id = $1 AND id = $2 FOR SHARE NOWAIT";
         let mut gate_tx = world.store.worker().begin().await.unwrap();
-        let blocked = sqlx::query(gate).bind(world.tenant.0).bind(contact.0).execute(&mut *gate_tx).await;
+        let blocked = sqlx::query(gate)
+            .bind(world.tenant.0)
+            .bind(contact.0)
+            .execute(&mut *gate_tx)
+            .await;
         assert_eq!(code(&blocked.unwrap_err()), "55P03");
     }
     tx.commit().await.unwrap();

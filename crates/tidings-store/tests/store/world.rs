@@ -23,15 +23,28 @@ pub struct World {
 pub async fn world() -> World {
     let database = tidings_testkit::database().await;
     let now = tidings_testkit::fixed_clock().now();
-    let store = connect(&database.url, Keyring::random().unwrap(), now).await.unwrap();
+    let store = connect(&database.url, Keyring::random().unwrap(), now)
+        .await
+        .unwrap();
     let mut dice = Dice::from_seed(1);
     let tenant = new_tenant(&store, "acme", &mut dice, now).await;
     let other = new_tenant(&store, "other", &mut dice, now).await;
-    World { database, store, tenant, other, dice, now }
+    World {
+        database,
+        store,
+        tenant,
+        other,
+        dice,
+        now,
+    }
 }
 
 pub async fn connect(url: &str, keyring: Keyring, now: Timestamp) -> tidings_store::Result<Store> {
-    let options = StoreOptions { max_connections_api: 3, max_connections_worker: 3, ..StoreOptions::new(url) };
+    let options = StoreOptions {
+        max_connections_api: 3,
+        max_connections_worker: 3,
+        ..StoreOptions::new(url)
+    };
     Store::connect(options, keyring, now).await
 }
 
@@ -45,7 +58,9 @@ pub async fn new_tenant(store: &Store, slug: &str, dice: &mut Dice, now: Timesta
         settings: TenantSettings::default(),
     };
     let mut conn = store.worker().acquire().await.unwrap();
-    tenants::create(&mut conn, store.keyring(), tenant, now).await.unwrap();
+    tenants::create(&mut conn, store.keyring(), tenant, now)
+        .await
+        .unwrap();
     id
 }
 
@@ -63,7 +78,9 @@ impl World {
             addresses: vec![address(AddressKind::Email, email)],
             ..ContactInput::default()
         };
-        let done = contacts::upsert(&mut tx, input, None, &mut self.dice, self.now).await.unwrap();
+        let done = contacts::upsert(&mut tx, input, None, &mut self.dice, self.now)
+            .await
+            .unwrap();
         tx.commit().await.unwrap();
         done.id
     }
@@ -79,15 +96,25 @@ impl World {
 }
 
 pub fn address(kind: AddressKind, text: &str) -> AddressInput {
-    AddressInput { kind, text: Private::new(text.to_owned()), primary: false }
+    AddressInput {
+        kind,
+        text: Private::new(text.to_owned()),
+        primary: false,
+    }
 }
 
 /// Runs a statement that tests build; never with input from outside.
 pub async fn run(pool: &PgPool, sql: String) -> Result<u64, sqlx::Error> {
-    sqlx::query(AssertSqlSafe(sql)).execute(pool).await.map(|done| done.rows_affected())
+    sqlx::query(AssertSqlSafe(sql))
+        .execute(pool)
+        .await
+        .map(|done| done.rows_affected())
 }
 
 /// The SQLSTATE of a refused statement.
 pub fn code(error: &sqlx::Error) -> String {
-    error.as_database_error().and_then(|e| e.code().map(|code| code.into_owned())).unwrap_or_default()
+    error
+        .as_database_error()
+        .and_then(|e| e.code().map(std::borrow::Cow::into_owned))
+        .unwrap_or_default()
 }

@@ -1,5 +1,9 @@
 //! A contact's data, for the contact: everything this store holds of it, readable by machines.
 
+mod messages;
+
+pub use messages::{ExportedInbound, ExportedMessage};
+
 use crate::consents::{self, Consent};
 use crate::contacts::{self, Contact};
 use crate::events::{self, Event, EventFilter};
@@ -30,6 +34,10 @@ pub struct ContactExport {
     pub suppressions: Vec<Suppression>,
     /// What happened, newest first.
     pub events: Vec<Event>,
+    /// Messages to the contact, newest first.
+    pub messages: Vec<ExportedMessage>,
+    /// Messages from the contact, newest first.
+    pub received: Vec<ExportedInbound>,
     /// A list was longer than the export's limit of 10 000 entries and was cut.
     pub truncated: bool,
 }
@@ -47,6 +55,8 @@ pub async fn contact(tx: &mut TenantTx, id: ContactId, now: Timestamp) -> Result
         consents: Vec::new(),
         suppressions: Vec::new(),
         events: Vec::new(),
+        messages: Vec::new(),
+        received: Vec::new(),
         truncated: false,
     };
     let mut before = None;
@@ -73,6 +83,12 @@ pub async fn contact(tx: &mut TenantTx, id: ContactId, now: Timestamp) -> Result
         }
     }
     export.truncated |= before.is_some();
+    let most = LIMIT as usize * PAGES;
+    let (sent, more_sent) = messages::sent(tx, id, most).await?;
+    let (received, more_received) = messages::received(tx, id, most).await?;
+    export.messages = sent;
+    export.received = received;
+    export.truncated |= more_sent || more_received;
     let indexes: Vec<_> = export
         .contact
         .addresses
