@@ -115,3 +115,8 @@ pub fn rank(priority: i16, due: Timestamp) -> i64 {
     due.as_millisecond()
         .saturating_sub(i64::from(priority) * RANK_MS_PER_PRIORITY)
 }
+
+/// When a job of this rank came due, in milliseconds since 1970: the inverse of [`rank`].
+pub fn rank_due_ms(priority: i16, rank: i64) -> i64 {
+    rank.saturating_add(i64::from(priority) * RANK_MS_PER_PRIORITY)
+}

@@ -45,6 +45,8 @@ pub struct Claimed {
     pub lease: Option<LeaseId>,
     /// The jobs, each tenant's in order of priority and time.
     pub jobs: Vec<ClaimedJob>,
+    /// More is due than was taken, although less than was wanted: claim again before sleeping.
+    pub more: bool,
     /// Why nothing may be claimed: this database is a copy or was restored. An operator lifts it with [`guard::lift`].
     pub fence: Option<Fence>,
 }
@@ -104,7 +106,7 @@ impl Claimer {
             return Ok(Claimed::default());
         }
         let expires = now + jiff::SignedDuration::from_millis(lease_ms);
-        let taken = take(conn, self.node, &self.kinds, &shares, now, expires).await?;
+        let taken = take(conn, self.node, &self.kinds, &shares, want, now, expires).await?;
         if !taken.open {
             let fence = guard::check(conn, &format!("node {}", self.node), now).await?;
             return Ok(Claimed {
@@ -112,8 +114,9 @@ impl Claimer {
                 ..Claimed::default()
             });
         }
-        self.ring.learn(&shares, &taken.got());
-        let claimed = taken.into_claimed(conn).await?;
+        self.ring.learn(&shares, &taken.got(), want);
+        let mut claimed = taken.into_claimed(conn).await?;
+        claimed.more = !self.ring.is_empty();
         if let Some(lease) = claimed.lease {
             let held = self.held.entry(lease).or_default();
             for job in &claimed.jobs {
@@ -266,7 +269,7 @@ impl Taken {
         Ok(Claimed {
             lease,
             jobs,
-            fence: None,
+            ..Claimed::default()
         })
     }
 }
@@ -332,6 +335,7 @@ async fn take(
     node: NodeId,
     kinds: &[&str],
     shares: &[Share],
+    want: u32,
     now: Timestamp,
     expires: Timestamp,
 ) -> Result<Taken, QueueError> {
@@ -355,12 +359,20 @@ async fn take(
             ) r
             WHERE (SELECT open FROM gate)
         ), taken AS MATERIALIZED (
-            SELECT s.*, least(s.n, s.jobs - s.before)::int AS take
+            -- Each tenant up to its share, all together up to what is wanted, in the order of turns.
+            SELECT g.*, least(g.share, $8::bigint - g.before)::int AS take
             FROM (
-                SELECT p.*, sum(p.n) OVER (PARTITION BY p.tenant_id ORDER BY p.rank, p.first_id) - p.n AS before
-                FROM picked p
-            ) s
-            WHERE s.before < s.jobs
+                SELECT s.*, sum(s.share) OVER (ORDER BY s.turn, s.rank, s.first_id) - s.share AS before
+                FROM (
+                    SELECT p.*, least(p.n, p.jobs - p.own_before) AS share
+                    FROM (
+                        SELECT q.*, sum(q.n) OVER (PARTITION BY q.turn ORDER BY q.rank, q.first_id) - q.n AS own_before
+                        FROM picked q
+                    ) p
+                    WHERE p.own_before < p.jobs
+                ) s
+            ) g
+            WHERE g.before < $8
         ), gone AS (
             DELETE FROM job_ready WHERE ctid = ANY (ARRAY(SELECT place FROM taken))
         ), rest AS (
@@ -408,6 +420,7 @@ async fn take(
         node.0,
         now.to_sqlx() as _,
         expires.to_sqlx() as _,
+        i64::from(want),
     )
     .fetch_one(conn)
     .await

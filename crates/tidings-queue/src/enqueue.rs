@@ -1,6 +1,6 @@
 //! Enqueueing: one statement for up to 1024 jobs, durable with the caller's commit.
 
-use crate::error::{QueueError, at};
+use crate::error::{QueueError, at, atomically};
 use crate::job::{Enqueued, NewJob};
 use crate::run::{Class, Columns, Run, compress, micros};
 use jiff::Timestamp;
@@ -132,7 +132,17 @@ async fn enqueue_block(
             duplicate: false,
         }));
     }
-    let (base, inserted) = insert_once(conn, &block, &ready, &scheduled, now).await?;
+    atomically!(conn, |tx| enqueue_once(tx, &block, &ready, &scheduled, now))
+}
+
+async fn enqueue_once(
+    conn: &mut PgConnection,
+    block: &Block<'_>,
+    ready: &[Run],
+    scheduled: &[(Run, Timestamp)],
+    now: Timestamp,
+) -> Result<Vec<Enqueued>, QueueError> {
+    let (base, inserted) = insert_once(conn, block, ready, scheduled, now).await?;
     let Some(inserted) = inserted else {
         return Ok(block.answers(|p| Enqueued {
             id: JobId(base + p as i64),
@@ -142,18 +152,16 @@ async fn enqueue_block(
     let new: Vec<usize> = inserted.iter().map(|id| (id - base) as usize).collect();
     let (ready, scheduled) = block.runs(&new, base, now);
     insert_runs(conn, &ready, &scheduled).await?;
-    let earlier = earlier_jobs(conn, &block, &new).await?;
+    let earlier = earlier_jobs(conn, block, &new).await?;
     Ok(block.answers(|p| {
-        earlier.get(&p).map_or(
-            Enqueued {
-                id: JobId(base + p as i64),
-                duplicate: false,
-            },
-            |id| Enqueued {
-                id: *id,
-                duplicate: true,
-            },
-        )
+        let fresh = Enqueued {
+            id: JobId(base + p as i64),
+            duplicate: false,
+        };
+        earlier.get(&p).map_or(fresh, |id| Enqueued {
+            id: *id,
+            duplicate: true,
+        })
     }))
 }
 
@@ -334,7 +342,7 @@ async fn insert_once(
     Ok((row.base, row.ids))
 }
 
-/// Writes runs into the ready and scheduled tables.
+/// Writes runs into the ready and scheduled tables, and wakes a sleeping node when some are ready.
 pub(crate) async fn insert_runs(
     conn: &mut PgConnection,
     ready: &[Run],
@@ -350,9 +358,11 @@ pub(crate) async fn insert_runs(
         WITH ready AS (
             INSERT INTO job_ready (tenant_id, rank, first_id, n, job_type, priority)
             SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::int[], $5::text[], $6::smallint[])
+        ), woken AS MATERIALIZED (
+            SELECT pg_notify('tidings_jobs', '') FROM queue_nodes WHERE idle AND cardinality($1) > 0 LIMIT 1
         )
         INSERT INTO job_scheduled (tenant_id, due_at, rank, first_id, n, job_type, priority)
-        SELECT * FROM unnest($7::uuid[], $8::timestamptz[], $9::bigint[], $10::bigint[], $11::int[], $12::text[], $13::smallint[])
+        SELECT r.* FROM (SELECT count(*) FROM woken) w, unnest($7::uuid[], $8::timestamptz[], $9::bigint[], $10::bigint[], $11::int[], $12::text[], $13::smallint[]) r
         "#,
         &ready.tenants,
         &ready.ranks,

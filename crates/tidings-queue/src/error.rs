@@ -54,7 +54,44 @@ impl QueueError {
     }
 }
 
+impl QueueError {
+    /// Whether an item of the batch may be to blame (bad data, a broken constraint): for
+    /// [`crate::coalesce::Lanes::lane`].
+    pub fn blames_an_item(&self) -> bool {
+        match self {
+            Self::Database {
+                source: sqlx::Error::Database(error),
+                ..
+            } => error
+                .code()
+                .is_some_and(|code| code.starts_with("22") || code.starts_with("23")),
+            _ => false,
+        }
+    }
+}
+
 /// Names the work in an error: `.map_err(at("claim"))`.
 pub(crate) fn at(doing: &'static str) -> impl Fn(sqlx::Error) -> QueueError {
     move |source| QueueError::Database { doing, source }
 }
+
+/// Runs statements that belong together in the caller's transaction, or in one of their own when the caller has none.
+macro_rules! atomically {
+    ($conn:ident, |$tx:ident| $work:expr) => {
+        if sqlx::Connection::is_in_transaction($conn) {
+            let $tx: &mut sqlx::PgConnection = $conn;
+            $work.await
+        } else {
+            let mut own = sqlx::Connection::begin($conn)
+                .await
+                .map_err($crate::error::at("begin a transaction"))?;
+            let answer = {
+                let $tx: &mut sqlx::PgConnection = &mut own;
+                $work.await?
+            };
+            own.commit().await.map_err($crate::error::at("commit"))?;
+            Ok(answer)
+        }
+    };
+}
+pub(crate) use atomically;

@@ -1,7 +1,7 @@
 //! Finishing: what became of claimed jobs, written only by the node that still holds their leases.
 
 use crate::enqueue::insert_runs;
-use crate::error::{QueueError, at};
+use crate::error::{QueueError, at, atomically};
 use crate::job::{Finish, FinishReport, LeaseId, Outcome, Settled};
 use crate::run::{Class, Columns, Run, compress, micros, without};
 use jiff::Timestamp;
@@ -32,7 +32,15 @@ pub async fn finish(
     if finishes.is_empty() {
         return Ok(FinishReport::default());
     }
-    let now = micros(now);
+    atomically!(conn, |tx| finish_within(tx, node, finishes, micros(now)))
+}
+
+async fn finish_within(
+    conn: &mut PgConnection,
+    node: NodeId,
+    finishes: &[Finish],
+    now: Timestamp,
+) -> Result<FinishReport, QueueError> {
     let held = lock_leases(conn, node, finishes).await?;
     let sorted = Sorted::of(finishes, &held, now);
     write_done(conn, &sorted, now).await?;

@@ -1,7 +1,7 @@
 //! Leases: renewed while work is alive, released on drain, taken over when their node is dead.
 
 use crate::enqueue::insert_runs;
-use crate::error::{QueueError, at};
+use crate::error::{QueueError, at, atomically};
 use crate::job::{ClaimedJob, LeaseId};
 use crate::run::{Columns, Run};
 use jiff::{SignedDuration, Timestamp};
@@ -64,6 +64,10 @@ pub async fn heartbeat(
 /// # Errors
 /// When the database refuses.
 pub async fn release(conn: &mut PgConnection, node: NodeId, lease: LeaseId) -> Result<u32, QueueError> {
+    atomically!(conn, |tx| release_within(tx, node, lease))
+}
+
+async fn release_within(conn: &mut PgConnection, node: NodeId, lease: LeaseId) -> Result<u32, QueueError> {
     let row = sqlx::query!(
         r#"
         DELETE FROM job_leases WHERE lease_id = $1 AND node_id = $2
@@ -116,11 +120,20 @@ pub struct TakenOver {
 /// Takes over up to `limit` expired leases whose kinds this node knows. Of several nodes that try, one gets a lease; its old
 /// holder, should it live, is fenced from then on. Nothing while the queue is fenced.
 ///
-/// Put it into a transaction of its own.
-///
 /// # Errors
 /// When the database refuses.
 pub async fn take_over(
+    conn: &mut PgConnection,
+    node: NodeId,
+    kinds: &[JobKind],
+    now: Timestamp,
+    lease_ms: i64,
+    limit: u32,
+) -> Result<Vec<TakenOver>, QueueError> {
+    atomically!(conn, |tx| take_over_within(tx, node, kinds, now, lease_ms, limit))
+}
+
+async fn take_over_within(
     conn: &mut PgConnection,
     node: NodeId,
     kinds: &[JobKind],

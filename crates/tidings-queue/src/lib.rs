@@ -1,16 +1,20 @@
 //! The queue: `communication_jobs` and the narrow tables that say which of its rows are due, scheduled, leased or given up.
 //!
-//! A job enters by [`enqueue`] (or by plain SQL from another program, taken up later), waits as part of a
+//! A job enters by [`enqueue`] (or by plain SQL from another program, taken up by [`adopt_arrivals`]), waits as part of a
 //! *run* (consecutive jobs of one tenant, kind and priority), is claimed in batches under a *lease* by a [`Claimer`], and
 //! ends by [`finish`], which only the holder of the lease can do. Leases are renewed by [`heartbeat`]; those of a dead node
 //! are taken over by [`take_over`]. Every function takes a connection, so that callers put it into their own transactions,
 //! and the time, so that the same code runs in tests and simulations.
 //!
-//! Waking: [`enqueue`], and [`promote`] notify [`CHANNEL`] once a commit, and only when a node said that
+//! Waking: [`enqueue`], [`promote`] and [`adopt_arrivals`] notify [`CHANNEL`] once a commit, and only when a node said that
 //! it is [`set_idle`]. A node that goes to sleep says so, looks once more after a few and after a hundred milliseconds
 //! (a commit may have been under way while it said so), and polls every second besides.
 
+mod arrivals;
+mod cancel;
 mod claim;
+pub mod coalesce;
+pub mod dead;
 mod due;
 mod enqueue;
 mod error;
@@ -21,7 +25,12 @@ mod job;
 mod lease;
 mod node;
 mod run;
+pub mod schedule;
+mod stats;
+mod sweep;
 
+pub use arrivals::{Adopted, UnknownKind, adopt_arrivals, reconsider_unknown, unknown_kinds};
+pub use cancel::{Cancelled, cancel};
 pub use claim::{ClaimLimits, Claimed, Claimer, ReadyTenants};
 pub use due::{next_due, promote};
 pub use enqueue::{BLOCK, enqueue};
@@ -30,6 +39,12 @@ pub use finish::finish;
 pub use job::{ClaimedJob, Enqueued, Finish, FinishReport, LeaseId, NewJob, Outcome, Settled};
 pub use lease::{Heartbeat, TakenOver, heartbeat, release, take_over};
 pub use node::{NodeRow, alive_nodes, deregister, register, set_draining, set_idle};
+pub use stats::{StatRow, stats};
+pub use sweep::{Swept, roll_up_tallies, sweep};
 
 /// The channel a sleeping node listens on. The payload is empty: what is due is in the tables.
 pub const CHANNEL: &str = "tidings_jobs";
+
+/// Start-up options for connections that claim and finish. Their statements look up keys only; a plan that was cached while a
+/// table was empty must not scan it when it has grown. And compiling such statements costs more than running them.
+pub const CONNECTION_OPTIONS: [(&str, &str); 2] = [("enable_seqscan", "off"), ("jit", "off")];

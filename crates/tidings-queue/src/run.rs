@@ -9,18 +9,10 @@ use uuid::Uuid;
 /// The longest run; a block of ids.
 pub(crate) const RUN_MAX: i64 = 1024;
 
-/// Five minutes of waiting weigh as much as one point of priority.
-const RANK_MS_PER_PRIORITY: i64 = 300_000;
-
 /// The instant as the database keeps it, to the microsecond, so that a rank found from a stored moment is the rank that was
 /// written with it.
 pub(crate) fn micros(at: Timestamp) -> Timestamp {
     Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at)
-}
-
-/// When a job of this rank came due, in milliseconds since 1970.
-pub(crate) fn due_ms(priority: i16, rank: i64) -> i64 {
-    rank.saturating_add(i64::from(priority) * RANK_MS_PER_PRIORITY)
 }
 
 /// What the jobs of a run have in common.
@@ -151,7 +143,6 @@ mod tests {
     #![expect(clippy::cast_lossless, reason = "tests")]
     use super::*;
     use proptest::prelude::*;
-    use tidings_core::job::rank;
 
     fn class() -> Class {
         Class {
@@ -166,12 +157,6 @@ mod tests {
     fn consecutive_jobs_make_one_run() {
         let runs = compress([4, 5, 6, 9].map(|id| (class(), id)));
         assert_eq!(runs.iter().map(Run::ids).collect::<Vec<_>>(), [4..7, 9..10]);
-    }
-
-    #[test]
-    fn rank_and_due_are_inverse() {
-        let due = Timestamp::from_millisecond(1_800_000_000_123).expect("in range");
-        assert_eq!(due_ms(95, rank(95, due)), 1_800_000_000_123);
     }
 
     proptest! {

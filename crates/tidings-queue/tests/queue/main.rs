@@ -1,0 +1,12 @@
+//! The queue on a real database, one per test.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod claiming;
+mod contract;
+mod ending;
+mod guard;
+mod races;
+mod rescue;
+mod schedules;
+mod world;
