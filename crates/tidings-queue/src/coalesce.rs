@@ -265,7 +265,11 @@ where
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
+    #![expect(
+        clippy::unwrap_used,
+        clippy::disallowed_methods,
+        reason = "tests: tasks end with the test's runtime"
+    )]
     use super::*;
     use std::sync::Mutex as StdMutex;
     use tokio::sync::Semaphore;

@@ -140,7 +140,6 @@ impl Columns {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::cast_lossless, reason = "tests")]
     use super::*;
     use proptest::prelude::*;
 

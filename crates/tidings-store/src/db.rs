@@ -343,6 +343,11 @@ fn pool(
         // The queue's trigger for rows inserted by other programs skips sessions that say they are the engine.
         ("tidings.enqueue", "on".to_owned()),
     ]);
+    let connect = if role == WORKER_ROLE {
+        connect.options(tidings_queue::CONNECTION_OPTIONS)
+    } else {
+        connect
+    };
     PgPoolOptions::new()
         .max_connections(connections)
         .min_connections(0)

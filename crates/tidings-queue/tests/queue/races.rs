@@ -1,5 +1,7 @@
 //! Several connections at once: nothing is given twice, nothing is lost, whatever they do.
 
+#![expect(clippy::disallowed_methods, reason = "tests: every task is joined")]
+
 use crate::world::{LEASE_MS, World, claimer, job, node, referenced, retry, tenant};
 use std::collections::HashMap;
 use std::sync::Arc;
