@@ -133,7 +133,7 @@ pub(crate) fn settings<T: DeserializeOwned>(config: &ConnectionConfig) -> Result
             });
         }
     };
-    read(object).map_err(|(field, problem)| ConfigError {
+    read(&object).map_err(|(field, problem)| ConfigError {
         place: match field {
             Some(field) => format!("{} settings.{field}", config.kind),
             None => format!("{} settings", config.kind),
@@ -159,7 +159,7 @@ pub(crate) fn credentials<T: DeserializeOwned>(config: &ConnectionConfig) -> Res
             }
         }
     };
-    read(object).map_err(|(field, problem)| match field {
+    read(&object).map_err(|(field, problem)| match field {
         Some(field) => ConfigError {
             place: format!("{place}.{field}"),
             problem: "has the wrong type or form; see the provider's page".to_owned(),
@@ -170,7 +170,7 @@ pub(crate) fn credentials<T: DeserializeOwned>(config: &ConnectionConfig) -> Res
 }
 
 /// Parses an object; on failure finds the field to blame: the one without which the error is another.
-fn read<T: DeserializeOwned>(object: Map<String, Value>) -> Result<T, (Option<String>, String)> {
+fn read<T: DeserializeOwned>(object: &Map<String, Value>) -> Result<T, (Option<String>, String)> {
     let error = match serde_json::from_value::<T>(Value::Object(object.clone())) {
         Ok(read) => return Ok(read),
         Err(error) => error.to_string(),

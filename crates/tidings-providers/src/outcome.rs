@@ -7,7 +7,7 @@ use std::time::Duration;
 use tidings_core::ErrorCategory;
 
 /// The longest wait honoured; a provider that asks for more gets asked again after it.
-const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
+const LONGEST_WAIT: Duration = Duration::from_hours(24);
 
 /// The outcome of a call without an answer: provably not sent is a transient no, anything else is unknown.
 pub fn of_failure(failure: &EgressFailure) -> SendOutcome {

@@ -132,7 +132,7 @@ fn by_code(code: &str) -> Option<StatusClass> {
     Some(match (subject, detail) {
         (1, 0..=6 | 10) | (4, 4) => StatusClass::Hard,
         // 5.1.7 and 5.1.8 are about the sender's address.
-        (1, _) | (2, 3) | (3, 4) | (6 | 7, _) => StatusClass::Block,
+        (1 | 6 | 7, _) | (2, 3) | (3, 4) => StatusClass::Block,
         _ => StatusClass::Soft,
     })
 }

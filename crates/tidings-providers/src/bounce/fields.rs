@@ -100,15 +100,12 @@ fn decode_xtext(text: &str) -> String {
         });
         let value = code.and_then(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
         // Only characters that xtext has to encode; `+12` in a real address is far more likely than a control.
-        match value.filter(|b| matches!(b, b'+' | b'=' | b' ' | 0x7f..)) {
-            Some(byte) => {
-                out.push(byte);
-                at += 3;
-            }
-            None => {
-                out.push(bytes[at]);
-                at += 1;
-            }
+        if let Some(byte) = value.filter(|b| matches!(b, b'+' | b'=' | b' ' | 0x7f..)) {
+            out.push(byte);
+            at += 3;
+        } else {
+            out.push(bytes[at]);
+            at += 1;
         }
     }
     String::from_utf8_lossy(&out).into_owned()
@@ -123,15 +120,12 @@ fn decode_unicode(text: &str) -> String {
         let code = tail
             .split_once('}')
             .and_then(|(hex, after)| Some((char::from_u32(u32::from_str_radix(hex, 16).ok()?)?, after)));
-        match code {
-            Some((character, after)) => {
-                out.push(character);
-                rest = after;
-            }
-            None => {
-                out.push_str("\\x{");
-                rest = tail;
-            }
+        if let Some((character, after)) = code {
+            out.push(character);
+            rest = after;
+        } else {
+            out.push_str("\\x{");
+            rest = tail;
         }
     }
     out.push_str(rest);

@@ -206,8 +206,7 @@ fn delivery(blocks: &[Block]) -> MailReport {
 fn recipient_of(block: &Block) -> RecipientReport {
     let address = ["original-recipient", "final-recipient"]
         .iter()
-        .filter_map(|name| fields::address(block.get(name)?))
-        .next();
+        .find_map(|name| fields::address(block.get(name)?));
     let diagnostic = block.get("diagnostic-code").map(fields::diagnostic);
     let status = block.get("status").and_then(enhanced_code);
     let action = block

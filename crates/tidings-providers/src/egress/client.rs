@@ -186,7 +186,7 @@ impl Egress {
         loop {
             match response.chunk().await {
                 Ok(Some(chunk)) if body.len() + chunk.len() <= response_limit => {
-                    body.extend_from_slice(&chunk)
+                    body.extend_from_slice(&chunk);
                 }
                 Ok(Some(chunk)) => {
                     body.extend_from_slice(&chunk[..response_limit - body.len()]);

@@ -74,7 +74,7 @@ fn window_reset(status: u16, headers: &[(String, String)]) -> Option<Duration> {
     let now = rfc2822::parse(header("date")?).ok()?.timestamp();
     Duration::try_from(reset.duration_since(now))
         .ok()
-        .map(|wait| wait.min(Duration::from_secs(3600)))
+        .map(|wait| wait.min(Duration::from_hours(1)))
 }
 
 #[cfg(test)]

@@ -121,7 +121,7 @@ fn parsed_mode(form: &Form<'_>, envelope: &Envelope<'_>) -> Option<MailContent> 
                 .starts_with(&format!("{}:", name.to_ascii_lowercase()))
         });
         if let Some(value) = form.text(field).filter(|_| !present) {
-            raw.push_str(&format!("{name}: {}\r\n", value.replace(['\r', '\n'], " ")));
+            raw.extend([name, ": ", value.replace(['\r', '\n'], " ").as_str(), "\r\n"]);
         }
     }
     raw.push_str("Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n");

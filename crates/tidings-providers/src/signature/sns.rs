@@ -93,18 +93,19 @@ impl Message {
 
 /// Whether a certificate may be fetched from there: SNS itself, over TLS, a `.pem`.
 pub fn certificate_url(text: &str) -> Option<Url> {
-    amazon_url(text).filter(|url| url.path().ends_with(".pem") && url.query().is_none())
+    amazon_url(text).filter(|url| {
+        url.path().rsplit_once('.').is_some_and(|(_, kind)| kind == "pem") && url.query().is_none()
+    })
 }
 
 /// `https`, the default port, no user, and a host `sns.<region>.amazonaws.com` or `.com.cn`.
 fn amazon_url(text: &str) -> Option<Url> {
     let url = Url::parse(text).ok()?;
     let host = url.host_str()?;
-    let host = host
-        .strip_suffix(".cn")
-        .filter(|h| h.ends_with(".com"))
-        .unwrap_or(host);
-    let region = host.strip_prefix("sns.")?.strip_suffix(".amazonaws.com")?;
+    let host = host.strip_prefix("sns.")?;
+    let region = host
+        .strip_suffix(".amazonaws.com")
+        .or_else(|| host.strip_suffix(".amazonaws.com.cn"))?;
     let region_fine = region.len() >= 3 && region.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     let plain = url.scheme() == "https"
         && url.username().is_empty()

@@ -68,9 +68,8 @@ pub fn compose(
 fn address(text: &str, what: &str) -> Result<Address, Rejection> {
     let refused = || wrong(format!("the {what} is not an address that SMTP can carry"));
     let (local, domain) = text.rsplit_once('@').ok_or_else(refused)?;
-    let domain = match url::Host::parse(domain) {
-        Ok(url::Host::Domain(ascii)) => ascii,
-        _ => return Err(refused()),
+    let Ok(url::Host::Domain(domain)) = url::Host::parse(domain) else {
+        return Err(refused());
     };
     Address::new(local, domain).map_err(|_| refused())
 }

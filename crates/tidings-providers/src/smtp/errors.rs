@@ -43,7 +43,7 @@ impl Stage {
 }
 
 /// How long a greylisting server wants to wait at least.
-const GREYLIST_WAIT: Duration = Duration::from_secs(300);
+const GREYLIST_WAIT: Duration = Duration::from_mins(5);
 
 /// Classes a reply of one or more lines; nothing for a positive one.
 pub fn classify(stage: Stage, reply: &str) -> Option<Rejection> {

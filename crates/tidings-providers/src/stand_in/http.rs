@@ -153,7 +153,7 @@ fn act(mut stream: TcpStream, behaviour: &Behaviour, ended: &Mutex<Receiver<()>>
         }
         Behaviour::Huge(reply) => {
             stream.write_all(head(reply, 10 << 20).as_bytes())?;
-            let piece = [b'x'; 1 << 16];
+            let piece = vec![b'x'; 1 << 16];
             for _ in 0..160 {
                 stream.write_all(&piece)?;
             }
@@ -179,7 +179,7 @@ fn head(reply: &Reply, length: usize) -> String {
         reply.status
     );
     for (name, value) in &reply.headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
+        head.extend([name, ": ", value.as_str(), "\r\n"]);
     }
     head.push_str("\r\n");
     head

@@ -43,7 +43,7 @@ impl Subject for HttpSubject {
             Situation::CutAnswer => Behaviour::CutShort(self.success.clone()),
             Situation::NotListening => {
                 let url = format!("http://127.0.0.1:{}", closed_port());
-                let provider = provider(self.kind, (self.settings)(&url), self.credentials.clone());
+                let provider = provider(self.kind, (self.settings)(&url), &self.credentials);
                 return Some(Arranged {
                     provider,
                     stand_in: Box::new(()),
@@ -51,11 +51,7 @@ impl Subject for HttpSubject {
             }
         };
         let stand_in = HttpStandIn::start(behaviour);
-        let provider = provider(
-            self.kind,
-            (self.settings)(&stand_in.url()),
-            self.credentials.clone(),
-        );
+        let provider = provider(self.kind, (self.settings)(&stand_in.url()), &self.credentials);
         Some(Arranged {
             provider,
             stand_in: Box::new(stand_in),
@@ -264,7 +260,7 @@ impl Subject for SmtpSubject {
                 ..usual
             },
             Situation::NotListening => {
-                let provider = provider(ProviderKind::Smtp, smtp_settings(closed_port()), json!({}));
+                let provider = provider(ProviderKind::Smtp, smtp_settings(closed_port()), &json!({}));
                 return Some(Arranged {
                     provider,
                     stand_in: Box::new(()),
@@ -274,7 +270,7 @@ impl Subject for SmtpSubject {
             Situation::HugeAnswer | Situation::DrippingAnswer | Situation::CutAnswer => return None,
         };
         let stand_in = SmtpStandIn::start(script);
-        let provider = provider(ProviderKind::Smtp, smtp_settings(stand_in.port()), json!({}));
+        let provider = provider(ProviderKind::Smtp, smtp_settings(stand_in.port()), &json!({}));
         Some(Arranged {
             provider,
             stand_in: Box::new(stand_in),

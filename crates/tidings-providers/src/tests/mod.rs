@@ -29,7 +29,7 @@ fn egress() -> Egress {
 }
 
 /// A provider from settings and credentials as they would be stored.
-fn provider(kind: ProviderKind, settings: Value, credentials: Value) -> Arc<dyn Provider> {
+fn provider(kind: ProviderKind, settings: Value, credentials: &Value) -> Arc<dyn Provider> {
     provider_over(&egress(), kind, settings, credentials)
 }
 
@@ -37,7 +37,7 @@ fn provider_over(
     egress: &Egress,
     kind: ProviderKind,
     settings: Value,
-    credentials: Value,
+    credentials: &Value,
 ) -> Arc<dyn Provider> {
     let channel = if kind == ProviderKind::Twilio {
         Channel::Sms

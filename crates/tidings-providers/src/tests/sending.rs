@@ -17,7 +17,7 @@ async fn sendgrid_sends_the_whole_message() {
     let settings = json!({
         "from_email": "shop@brand.test", "from_name": "Brand", "categories": ["orders"], "base_url": stand_in.url()
     });
-    let sendgrid = provider(ProviderKind::Sendgrid, settings, json!({ "api_key": "SG.key" }));
+    let sendgrid = provider(ProviderKind::Sendgrid, settings, &json!({ "api_key": "SG.key" }));
     let mut submission = samples::email("bob@example.com");
     let Content::Email(mut email) = submission.content.into_exposed() else {
         unreachable!()
@@ -69,7 +69,7 @@ async fn sendgrid_has_a_european_address() {
     let eu = provider(
         ProviderKind::Sendgrid,
         json!({ "from_email": "shop@brand.test", "region": "eu" }),
-        json!({ "api_key": "SG.key" }),
+        &json!({ "api_key": "SG.key" }),
     );
     assert!(format!("{eu:?}").contains("api.eu.sendgrid.com"));
 }
@@ -88,7 +88,7 @@ async fn twilio_sends_a_form_with_our_reference_in_the_callback() {
     let twilio = provider(
         ProviderKind::Twilio,
         settings,
-        json!({ "auth_token": "t", "api_key_sid": "SKx", "api_key_secret": "y" }),
+        &json!({ "auth_token": "t", "api_key_sid": "SKx", "api_key_secret": "y" }),
     );
     let mut submission = samples::text("+14155552671");
     submission.status_callback = Some("https://engine.test/webhooks/twilio/1?a=b".to_owned());
@@ -141,7 +141,7 @@ async fn checks_say_what_they_found() {
     )));
     for (stand_in, ok) in [(&good, true), (&bad, false)] {
         let settings = json!({ "from_email": "shop@brand.test", "base_url": stand_in.url() });
-        let report = provider(ProviderKind::Sendgrid, settings, json!({ "api_key": "SG.key" }))
+        let report = provider(ProviderKind::Sendgrid, settings, &json!({ "api_key": "SG.key" }))
             .check()
             .await;
         assert_eq!(report.ok, ok, "{report:?}");
@@ -155,7 +155,7 @@ async fn the_sandbox_asks_its_stand_in() {
     let sandbox = provider(
         ProviderKind::Sandbox,
         json!({ "base_url": stand_in.url() }),
-        json!({}),
+        &json!({}),
     );
     let submission = samples::email("bob@example.com");
     sandbox.send(&submission).await;

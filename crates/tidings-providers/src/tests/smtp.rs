@@ -13,7 +13,7 @@ use std::sync::Arc;
 use tidings_core::redact::Private;
 use tidings_core::{ErrorCategory, ProviderKind};
 
-fn smtp(stand_in: &SmtpStandIn, more: Value, credentials: Value) -> Arc<dyn Provider> {
+fn smtp(stand_in: &SmtpStandIn, more: &Value, credentials: &Value) -> Arc<dyn Provider> {
     let mut settings = json!({
         "host": "127.0.0.1", "port": stand_in.port(), "tls": "none", "from_email": "shop@brand.test",
         "from_name": "Bränd", "timeout_s": 1
@@ -36,7 +36,7 @@ fn with(change: impl FnOnce(&mut EmailContent)) -> Submission {
 
 async fn send_one(submission: &Submission) -> Mail {
     let stand_in = SmtpStandIn::start(Script::default());
-    let outcome = smtp(&stand_in, json!({}), json!({})).send(submission).await;
+    let outcome = smtp(&stand_in, &json!({}), &json!({})).send(submission).await;
     assert_eq!(
         outcome,
         SendOutcome::Accepted {
@@ -46,7 +46,7 @@ async fn send_one(submission: &Submission) -> Mail {
     stand_in.mails().remove(0)
 }
 
-async fn rejected(script: Script, more: Value, credentials: Value) -> Rejection {
+async fn rejected(script: Script, more: &Value, credentials: &Value) -> Rejection {
     let stand_in = SmtpStandIn::start(script);
     match smtp(&stand_in, more, credentials)
         .send(&samples::email("bob@example.com"))
@@ -127,7 +127,7 @@ async fn dots_and_bare_line_ends_do_not_smuggle() {
 #[tokio::test]
 async fn connections_are_used_again_and_replaced_when_the_server_ended_them() {
     let stand_in = SmtpStandIn::start(Script::default());
-    let provider = smtp(&stand_in, json!({}), json!({}));
+    let provider = smtp(&stand_in, &json!({}), &json!({}));
     for _ in 0..3 {
         assert!(matches!(
             provider.send(&samples::email("bob@example.com")).await,
@@ -139,7 +139,7 @@ async fn connections_are_used_again_and_replaced_when_the_server_ended_them() {
         messages_per_connection: Some(1),
         ..Script::default()
     });
-    let provider = smtp(&impatient, json!({}), json!({}));
+    let provider = smtp(&impatient, &json!({}), &json!({}));
     for _ in 0..3 {
         assert!(matches!(
             provider.send(&samples::email("bob@example.com")).await,
@@ -155,7 +155,7 @@ async fn a_refusal_leaves_the_connection_usable() {
         rcpt: "550 5.1.1 no",
         ..Script::default()
     });
-    let provider = smtp(&stand_in, json!({}), json!({}));
+    let provider = smtp(&stand_in, &json!({}), &json!({}));
     for _ in 0..2 {
         assert!(matches!(
             provider.send(&samples::email("bob@example.com")).await,
@@ -172,7 +172,7 @@ async fn before_the_final_dot_nothing_was_taken() {
         close_after_bytes: Some(1_000),
         ..Script::default()
     });
-    let outcome = smtp(&stand_in, json!({ "timeout_s": 20 }), json!({}))
+    let outcome = smtp(&stand_in, &json!({ "timeout_s": 20 }), &json!({}))
         .send(&big)
         .await;
     let SendOutcome::Rejected(no) = outcome else {
@@ -184,7 +184,7 @@ async fn before_the_final_dot_nothing_was_taken() {
         after_dot: AfterDot::Close,
         ..Script::default()
     });
-    let outcome = smtp(&stand_in, json!({}), json!({}))
+    let outcome = smtp(&stand_in, &json!({}), &json!({}))
         .send(&samples::email("bob@example.com"))
         .await;
     assert!(matches!(outcome, SendOutcome::Unknown { .. }), "{outcome:?}");
@@ -213,8 +213,8 @@ async fn tls_is_verified_both_ways_of_starting_it() {
         let stand_in = SmtpStandIn::start(script);
         let provider = smtp(
             &stand_in,
-            json!({ "tls": mode, "host": "localhost", "username": "u" }),
-            login.clone(),
+            &json!({ "tls": mode, "host": "localhost", "username": "u" }),
+            &login,
         );
         let outcome = provider.send(&samples::email("bob@example.com")).await;
         assert!(
@@ -238,7 +238,7 @@ async fn tls_is_verified_both_ways_of_starting_it() {
     let settings = json!({
         "host": "localhost", "port": stand_in.port(), "tls": "tls", "from_email": "shop@brand.test", "timeout_s": 1
     });
-    let provider = super::provider_over(&wary, ProviderKind::Smtp, settings, json!({}));
+    let provider = super::provider_over(&wary, ProviderKind::Smtp, settings, &json!({}));
     let outcome = provider.send(&samples::email("bob@example.com")).await;
     assert!(
         matches!(&outcome, SendOutcome::Rejected(no) if no.detail.contains("TLS")),
@@ -263,10 +263,10 @@ async fn mail_is_signed_when_keys_are_set() {
     let stand_in = SmtpStandIn::start(Script::default());
     let dkim = json!({ "dkim": [{ "domain": "brand.test", "selector": "s1" }] });
     let keys = json!({ "dkim_private_keys": { "s1": "nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=" } });
-    let provider = smtp(&stand_in, dkim, keys);
+    let provider = smtp(&stand_in, &dkim, &keys);
     provider
         .send(&with(|email| {
-            email.unsubscribe_url = Some("https://brand.test/u/1".to_owned())
+            email.unsubscribe_url = Some("https://brand.test/u/1".to_owned());
         }))
         .await;
     let mail = stand_in.mails().remove(0);
@@ -284,8 +284,8 @@ async fn mail_is_signed_when_keys_are_set() {
 async fn a_server_without_starttls_gets_nothing() {
     let no = rejected(
         Script::default(),
-        json!({ "tls": "starttls", "host": "localhost" }),
-        json!({}),
+        &json!({ "tls": "starttls", "host": "localhost" }),
+        &json!({}),
     )
     .await;
     assert_eq!(
@@ -301,15 +301,20 @@ async fn a_wrong_password_is_the_connections_failure() {
         auth: "535 5.7.8 bad credentials",
         ..Script::default()
     };
-    let no = rejected(script, json!({ "username": "u" }), json!({ "password": "wrong" })).await;
+    let no = rejected(
+        script,
+        &json!({ "username": "u" }),
+        &json!({ "password": "wrong" }),
+    )
+    .await;
     assert_eq!(
         (no.category, no.code.as_str()),
         (ErrorCategory::AuthFailure, "535 5.7.8")
     );
     let no = rejected(
         Script::default(),
-        json!({ "username": "u" }),
-        json!({ "password": "wrong" }),
+        &json!({ "username": "u" }),
+        &json!({ "password": "wrong" }),
     )
     .await;
     assert_eq!(
@@ -321,7 +326,7 @@ async fn a_wrong_password_is_the_connections_failure() {
 #[tokio::test]
 async fn addresses_that_are_not_ascii_need_smtputf8() {
     let stand_in = SmtpStandIn::start(Script::default());
-    let provider = smtp(&stand_in, json!({}), json!({}));
+    let provider = smtp(&stand_in, &json!({}), &json!({}));
     let SendOutcome::Rejected(no) = provider.send(&samples::email("zoë@example.com")).await else {
         panic!()
     };
@@ -347,8 +352,8 @@ async fn bounces_find_their_message() {
     let key = "a bounce key of some length";
     let provider = smtp(
         &stand_in,
-        json!({ "bounce_domain": "bounce.brand.test" }),
-        json!({ "bounce_key": key }),
+        &json!({ "bounce_domain": "bounce.brand.test" }),
+        &json!({ "bounce_key": key }),
     );
     let submission = samples::email("bob@example.com");
     provider.send(&submission).await;

@@ -33,23 +33,23 @@ impl<'v> Case<'v> {
     }
 
     /// A field; nothing when it is absent or null.
-    pub fn get(&self, name: &str) -> Option<&'v Value> {
+    pub fn get(self, name: &str) -> Option<&'v Value> {
         self.0.get(name).filter(|value| !value.is_null())
     }
 
     /// A text field.
-    pub fn text(&self, name: &str) -> Option<&'v str> {
+    pub fn text(self, name: &str) -> Option<&'v str> {
         self.get(name)?.as_str()
     }
 
     /// A whole number, written as one or as text.
-    pub fn number(&self, name: &str) -> Option<i64> {
+    pub fn number(self, name: &str) -> Option<i64> {
         let value = self.get(name)?;
         value.as_i64().or_else(|| value.as_str()?.parse().ok())
     }
 
     /// A header, by a name in any case.
-    pub fn header(&self, name: &str) -> Option<&'v str> {
+    pub fn header(self, name: &str) -> Option<&'v str> {
         let headers = self.get("headers")?.as_object()?;
         headers
             .iter()
@@ -58,7 +58,7 @@ impl<'v> Case<'v> {
     }
 
     /// A body: `<name>_b64`, else `<name>_text`, `<name>_json` or `<name>`.
-    pub fn bytes(&self, name: &str) -> Option<Vec<u8>> {
+    pub fn bytes(self, name: &str) -> Option<Vec<u8>> {
         if let Some(encoded) = self.text(&format!("{name}_b64")) {
             return STANDARD.decode(encoded).ok();
         }
@@ -70,7 +70,7 @@ impl<'v> Case<'v> {
     }
 
     /// The texts of a list field, or the one text of a text field.
-    pub fn list(&self, name: &str) -> Vec<&'v str> {
+    pub fn list(self, name: &str) -> Vec<&'v str> {
         match self.get(name) {
             Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).collect(),
             Some(Value::String(text)) => vec![text],
@@ -79,7 +79,7 @@ impl<'v> Case<'v> {
     }
 
     /// Compares an outcome with `expect`: `valid`, `invalid`, or anything else, where both are right.
-    pub fn expects(&self, valid: bool, why: impl FnOnce() -> String) -> Verdict {
+    pub fn expects(self, valid: bool, why: impl FnOnce() -> String) -> Verdict {
         match self.text("expect") {
             Some("valid") => Verdict::of(valid, || format!("should be valid: {}", why())),
             Some("invalid") => Verdict::of(!valid, || "should be invalid".to_owned()),

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 use tidings_core::ProviderKind;
 
-pub fn http(_: &Path, case: &Case<'_>) -> Verdict {
+pub fn http(_: &Path, case: Case<'_>) -> Verdict {
     let name = case.text("provider").unwrap_or_default();
     let kind = match name {
         "twilio_sms" | "twilio" => ProviderKind::Twilio,
@@ -41,7 +41,7 @@ pub fn http(_: &Path, case: &Case<'_>) -> Verdict {
     compare(case, name, &classify_http(kind, status, &headers, &body))
 }
 
-pub fn smtp(_: &Path, case: &Case<'_>) -> Verdict {
+pub fn smtp(_: &Path, case: Case<'_>) -> Verdict {
     let stage = match case
         .text("phase")
         .unwrap_or_default()
@@ -64,7 +64,7 @@ pub fn smtp(_: &Path, case: &Case<'_>) -> Verdict {
     )
 }
 
-fn compare(case: &Case<'_>, provider: &str, verdict: &classify::Verdict) -> Verdict {
+fn compare(case: Case<'_>, provider: &str, verdict: &classify::Verdict) -> Verdict {
     match verdict {
         classify::Verdict::NoProvider => Verdict::Skipped(format!("there is no provider {provider} yet")),
         classify::Verdict::Success => compare_class(case, "ok", None),
@@ -78,7 +78,7 @@ fn compare(case: &Case<'_>, provider: &str, verdict: &classify::Verdict) -> Verd
     }
 }
 
-fn compare_wait(case: &Case<'_>, rejection: &Rejection) -> Verdict {
+fn compare_wait(case: Case<'_>, rejection: &Rejection) -> Verdict {
     match case.get("retry_after_s").and_then(Value::as_f64) {
         None => Verdict::Passed,
         Some(seconds) => {
@@ -90,7 +90,7 @@ fn compare_wait(case: &Case<'_>, rejection: &Rejection) -> Verdict {
     }
 }
 
-fn compare_class(case: &Case<'_>, class: &str, effect: Option<RejectionEffect>) -> Verdict {
+fn compare_class(case: Case<'_>, class: &str, effect: Option<RejectionEffect>) -> Verdict {
     let accepted = case.list("accept_class");
     if !accepted.contains(&class) {
         return Verdict::Failed(format!("classed {class}, should be one of {accepted:?}"));
@@ -105,7 +105,7 @@ fn compare_class(case: &Case<'_>, class: &str, effect: Option<RejectionEffect>) 
     }
 }
 
-pub fn twilio_callback(_: &Path, case: &Case<'_>) -> Verdict {
+pub fn twilio_callback(_: &Path, case: Case<'_>) -> Verdict {
     let form = case.get("form").map(Case::new);
     let Some(code) = form
         .and_then(|form| form.number("ErrorCode"))

@@ -33,7 +33,7 @@ pub struct VectorReport {
 }
 
 /// Runs one section of a file: the folder of the vectors, and the case.
-type Runner = fn(&Path, &Case<'_>) -> Verdict;
+type Runner = fn(&Path, Case<'_>) -> Verdict;
 
 /// Runs the `list_unsubscribe` cases; they need the HTTP server, so whoever has one passes this in.
 pub type UnsubscribeRunner<'r> = &'r dyn Fn(&str, &Value) -> Option<Result<(), String>>;
@@ -142,7 +142,7 @@ fn run_file(
             } else {
                 match runner(name, section) {
                     Err(why) => Verdict::Skipped(why.to_owned()),
-                    Ok(run) => catch_unwind(AssertUnwindSafe(|| run(dir, &case)))
+                    Ok(run) => catch_unwind(AssertUnwindSafe(|| run(dir, case)))
                         .unwrap_or_else(|_| Verdict::Failed("panicked".to_owned())),
                 }
             };

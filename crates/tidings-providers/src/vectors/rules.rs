@@ -9,7 +9,7 @@ use tidings_core::address::PhoneNumber;
 use tidings_core::zone::{self, LocalInstant};
 use tidings_core::{decide, keyword as core_keyword, sms};
 
-pub fn segmentation(_: &Path, case: &Case<'_>) -> Verdict {
+pub fn segmentation(_: &Path, case: Case<'_>) -> Verdict {
     let counted = sms::segment(case.text("text").unwrap_or_default());
     let Some(expected) = case.get("expected").map(Case::new) else {
         return Verdict::Failed("the case has no expected".to_owned());
@@ -32,7 +32,7 @@ pub fn segmentation(_: &Path, case: &Case<'_>) -> Verdict {
 }
 
 /// The map is Twilio's; how many blanks stand for a wide one is ours, so blanks are compared as one.
-pub fn smart_encoding(_: &Path, case: &Case<'_>) -> Verdict {
+pub fn smart_encoding(_: &Path, case: Case<'_>) -> Verdict {
     let given = sms::smart_encode(case.text("text").unwrap_or_default());
     let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     let encoding = sms::segment(&given).encoding.to_string();
@@ -45,7 +45,7 @@ pub fn smart_encoding(_: &Path, case: &Case<'_>) -> Verdict {
     Verdict::of(right, || format!("made {given:?}, {encoding}"))
 }
 
-pub fn keyword(_: &Path, case: &Case<'_>) -> Verdict {
+pub fn keyword(_: &Path, case: Case<'_>) -> Verdict {
     let given = core_keyword::classify(case.text("text").unwrap_or_default()).to_string();
     let accepted = case.list("expect");
     Verdict::of(accepted.contains(&given.as_str()), || {
@@ -53,7 +53,7 @@ pub fn keyword(_: &Path, case: &Case<'_>) -> Verdict {
     })
 }
 
-pub fn phone(_: &Path, case: &Case<'_>) -> Verdict {
+pub fn phone(_: &Path, case: Case<'_>) -> Verdict {
     let parsed = PhoneNumber::parse(
         case.text("input").unwrap_or_default(),
         case.text("default_region"),
@@ -73,12 +73,12 @@ pub fn phone(_: &Path, case: &Case<'_>) -> Verdict {
     }
 }
 
-fn zone_of(case: &Case<'_>) -> Result<TimeZone, Verdict> {
+fn zone_of(case: Case<'_>) -> Result<TimeZone, Verdict> {
     let name = case.text("zone").unwrap_or_default();
     zone::find(name).ok_or_else(|| Verdict::Failed(format!("the zone {name} is not known")))
 }
 
-fn instants(case: &Case<'_>, name: &str) -> Vec<Timestamp> {
+fn instants(case: Case<'_>, name: &str) -> Vec<Timestamp> {
     case.list(name)
         .iter()
         .filter_map(|text| text.parse().ok())
@@ -95,7 +95,7 @@ fn either(result: Result<Verdict, Verdict>) -> Verdict {
     result.unwrap_or_else(|verdict| verdict)
 }
 
-pub fn local_to_utc(_: &Path, case: &Case<'_>) -> Verdict {
+pub fn local_to_utc(_: &Path, case: Case<'_>) -> Verdict {
     either((|| {
         let given = zone::local_to_utc(&zone_of(case)?, reading(case.text("local"))?);
         let (kind, found) = match given {
@@ -111,7 +111,7 @@ pub fn local_to_utc(_: &Path, case: &Case<'_>) -> Verdict {
     })())
 }
 
-pub fn quiet_hours(_: &Path, case: &Case<'_>) -> Verdict {
+pub fn quiet_hours(_: &Path, case: Case<'_>) -> Verdict {
     either((|| {
         let zone = zone_of(case)?;
         let Some(now) = instants(case, "utc").first().copied() else {
@@ -131,7 +131,7 @@ pub fn quiet_hours(_: &Path, case: &Case<'_>) -> Verdict {
 }
 
 /// A daily time runs once: `LocalInstant::once` is the instant the scheduler uses.
-pub fn daily_schedule(_: &Path, case: &Case<'_>) -> Verdict {
+pub fn daily_schedule(_: &Path, case: Case<'_>) -> Verdict {
     either((|| {
         let zone = zone_of(case)?;
         let text = format!(
@@ -149,7 +149,7 @@ pub fn daily_schedule(_: &Path, case: &Case<'_>) -> Verdict {
 }
 
 /// Hours are exact; days and longer are calendar arithmetic in the zone. Both as documented for sequences.
-pub fn calendar(_: &Path, case: &Case<'_>) -> Verdict {
+pub fn calendar(_: &Path, case: Case<'_>) -> Verdict {
     either((|| {
         let zone = zone_of(case)?;
         let start = reading(case.text("start_local"))?;
@@ -189,7 +189,7 @@ fn shifted(op: &str, zone: &TimeZone, start: DateTime) -> Option<Timestamp> {
     }
 }
 
-pub fn zone_id(_: &Path, case: &Case<'_>) -> Verdict {
+pub fn zone_id(_: &Path, case: Case<'_>) -> Verdict {
     let known = zone::find(case.text("input").unwrap_or_default()).is_some();
     match case.get("valid") {
         Some(serde_json::Value::Bool(valid)) => Verdict::of(known == *valid, || format!("known: {known}")),
@@ -198,7 +198,7 @@ pub fn zone_id(_: &Path, case: &Case<'_>) -> Verdict {
     }
 }
 
-pub fn fresh_tzdb(_: &Path, case: &Case<'_>) -> Verdict {
+pub fn fresh_tzdb(_: &Path, case: Case<'_>) -> Verdict {
     either((|| {
         let zone = zone_of(case)?;
         let Some(at) = instants(case, "utc").first().copied() else {

@@ -11,7 +11,7 @@ use std::fs;
 use std::path::Path;
 use url::form_urlencoded;
 
-fn outcome(case: &Case<'_>, result: &Result<(), WebhookRefusal>) -> Verdict {
+fn outcome(case: Case<'_>, result: &Result<(), WebhookRefusal>) -> Verdict {
     case.expects(result.is_ok(), || {
         result.as_ref().err().map(ToString::to_string).unwrap_or_default()
     })
@@ -24,7 +24,7 @@ fn at_second(second: Option<i64>) -> Timestamp {
 }
 
 /// The key id that the case's header names stands for the case's secret.
-pub fn twilio(_: &Path, case: &Case<'_>) -> Verdict {
+pub fn twilio(_: &Path, case: Case<'_>) -> Verdict {
     let settings = case.text("signature_settings_header");
     let secret = case.text("auth_token").unwrap_or_default();
     let key_id = settings
@@ -48,7 +48,7 @@ pub fn twilio(_: &Path, case: &Case<'_>) -> Verdict {
     outcome(case, &twilio_signature::verify(&signed, &keys))
 }
 
-fn form_of(case: &Case<'_>) -> Vec<u8> {
+fn form_of(case: Case<'_>) -> Vec<u8> {
     let mut form = form_urlencoded::Serializer::new(String::new());
     for pair in case
         .get("params")
@@ -63,7 +63,7 @@ fn form_of(case: &Case<'_>) -> Vec<u8> {
     form.finish().into_bytes()
 }
 
-pub fn sendgrid(_: &Path, case: &Case<'_>) -> Verdict {
+pub fn sendgrid(_: &Path, case: Case<'_>) -> Verdict {
     let body = case.bytes("body").unwrap_or_default();
     let result = match sendgrid_signature::PublicKey::parse(case.text("public_key").unwrap_or_default()) {
         None => Err(WebhookRefusal::NotConfigured(
@@ -79,7 +79,7 @@ pub fn sendgrid(_: &Path, case: &Case<'_>) -> Verdict {
     outcome(case, &result)
 }
 
-pub fn sns(dir: &Path, case: &Case<'_>) -> Verdict {
+pub fn sns(dir: &Path, case: Case<'_>) -> Verdict {
     let topics = case.list("allowed_topic_arns");
     let pem = case.text("signing_cert_pem_file").unwrap_or("sns_test_cert.pem");
     let body = case.bytes("body").unwrap_or_default();
@@ -89,7 +89,7 @@ pub fn sns(dir: &Path, case: &Case<'_>) -> Verdict {
     outcome(case, &result)
 }
 
-pub fn standard(_: &Path, case: &Case<'_>) -> Verdict {
+pub fn standard(_: &Path, case: Case<'_>) -> Verdict {
     let header = |name: &str| {
         case.header(&format!("webhook-{name}"))
             .or_else(|| case.header(&format!("svix-{name}")))
@@ -110,7 +110,7 @@ pub fn standard(_: &Path, case: &Case<'_>) -> Verdict {
     outcome(case, &standard_signature::verify(&signed, secret, now))
 }
 
-pub fn standard_sign(_: &Path, case: &Case<'_>) -> Verdict {
+pub fn standard_sign(_: &Path, case: Case<'_>) -> Verdict {
     let body = case.bytes("body").unwrap_or_default();
     let at = at_second(case.number("timestamp"));
     let secret = case.text("secret").unwrap_or_default();
@@ -120,7 +120,7 @@ pub fn standard_sign(_: &Path, case: &Case<'_>) -> Verdict {
     })
 }
 
-pub fn meta(_: &Path, case: &Case<'_>) -> Verdict {
+pub fn meta(_: &Path, case: Case<'_>) -> Verdict {
     let body = case.bytes("body").unwrap_or_default();
     let secret = case.text("app_secret").unwrap_or_default();
     outcome(
@@ -129,7 +129,7 @@ pub fn meta(_: &Path, case: &Case<'_>) -> Verdict {
     )
 }
 
-pub fn meta_handshake(_: &Path, case: &Case<'_>) -> Verdict {
+pub fn meta_handshake(_: &Path, case: Case<'_>) -> Verdict {
     let answer = meta_signature::handshake(
         case.text("query").unwrap_or_default(),
         case.text("verify_token").unwrap_or_default(),
@@ -147,7 +147,7 @@ pub fn meta_handshake(_: &Path, case: &Case<'_>) -> Verdict {
     }
 }
 
-pub fn slack(_: &Path, case: &Case<'_>) -> Verdict {
+pub fn slack(_: &Path, case: Case<'_>) -> Verdict {
     let body = case.bytes("body").unwrap_or_default();
     let result = slack_signature::verify(
         case.header("X-Slack-Signature"),
@@ -159,7 +159,7 @@ pub fn slack(_: &Path, case: &Case<'_>) -> Verdict {
     outcome(case, &result)
 }
 
-pub fn hubspot(_: &Path, case: &Case<'_>) -> Verdict {
+pub fn hubspot(_: &Path, case: Case<'_>) -> Verdict {
     let version = match case.text("v") {
         Some("v1") => hubspot::Version::V1,
         Some("v2") => hubspot::Version::V2,
