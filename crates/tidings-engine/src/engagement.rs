@@ -18,6 +18,9 @@ const MACHINE_OPEN_SECONDS: i64 = 2;
 const MACHINE_AGENTS: [&str; 7] =
     ["googleimageproxy", "yahoomailproxy", "bot", "crawler", "spider", "preview", "barracuda"];
 
+/// Who reports what our own pixel, links and pages noticed: no connection.
+pub(crate) const OURSELVES: ConnectionId = ConnectionId(Uuid::nil());
+
 /// Reports of the same kind within so many seconds are one.
 const SAME_REPORT_SECONDS: i64 = 60;
 
@@ -30,22 +33,31 @@ impl Engine {
         self.engaged(tenant, message, kind, None).await
     }
 
-    /// Notes a click and answers where it leads; none for a token that is not ours.
+    /// Where a click leads; none for a token that is not ours. The click is noted on the way; when it cannot be, the person
+    /// still gets where they wanted to go.
     pub async fn clicked(&self, token: &str, user_agent: &str) -> Result<Option<Url>, EngineError> {
-        let Some((tenant, key, token)) = self.token_key(token).await? else { return Ok(None) };
-        let Some((message, target)) = token.click(&key) else { return Ok(None) };
-        let Ok(url) = Url::parse(&target) else { return Ok(None) };
+        let Some((message, tenant, url)) = self.click_target(token).await? else { return Ok(None) };
         if !is_machine(user_agent) {
-            self.engaged(tenant, message, DeliveryEventKind::Clicked, Some(url.host_str().unwrap_or_default())).await?;
+            let host = url.host_str().unwrap_or_default();
+            if let Err(error) = self.engaged(tenant, message, DeliveryEventKind::Clicked, Some(host)).await {
+                tracing::warn!(%error, %message, "a click was not noted");
+            }
         }
         Ok(Some(url))
+    }
+
+    async fn click_target(&self, token: &str) -> Result<Option<(MessageId, TenantId, Url)>, EngineError> {
+        let Some((tenant, key, token)) = self.token_key(token).await? else { return Ok(None) };
+        let Some((message, target)) = token.click(&key) else { return Ok(None) };
+        let url = Url::parse(&target).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        Ok(url.map(|url| (message, tenant, url)))
     }
 
     /// A token with the key of the tenant it claims; none when there is no such tenant.
     pub(crate) async fn token_key(&self, token: &str) -> Result<Option<(TenantId, TenantKey, Token)>, EngineError> {
         let Some(token) = Token::parse(token) else { return Ok(None) };
         let tenant = token.tenant();
-        let mut conn = self.inner.connection().await?;
+        let mut conn = self.inner.conn().await?;
         match self.store().keyring().tenant_key(&mut conn, tenant).await {
             Ok(key) => Ok(Some((tenant, key, token))),
             Err(tidings_store::StoreError::NotFound { .. }) => Ok(None),
@@ -72,7 +84,7 @@ impl Engine {
         let moment = now.as_second() / SAME_REPORT_SECONDS;
         let report = NewReport {
             id: DeliveryEventId(dice.uuid(now)),
-            connection: ConnectionId(Uuid::nil()),
+            connection: OURSELVES,
             dedupe_key: format!("{}:{message}:{moment}:{}", kind.as_str(), detail.unwrap_or_default()),
             delivery: Some(reported.delivery),
             message: Some(message),

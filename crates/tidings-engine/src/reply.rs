@@ -1,6 +1,5 @@
 //! Messages from contacts: keywords obeyed, replies joined to what they answer.
 
-use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::track;
 use jiff::Timestamp;
@@ -46,13 +45,13 @@ pub(crate) async fn apply_keyword(
         };
         suppressions::add(tx, &[item], dice, now).await?;
         for contact in &holders {
-            contacts::preferences::stop(tx, *contact, message.channel, now).await?;
+            contacts::stop(tx, *contact, message.channel, now).await?;
         }
     } else {
         let reasons = [SuppressionReason::Stop, SuppressionReason::Unsubscribe];
         suppressions::lift_matching(tx, message.channel, index, &reasons, &source, now).await?;
         for contact in &holders {
-            contacts::preferences::start(tx, *contact, message.channel, now).await?;
+            contacts::start(tx, *contact, message.channel, now).await?;
         }
     }
     let kind = if word == Keyword::OptOut { "ContactStopped" } else { "ContactStarted" };
@@ -61,15 +60,26 @@ pub(crate) async fn apply_keyword(
     Ok(())
 }
 
-/// Stores a message and joins it to the newest message that went to its sender.
+/// A keyword that its sender gets one answer to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ToAnswer {
+    /// Who wrote.
+    pub contact: ContactId,
+    /// By which channel.
+    pub channel: Channel,
+    /// The built-in message type of the answer.
+    pub message_type: &'static str,
+}
+
+/// Stores a message and joins it to the newest message that went to its sender. The answer says what keyword wants a
+/// confirmation; it says so again when the same message comes again.
 pub(crate) async fn store(
-    engine: &Engine,
     tx: &mut TenantTx,
     connection: ConnectionId,
     message: &InboundMessage,
     dice: &mut Dice,
     now: Timestamp,
-) -> Result<(), EngineError> {
+) -> Result<Option<ToAnswer>, EngineError> {
     let (index, contact) = sender(tx, message).await?;
     let answered = match contact {
         Some(contact) => reports::last_sent_to(tx, contact, message.channel).await?,
@@ -94,16 +104,17 @@ pub(crate) async fn store(
         automatic: message.automatic,
         occurred_at,
     };
+    let answer = contact.and_then(|contact| answer_to(message, word, contact));
     if !inbound::insert(tx, &row, now).await? {
-        return Ok(());
+        return Ok(answer);
     }
     metrics::counter!("tidings_inbound_messages_total", "channel" => message.channel.as_str()).increment(1);
     let Some(contact) = contact else {
-        tracing::info!(node = %engine.node(), inbound = %id, "a message came from an address no contact has");
-        return Ok(());
+        tracing::info!(inbound = %id, "a message came from an address no contact has");
+        return Ok(None);
     };
     if message.channel == Channel::Whatsapp {
-        contacts::preferences::note_whatsapp_inbound(tx, contact, occurred_at).await?;
+        contacts::note_whatsapp_inbound(tx, contact, occurred_at).await?;
     }
     if let Some((_, Some(delivery))) = answered
         && !message.automatic
@@ -128,7 +139,19 @@ pub(crate) async fn store(
     let kind = if word == Keyword::Review { "OptOutReviewNeeded" } else { "MessageReceived" };
     let event = entry(tx, kind, contact, answered.map(|pair| pair.0), message.channel);
     events::append(tx, &[event], dice, now).await?;
-    Ok(())
+    Ok(answer)
+}
+
+/// HELP and START are answered once, unless the provider has done so. STOP gets no answer of ours: what a stopped channel
+/// carries last is the provider's own confirmation.
+fn answer_to(message: &InboundMessage, word: Keyword, contact: ContactId) -> Option<ToAnswer> {
+    let message_type = match word {
+        Keyword::Help => "sms_help",
+        Keyword::OptIn => "sms_opt_in",
+        Keyword::OptOut | Keyword::None | Keyword::Review => return None,
+    };
+    let open = message.handled_keyword.is_none();
+    open.then_some(ToAnswer { contact, channel: message.channel, message_type })
 }
 
 /// What a message asks for. The provider's own reading counts where it gives one.

@@ -1,7 +1,6 @@
 //! Reports about deliveries, applied: stored once, joined into what is known, and learned from. Indifferent to order
 //! and repetition.
 
-use crate::engine::Engine;
 use crate::error::EngineError;
 use jiff::Timestamp;
 use tidings_core::decide::facts::SuppressionReason;
@@ -23,7 +22,6 @@ const SOFT_BOUNCE_HOURS: u32 = 14 * 24;
 
 /// Applies the reports of one webhook; returns how many found no delivery.
 pub(crate) async fn apply(
-    engine: &Engine,
     tx: &mut TenantTx,
     connection: ConnectionId,
     events: &[ReportedEvent],
@@ -57,14 +55,13 @@ pub(crate) async fn apply(
             detail: event.detail.clone(),
             occurred_at: event.occurred_at.unwrap_or(received_at),
         };
-        record(engine, tx, &reported, report, event, dice, now).await?;
+        record(tx, &reported, report, event, dice, now).await?;
     }
     Ok(unmatched)
 }
 
 /// Stores one report and follows it, unless it is stored already.
 async fn record(
-    engine: &Engine,
     tx: &mut TenantTx,
     reported: &Reported,
     report: NewReport,
@@ -83,7 +80,7 @@ async fn record(
         let seconds = report.occurred_at.duration_since(sent_at).as_secs_f64().max(0.0);
         metrics::histogram!("crm_delivery_time_seconds", "channel" => reported.channel.as_str()).record(seconds);
     }
-    learn(engine, tx, reported, event, dice, now).await
+    learn(tx, reported, event, dice, now).await
 }
 
 /// Stores a report and moves delivery and message by it; false when it is stored already.
@@ -159,7 +156,6 @@ const fn log_kind(status: MessageStatus) -> &'static str {
 
 /// What a report teaches about the address: suppressions, bad addresses, soft bounces counted.
 async fn learn(
-    engine: &Engine,
     tx: &mut TenantTx,
     reported: &Reported,
     event: &ReportedEvent,
@@ -176,19 +172,18 @@ async fn learn(
     };
     let tenant = tx.tenant();
     if soft {
-        let count = contacts::addresses::note_soft_bounce(tx, tenant, address, SOFT_BOUNCE_HOURS, now).await?;
+        let count = contacts::note_soft_bounce(tx, tenant, address, SOFT_BOUNCE_HOURS, now).await?;
         if count < SOFT_BOUNCE_LIMIT {
             return Ok(());
         }
     }
     let because = event.suppress.unwrap_or(SuppressBecause::HardBounce);
     let code = event.error.as_ref().map(|error| error.1.clone());
-    suppress(engine, tx, reported, address, because, code, dice, now).await
+    suppress(tx, reported, address, because, code, dice, now).await
 }
 
 #[expect(clippy::too_many_arguments, reason = "one place, and each is needed")]
 async fn suppress(
-    engine: &Engine,
     tx: &mut TenantTx,
     reported: &Reported,
     address: BlindIndex,
@@ -216,9 +211,9 @@ async fn suppress(
     match because {
         SuppressBecause::HardBounce => {
             let why = code.unwrap_or_else(|| reason.as_str().to_owned());
-            contacts::addresses::mark_known_bad(tx, tenant, address, &why.chars().take(64).collect::<String>(), now).await?;
+            contacts::mark_known_bad(tx, tenant, address, &why.chars().take(64).collect::<String>(), now).await?;
         }
-        SuppressBecause::Stop => contacts::preferences::stop(tx, reported.contact, reported.channel, now).await?,
+        SuppressBecause::Stop => contacts::stop(tx, reported.contact, reported.channel, now).await?,
         SuppressBecause::Complaint | SuppressBecause::Unsubscribe => {}
     }
     let event = NewEvent {
@@ -230,7 +225,7 @@ async fn suppress(
         data: serde_json::json!({ "channel": reported.channel, "reason": reason }),
     };
     events::append(tx, &[event], dice, now).await?;
-    tracing::info!(node = %engine.node(), message = %reported.message, reason = reason.as_str(), "an address was suppressed");
+    tracing::info!(message = %reported.message, reason = reason.as_str(), "an address was suppressed");
     Ok(())
 }
 

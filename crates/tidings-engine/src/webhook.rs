@@ -1,17 +1,23 @@
 //! Webhooks in: verified over their raw bytes, stored sealed, answered at once, applied by a job. A STOP is applied
 //! before the answer, in the same transaction.
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Inner};
 use crate::error::EngineError;
-use crate::reply;
-use crate::track;
+use crate::{reply, track};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
+use std::sync::Arc;
+use tidings_core::breaker::Breaker;
 use tidings_core::job::JobKind;
-use tidings_core::{ConnectionId, ProviderKind, TenantId};
-use tidings_providers::{InboundMessage, ReportedEvent, WebhookRefusal, WebhookRequest, WebhookResponse};
-use tidings_queue::{ClaimedJob, NewJob};
-use tidings_store::tracking::inbox::{self, WebhookTarget};
+use tidings_core::retry::{Failure, NextTry, next_try};
+use tidings_core::{ConnectionId, ErrorCategory, ProviderKind, TenantId};
+use tidings_providers::{
+    InboundMessage, Provider, ReportedEvent, WebhookParsed, WebhookRefusal, WebhookRequest, WebhookResponse,
+};
+use tidings_queue::{ClaimedJob, NewJob, Outcome};
+use tidings_store::messages::routes::RouteRow;
+use tidings_store::tracking::inbox::{self, WebhookConnection, WebhookTarget};
 use uuid::Uuid;
 
 /// The most events and messages taken from one webhook; SendGrid and Meta send up to a thousand.
@@ -26,9 +32,19 @@ pub enum WebhookError {
     /// The signature, account or body is wrong.
     #[error(transparent)]
     Refused(#[from] WebhookRefusal),
+    /// The connection's own settings are wrong, so nothing can be verified.
+    #[error("the connection cannot be used: {0}")]
+    Misconfigured(String),
     /// It could not be stored; the provider should send it again.
     #[error(transparent)]
     Engine(#[from] EngineError),
+}
+
+/// A connection whose webhook is about to be read.
+#[derive(Debug)]
+pub struct WebhookReceiver {
+    target: WebhookTarget,
+    provider: Arc<dyn Provider>,
 }
 
 /// What of a webhook is kept until it is applied.
@@ -45,55 +61,62 @@ struct Payload {
 }
 
 impl Engine {
-    /// Takes a webhook of a provider for a connection. The answer is the body that the provider expects.
-    pub async fn webhook(
-        &self,
-        provider: &str,
-        connection: &str,
-        request: &WebhookRequest,
-    ) -> Result<WebhookResponse, WebhookError> {
-        let target = self.webhook_target(provider, connection).await?;
-        let now = self.now();
-        let result = self.verified(&target, request).await;
-        let outcome = if result.is_ok() { "accepted" } else { "refused" };
-        metrics::counter!("tidings_webhooks_total", "provider" => target.provider.as_str(), "outcome" => outcome)
-            .increment(1);
-        let (mut parsed, digest) = result?;
-        for skipped in &parsed.skipped {
-            tracing::warn!(connection = %target.connection, reason = %skipped, "an element of a webhook was skipped");
-        }
-        parsed.events.truncate(MAX_ELEMENTS);
-        parsed.inbound.truncate(MAX_ELEMENTS);
-        let response = parsed.response;
-        let kept = Kept { events: parsed.events, inbound: parsed.inbound };
-        if !kept.events.is_empty() || !kept.inbound.is_empty() {
-            self.keep_webhook(&target, &kept, &digest, now).await?;
-        }
-        Ok(response)
-    }
-
-    async fn webhook_target(&self, provider: &str, connection: &str) -> Result<WebhookTarget, WebhookError> {
+    /// The connection that a webhook's URL names, before its body is read: a stranger's body costs nothing.
+    pub async fn webhook_receiver(&self, provider: &str, connection: &str) -> Result<WebhookReceiver, WebhookError> {
         let provider = ProviderKind::from_str(provider).map_err(|_| WebhookError::UnknownConnection)?;
         let connection = ConnectionId::from_str(connection).map_err(|_| WebhookError::UnknownConnection)?;
-        let mut conn = self.inner.connection().await?;
-        let target = inbox::target(&mut conn, connection).await.map_err(EngineError::from)?;
-        target.filter(|target| target.provider == provider).ok_or(WebhookError::UnknownConnection)
+        let mut conn = self.inner.conn().await?;
+        let found = inbox::connection(&mut conn, connection).await.map_err(EngineError::from)?;
+        let found =
+            found.filter(|found| found.target.provider == provider).ok_or(WebhookError::UnknownConnection)?;
+        let keyring = self.store().keyring();
+        let key = keyring.tenant_key(&mut conn, found.target.tenant).await.map_err(EngineError::from)?;
+        let target = found.target;
+        let provider =
+            self.inner.providers.of(&key, &route(found)).map_err(WebhookError::Misconfigured)?;
+        Ok(WebhookReceiver { target, provider })
     }
 
-    async fn verified(
+    /// Takes a webhook: verified, stored and acknowledged. The answer is what the provider expects.
+    pub async fn webhook(
         &self,
-        target: &WebhookTarget,
+        receiver: &WebhookReceiver,
         request: &WebhookRequest,
-    ) -> Result<(tidings_providers::WebhookParsed, Vec<u8>), WebhookError> {
-        let provider = self.inner.provider_of(target.tenant, target.connection).await?;
-        let parsed = provider.webhook(request, self.now())?;
-        // The body and what was signed beside it: a provider's repetition is the same to the byte, another status of
-        // the same message is not.
-        let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
-        context.update(request.url.as_bytes());
-        context.update(b"\n");
-        context.update(&request.body);
-        Ok((parsed, context.finish().as_ref().to_vec()))
+    ) -> Result<WebhookResponse, WebhookError> {
+        let result = self.take(receiver, request).await;
+        let outcome = match &result {
+            Ok(_) => "accepted",
+            Err(WebhookError::Engine(_)) => "failed",
+            Err(_) => "refused",
+        };
+        let provider = receiver.target.provider.as_str();
+        metrics::counter!("tidings_webhooks_total", "provider" => provider, "outcome" => outcome).increment(1);
+        result
+    }
+
+    async fn take(
+        &self,
+        receiver: &WebhookReceiver,
+        request: &WebhookRequest,
+    ) -> Result<WebhookResponse, WebhookError> {
+        let target = &receiver.target;
+        let now = self.now();
+        let WebhookParsed { mut events, mut inbound, response, skipped } = receiver.provider.webhook(request, now)?;
+        for skipped in skipped.iter().take(20) {
+            tracing::warn!(connection = %target.connection, reason = %skipped, "an element of a webhook was skipped");
+        }
+        if events.len() > MAX_ELEMENTS || inbound.len() > MAX_ELEMENTS {
+            let limit = format!("more than {MAX_ELEMENTS} elements; send them in smaller webhooks");
+            return Err(WebhookRefusal::Malformed(limit).into());
+        }
+        // A channel's own connection speaks of no other channel.
+        inbound.retain(|message| message.channel == target.channel || target.provider == ProviderKind::Sandbox);
+        events.iter_mut().for_each(bound);
+        let kept = Kept { events, inbound };
+        if !kept.events.is_empty() || !kept.inbound.is_empty() {
+            self.keep_webhook(target, &kept, &digest(request), now).await?;
+        }
+        Ok(response)
     }
 
     async fn keep_webhook(
@@ -101,7 +124,7 @@ impl Engine {
         target: &WebhookTarget,
         kept: &Kept,
         digest: &[u8],
-        now: jiff::Timestamp,
+        now: Timestamp,
     ) -> Result<(), EngineError> {
         let content = serde_json::to_vec(kept)
             .map_err(|error| EngineError::Conflict { problem: format!("the webhook cannot be kept: {error}") })?;
@@ -115,59 +138,122 @@ impl Engine {
         for message in &kept.inbound {
             reply::apply_keyword(&mut tx, target, message, &mut dice, now).await?;
         }
-        let job = process_job(target.tenant, id)?;
+        let job = process_job(&self.inner, target.tenant, id)?;
         tidings_queue::enqueue(&mut tx, &[job], now).await?;
         tx.commit().await?;
         Ok(())
     }
 }
 
-fn process_job(tenant: TenantId, id: Uuid) -> Result<NewJob, EngineError> {
+/// What the provider is built from, as routing reads it.
+fn route(found: WebhookConnection) -> RouteRow {
+    RouteRow {
+        tenant: found.target.tenant,
+        id: found.target.connection,
+        channel: found.target.channel,
+        provider: found.target.provider,
+        config: found.config,
+        credentials_sealed: found.credentials_sealed,
+        priority: 0,
+        weight: 0,
+        rate_limit: None,
+        breaker: Breaker::Closed { failures: 0 },
+    }
+}
+
+/// The body and what was signed beside it: a provider's repetition is the same to the byte, another status of the same
+/// message is not.
+fn digest(request: &WebhookRequest) -> Vec<u8> {
+    let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    context.update(request.url.as_bytes());
+    context.update(b"\n");
+    context.update(&request.body);
+    context.finish().as_ref().to_vec()
+}
+
+/// Texts of providers are cut to what the tables keep.
+fn bound(event: &mut ReportedEvent) {
+    let cut = |text: &mut String, most: usize| {
+        if text.chars().count() > most {
+            *text = text.chars().take(most).collect();
+        }
+        text.retain(|c| c != '\0');
+    };
+    cut(&mut event.dedupe_key, 500);
+    if let Some(detail) = &mut event.detail {
+        cut(detail, 2_000);
+    }
+    if let Some(id) = &mut event.provider_message_id {
+        cut(id, 500);
+    }
+    if let Some((_, code)) = &mut event.error {
+        cut(code, 64);
+    }
+}
+
+fn process_job(inner: &Inner, tenant: TenantId, id: Uuid) -> Result<NewJob, EngineError> {
     let payload = serde_json::value::to_raw_value(&Payload { webhook_id: id })
         .map_err(|error| EngineError::Conflict { problem: error.to_string() })?;
     let kind = JobKind::WebhookProcess;
-    let mut job = NewJob::new(tenant, kind, kind.priority(tidings_core::Urgency::High), payload);
-    job.source_reference = Some(format!("webhook:{id}"));
-    Ok(job)
+    Ok(NewJob {
+        source_reference: Some(format!("webhook:{id}")),
+        max_retries: i32::try_from(inner.schedule.max_retries(kind)).unwrap_or(i32::MAX),
+        ..NewJob::new(tenant, kind, kind.priority(tidings_core::Urgency::High), payload)
+    })
 }
 
-/// Applies a stored webhook. Reports about deliveries nobody knows yet make the job come back: a webhook may be faster
-/// than the answer to the call it is about.
-pub(crate) async fn process(engine: &Engine, job: &ClaimedJob) -> Result<Processed, EngineError> {
+/// Applies a stored webhook and says how its job ends. Reports about deliveries nobody knows yet make the job come back: a
+/// webhook may be faster than the answer to the call it is about. What is unknown after the last try is none of ours.
+pub(crate) async fn process(inner: &Inner, job: &ClaimedJob) -> Result<Outcome, EngineError> {
     let payload: Payload = serde_json::from_str(job.payload.get())
         .map_err(|error| EngineError::Conflict { problem: format!("the payload of webhook.process: {error}") })?;
-    let now = engine.now();
-    let mut dice = engine.dice();
-    let store = engine.store().worker_tenant(job.tenant);
-    let mut tx = store.tx().await?;
+    let now = inner.now();
+    let mut dice = inner.dice();
+    let mut tx = inner.store.worker_tenant(job.tenant).tx().await?;
     let Some(stored) = inbox::load(&mut tx, payload.webhook_id).await? else {
         tx.rollback().await?;
-        return Ok(Processed::Done);
+        return Ok(Outcome::Done);
     };
     let kept: Kept = serde_json::from_slice(&stored.content)
         .map_err(|error| EngineError::Conflict { problem: format!("the stored webhook cannot be read: {error}") })?;
-    let patient = job.retry_count < job.max_retries;
-    let unmatched =
-        track::apply(engine, &mut tx, stored.connection, &kept.events, stored.received_at, &mut dice, now).await?;
+    let unmatched = track::apply(&mut tx, stored.connection, &kept.events, stored.received_at, &mut dice, now).await?;
     for message in &kept.inbound {
-        reply::store(engine, &mut tx, stored.connection, message, &mut dice, now).await?;
+        reply::store(&mut tx, stored.connection, message, &mut dice, now).await?;
     }
-    if unmatched > 0 && patient {
+    if unmatched > 0
+        && let Some(outcome) = again(inner, job, unmatched, &mut dice, now)
+    {
         // What was matched is stored and will not be applied twice.
         tx.commit().await?;
-        return Ok(Processed::Unmatched(unmatched));
+        return Ok(outcome);
     }
     let failure = (unmatched > 0).then(|| format!("{unmatched} reports are about messages this connection never sent"));
     inbox::mark_processed(&mut tx, payload.webhook_id, failure.as_deref(), now).await?;
     tx.commit().await?;
-    Ok(Processed::Done)
+    Ok(Outcome::Done)
 }
 
-/// What became of a stored webhook.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Processed {
-    /// Applied.
-    Done,
-    /// So many reports found no delivery yet.
-    Unmatched(usize),
+fn again(
+    inner: &Inner,
+    job: &ClaimedJob,
+    unmatched: usize,
+    dice: &mut tidings_core::Dice,
+    now: Timestamp,
+) -> Option<Outcome> {
+    let failure = Failure {
+        category: ErrorCategory::Transient,
+        retries: job.retry_count.unsigned_abs(),
+        max_retries: job.max_retries.unsigned_abs(),
+        retry_after: None,
+        first_due_at: now,
+    };
+    match next_try(&failure, job.kind, &inner.schedule, now, dice) {
+        NextTry::At { at, counts } => Some(Outcome::Retry {
+            at,
+            category: ErrorCategory::Transient,
+            error: format!("{unmatched} reports are about messages not known yet"),
+            counts,
+        }),
+        NextTry::GiveUp => None,
+    }
 }

@@ -25,29 +25,46 @@ pub struct WebhookTarget {
 pub struct StoredWebhook {
     /// The connection it came to.
     pub connection: ConnectionId,
+    /// The connection's provider.
+    pub provider: ProviderKind,
     /// What it said, as it was stored.
     pub content: Vec<u8>,
     /// When it came.
     pub received_at: Timestamp,
 }
 
-/// The connection of a webhook's URL; the tenant is not known before. In the workers' role.
-pub async fn target(conn: &mut PgConnection, connection: ConnectionId) -> Result<Option<WebhookTarget>> {
-    let row = sqlx::query!(
-        "SELECT tenant_id, provider, channel FROM connections WHERE id = $1",
-        connection.0
+/// The connection of a webhook's URL with what its provider is built from.
+#[derive(Clone, Debug)]
+pub struct WebhookConnection {
+    /// What the URL names.
+    pub target: WebhookTarget,
+    /// What may be shown of its configuration.
+    pub config: serde_json::Value,
+    /// Its credentials, sealed under the tenant's key.
+    pub credentials_sealed: Option<Vec<u8>>,
+}
+
+/// The connection of a webhook's URL, enabled or not: providers still speak of what it sent before it was disabled. The
+/// tenant is not known before. In the workers' role.
+pub async fn connection(conn: &mut PgConnection, id: ConnectionId) -> Result<Option<WebhookConnection>> {
+    let rows = sqlx::query!(
+        "SELECT tenant_id, provider, channel, config, credentials_sealed FROM connections WHERE id = $1 LIMIT 2",
+        id.0
     )
-    .fetch_optional(conn)
+    .fetch_all(conn)
     .await?;
-    row.map(|row| {
-        Ok(WebhookTarget {
+    // Ids are random: two tenants with the same one would be a forgery, and neither is answered.
+    let Ok([row]) = <[_; 1]>::try_from(rows) else { return Ok(None) };
+    Ok(Some(WebhookConnection {
+        target: WebhookTarget {
             tenant: TenantId(row.tenant_id),
-            connection,
+            connection: id,
             provider: crate::columns::word("connections.provider", &row.provider)?,
             channel: crate::columns::word("connections.channel", &row.channel)?,
-        })
-    })
-    .transpose()
+        },
+        config: row.config,
+        credentials_sealed: row.credentials_sealed,
+    }))
 }
 
 /// Stores what a webhook said; none when the same webhook is stored already.
@@ -85,7 +102,7 @@ pub async fn store(
 pub async fn load(tx: &mut TenantTx, id: Uuid) -> Result<Option<StoredWebhook>> {
     let tenant = tx.tenant();
     let row = sqlx::query!(
-        "SELECT connection_id, sealed, received_at FROM webhook_inbox
+        "SELECT connection_id, provider, sealed, received_at FROM webhook_inbox
          WHERE tenant_id = $1 AND id = $2 AND processed_at IS NULL FOR UPDATE",
         tenant.0,
         id,
@@ -97,20 +114,14 @@ pub async fn load(tx: &mut TenantTx, id: Uuid) -> Result<Option<StoredWebhook>> 
     let key = keyring.tenant_key(&mut *tx, tenant).await?;
     Ok(Some(StoredWebhook {
         connection: ConnectionId(row.connection_id),
-        content: key
-            .open(&place(tenant, id), &row.sealed)
-            .map_err(StoreError::from)?,
+        provider: crate::columns::word("webhook_inbox.provider", &row.provider)?,
+        content: key.open(&place(tenant, id), &row.sealed).map_err(StoreError::from)?,
         received_at: row.received_at.to_jiff(),
     }))
 }
 
 /// Marks a webhook as applied; `failure` says what of it could not be.
-pub async fn mark_processed(
-    tx: &mut TenantTx,
-    id: Uuid,
-    failure: Option<&str>,
-    now: Timestamp,
-) -> Result<()> {
+pub async fn mark_processed(tx: &mut TenantTx, id: Uuid, failure: Option<&str>, now: Timestamp) -> Result<()> {
     sqlx::query!(
         "UPDATE webhook_inbox SET processed_at = $3, failure = $4 WHERE tenant_id = $1 AND id = $2",
         tx.tenant().0,

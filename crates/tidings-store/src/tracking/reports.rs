@@ -67,7 +67,8 @@ pub struct NewReport {
     pub occurred_at: Timestamp,
 }
 
-/// Finds the delivery by our reference's delivery id, else by the provider's id of the message.
+/// Finds the delivery by our reference's delivery id, else by the provider's id of the message. Only what went over this
+/// connection is found: one account cannot report about another's messages.
 pub async fn find(
     tx: &mut TenantTx,
     connection: ConnectionId,
@@ -76,7 +77,7 @@ pub async fn find(
 ) -> Result<Option<DeliveryId>> {
     let found = sqlx::query_scalar!(
         r#"SELECT coalesce(
-            (SELECT id FROM deliveries WHERE tenant_id = $1 AND id = $3),
+            (SELECT delivery_id FROM attempts WHERE tenant_id = $1 AND delivery_id = $3 AND connection_id = $2 LIMIT 1),
             (SELECT delivery_id FROM provider_messages
              WHERE tenant_id = $1 AND connection_id = $2 AND provider_message_id = $4)) AS found"#,
         tx.tenant().0,
