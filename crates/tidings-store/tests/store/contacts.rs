@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use jiff::civil::time;
 use tidings_core::decide::facts::Window;
 use tidings_core::redact::Private;
-use tidings_core::{Address, Channel, ContactId};
+use tidings_core::{Address, Channel, ContactId, Dice};
 use tidings_store::StoreError;
 use tidings_store::contacts::{self, AddressKind, ContactInput, PreferencesChange, UPSERT_LIMIT};
 
@@ -157,6 +157,30 @@ async fn a_batch_answers_in_order() {
             .unwrap()
             .is_empty()
     );
+}
+
+#[tokio::test]
+async fn two_imports_of_the_same_contact_make_one() {
+    let world = world().await;
+    let import = async |seed: u64| {
+        let mut dice = Dice::from_seed(seed);
+        let mut tx = world.tx().await;
+        let done = contacts::upsert(&mut tx, rich("c-1"), Some("AT"), &mut dice, world.now)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        done
+    };
+    let (one, two) = tokio::join!(import(11), import(12));
+    assert_eq!(one.id, two.id);
+    assert!(one.created != two.created);
+    let mut tx = world.tx().await;
+    let contact = contacts::get(&mut tx, one.id).await.unwrap();
+    assert_eq!(
+        (contact.addresses.len(), contact.name.unwrap().expose().as_str()),
+        (3, "Ann Example")
+    );
+    assert_eq!(world.count("SELECT count(*) FROM contact_keys").await, 1);
 }
 
 #[tokio::test]

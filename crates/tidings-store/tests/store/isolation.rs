@@ -125,17 +125,26 @@ async fn the_tenant_of_a_transaction_does_not_leak_to_the_next() {
 
 #[tokio::test]
 async fn the_owner_is_not_exempt() {
-    let world = world().await;
-    // A superuser always is; an ordinary owner must not be.
-    let mut conn = world.owner().acquire().await.unwrap();
-    sqlx::query("GRANT SELECT ON contacts TO CURRENT_USER")
-        .execute(&mut *conn)
-        .await
-        .unwrap();
-    let forced: bool =
-        sqlx::query_scalar("SELECT relforcerowsecurity FROM pg_class WHERE oid = 'contacts'::regclass")
-            .fetch_one(&mut *conn)
+    let mut world = world().await;
+    world.contact("c-1", "ann@example.com").await;
+    // A superuser always is exempt; an ordinary owner must not be. Rolled back, so the role never exists for others.
+    let mut tx = world.owner().begin().await.unwrap();
+    let owner = format!("o_{}", world.database.name());
+    for sql in [
+        format!("CREATE ROLE \"{owner}\" NOLOGIN"),
+        format!("GRANT CREATE, USAGE ON SCHEMA public TO \"{owner}\""),
+        format!("ALTER TABLE contacts OWNER TO \"{owner}\""),
+        format!("SET LOCAL ROLE \"{owner}\""),
+    ] {
+        sqlx::query(sqlx::AssertSqlSafe(sql))
+            .execute(&mut *tx)
             .await
             .unwrap();
-    assert!(forced);
+    }
+    let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM contacts")
+        .fetch_one(&mut *tx)
+        .await
+        .unwrap();
+    assert_eq!(seen, 0);
+    tx.rollback().await.unwrap();
 }
