@@ -1,10 +1,12 @@
 //! Tests against stand-ins on real sockets.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod bounces;
 mod compliance;
 mod egress;
 mod sending;
 mod smtp;
+mod webhooks;
 
 use crate::config::{ConnectionConfig, Credentials, build};
 use crate::contract::Provider;
