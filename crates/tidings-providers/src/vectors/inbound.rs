@@ -184,7 +184,7 @@ fn compare(case: Case<'_>, expected: &[Case<'_>], parsed: &WebhookParsed) -> Res
     let found = parsed.events.len() + parsed.inbound.len();
     if expected.is_empty() {
         // "The same again": it reads alike, and its dedupe key is what makes it count once.
-        let repeated = case.text("description").is_some_and(|d| is_repetition(d))
+        let repeated = case.text("description").is_some_and(is_repetition)
             || case.text("note").is_some_and(|n| n.contains("no second"));
         let keyed = parsed.inbound.iter().all(|m| !m.dedupe_key.is_empty())
             && parsed.events.iter().all(|e| !e.dedupe_key.is_empty());
@@ -375,7 +375,7 @@ fn compare_event(wanted: Case<'_>, kind: &str, event: &ReportedEvent) -> Vec<Str
             wrong.push("it should suppress".to_owned());
         }
         Some(Value::Bool(false)) if event.suppress.is_some() => {
-            wrong.push("it should not suppress".to_owned())
+            wrong.push("it should not suppress".to_owned());
         }
         _ => {}
     }
