@@ -1,15 +1,13 @@
 //! Inbound Parse: mail that reached one of the tenant's domains, as a form.
 
-use crate::bounce::{Envelope, MailContent, MailKind, read_inbound};
-use crate::contract::{
-    InboundMedia, InboundMessage, ReportedEvent, SuppressBecause, WebhookParsed, WebhookRefusal,
-};
+use crate::bounce::{Envelope, MailContent, MailKind, RecipientReport, read_inbound};
+use crate::contract::{InboundMedia, InboundMessage, ReportedEvent, WebhookParsed, WebhookRefusal};
 use crate::multipart::{self, Field};
 use aws_lc_rs::digest::{SHA256, digest};
 use mail_parser::decoders::charsets::map::charset_decoder;
 use serde::Deserialize;
 use std::collections::HashMap;
-use tidings_core::event::{BounceClass, DeliveryEventKind};
+use tidings_core::event::DeliveryEventKind;
 use tidings_core::redact::Private;
 use tidings_core::{Channel, ErrorCategory};
 
@@ -155,51 +153,16 @@ fn report(mail: MailContent, from: &str, to: &str, body: &[u8]) -> WebhookParsed
         .message_id
         .clone()
         .unwrap_or_else(|| hex::encode(digest(&SHA256, body)));
-    let events: Vec<ReportedEvent> = mail
-        .report
-        .recipients
-        .iter()
-        .enumerate()
-        .filter_map(|(at, recipient)| {
-            let class = recipient.bounce_class();
-            let (kind, suppress) = match mail.report.kind {
-                MailKind::Bounce if recipient.action.as_deref() == Some("failed") => {
-                    let hard = class == Some(BounceClass::Hard);
-                    (
-                        DeliveryEventKind::Bounced,
-                        hard.then_some(SuppressBecause::HardBounce),
-                    )
-                }
-                MailKind::Complaint => (DeliveryEventKind::Complained, Some(SuppressBecause::Complaint)),
-                MailKind::Delay | MailKind::Bounce => (DeliveryEventKind::Deferred, None),
-                _ => return None,
-            };
-            Some(ReportedEvent {
-                dedupe_key: format!("{dedupe_key}#{at}"),
-                kind,
-                occurred_at: mail.date,
-                provider_message_id: mail.report.original_message_id.clone(),
-                reference: None,
-                recipient: recipient.address.clone(),
-                bounce_class: class,
-                error: recipient
-                    .status
-                    .clone()
-                    .map(|status| (ErrorCategory::Permanent, status)),
-                suppress,
-                detail: recipient.diagnostic.clone(),
-            })
-        })
-        .collect();
     if matches!(
         mail.report.kind,
         MailKind::Bounce | MailKind::Delay | MailKind::Delivered | MailKind::Complaint
     ) {
         return WebhookParsed {
-            events,
+            events: events_of(&mail, &dedupe_key),
             ..WebhookParsed::default()
         };
     }
+    let media = mail.attachments.into_iter();
     let message = InboundMessage {
         dedupe_key,
         channel: Channel::Email,
@@ -210,9 +173,7 @@ fn report(mail: MailContent, from: &str, to: &str, body: &[u8]) -> WebhookParsed
         text: mail.text,
         provider_message_id: None,
         occurred_at: mail.date,
-        media: mail
-            .attachments
-            .into_iter()
+        media: media
             .map(|content_type| InboundMedia {
                 content_type,
                 location: String::new(),
@@ -226,4 +187,41 @@ fn report(mail: MailContent, from: &str, to: &str, body: &[u8]) -> WebhookParsed
         inbound: vec![message],
         ..WebhookParsed::default()
     }
+}
+
+/// What a bounce, delay or complaint that reached the inbound address says of each recipient.
+///
+/// Anybody can mail a forged report there: no bounce address proves which message it is about. So it is told, with
+/// the `Message-ID` it names, and suppresses nobody.
+fn events_of(mail: &MailContent, dedupe_key: &str) -> Vec<ReportedEvent> {
+    let event = |(at, recipient): (usize, &RecipientReport)| {
+        let class = recipient.bounce_class();
+        let kind = match mail.report.kind {
+            MailKind::Bounce if recipient.action.as_deref() == Some("failed") => DeliveryEventKind::Bounced,
+            MailKind::Complaint => DeliveryEventKind::Complained,
+            MailKind::Delay if recipient.action.as_deref() == Some("delayed") => DeliveryEventKind::Deferred,
+            _ => return None,
+        };
+        Some(ReportedEvent {
+            dedupe_key: format!("{dedupe_key}#{at}"),
+            kind,
+            occurred_at: mail.date,
+            provider_message_id: mail.report.original_message_id.clone(),
+            reference: None,
+            recipient: recipient.address.clone(),
+            bounce_class: class,
+            error: recipient
+                .status
+                .clone()
+                .map(|status| (ErrorCategory::Permanent, status)),
+            suppress: None,
+            detail: recipient.diagnostic.clone(),
+        })
+    };
+    mail.report
+        .recipients
+        .iter()
+        .enumerate()
+        .filter_map(event)
+        .collect()
 }

@@ -352,18 +352,25 @@ fn compare_event(wanted: Case<'_>, kind: &str, event: &ReportedEvent) -> Vec<Str
     if !classes.is_empty() && !classes.contains(&class.as_str()) {
         wrong.push(format!("classed {class}, should be one of {classes:?}"));
     }
+    if wanted.get("machine").is_some_and(|m| m == &Value::Bool(true))
+        && event.kind != DeliveryEventKind::MachineOpened
+    {
+        wrong.push("it should be a machine's".to_owned());
+    }
+    wrong.extend(compare_consequence(wanted, kind, &class, event));
+    wrong
+}
+
+/// What a report means for the address.
+fn compare_consequence(wanted: Case<'_>, kind: &str, class: &str, event: &ReportedEvent) -> Vec<String> {
+    let mut wrong = Vec::new();
     let accepted = wanted.list("accept_class");
     let bounce = event.bounce_class.map(|c| c.to_string());
     let suppress = event
         .suppress
         .and_then(|s| serde_json::to_value(s).ok())
         .and_then(|v| v.as_str().map(str::to_owned));
-    let given = [
-        bounce.as_deref(),
-        suppress.as_deref(),
-        Some(class.as_str()),
-        Some(kind),
-    ];
+    let given = [bounce.as_deref(), suppress.as_deref(), Some(class), Some(kind)];
     if !accepted.is_empty() && !given.iter().flatten().any(|word| accepted.contains(word)) {
         wrong.push(format!("classed {given:?}, should be one of {accepted:?}"));
     }
@@ -378,11 +385,6 @@ fn compare_event(wanted: Case<'_>, kind: &str, event: &ReportedEvent) -> Vec<Str
             wrong.push("it should not suppress".to_owned());
         }
         _ => {}
-    }
-    if wanted.get("machine").is_some_and(|m| m == &Value::Bool(true))
-        && event.kind != DeliveryEventKind::MachineOpened
-    {
-        wrong.push("it should be a machine's".to_owned());
     }
     wrong
 }
