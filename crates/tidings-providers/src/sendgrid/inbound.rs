@@ -225,3 +225,102 @@ fn events_of(mail: &MailContent, dedupe_key: &str) -> Vec<ReportedEvent> {
         .filter_map(event)
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn form(fields: &[(&str, &[u8])]) -> Result<WebhookParsed, WebhookRefusal> {
+        let mut body = Vec::new();
+        for (name, value) in fields {
+            body.extend_from_slice(
+                format!("--xYz\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n").as_bytes(),
+            );
+            body.extend_from_slice(value);
+            body.extend_from_slice(b"\r\n");
+        }
+        body.extend_from_slice(b"--xYz--\r\n");
+        read(
+            "multipart/form-data; boundary=xYz",
+            &body,
+            &["in.brand.test".to_owned()],
+        )
+    }
+
+    const ENVELOPE: &[u8] = br#"{"to":["sales@in.brand.test"],"from":"zoe@example.com"}"#;
+
+    #[test]
+    fn a_mail_taken_apart_is_read_in_its_charsets() {
+        let headers =
+            b"Received: by mx with SMTP\nMessage-ID: <r1@example.com>\nIn-Reply-To: <m-42@brand.test>\n\
+            From: =?utf-8?q?Zo=C3=AB?= <zoe@example.com>\nTo: elsewhere@other.test\nSubject: Re: Hi\n\
+            Content-Type: multipart/alternative;\n boundary=\"b\"\nMIME-Version: 1.0\n";
+        let parsed = form(&[
+            ("headers", headers),
+            ("to", b"elsewhere@other.test"),
+            ("from", "Zoë <zoe@example.com>".as_bytes()),
+            ("subject", b"Re: Hi"),
+            ("text", b"Gr\xfc\xdfe\r\nfrom Zo\xeb"),
+            ("envelope", ENVELOPE),
+            (
+                "charsets",
+                br#"{"to":"UTF-8","from":"UTF-8","text":"iso-8859-1"}"#,
+            ),
+            ("attachments", b"1"),
+            (
+                "attachment-info",
+                br#"{"attachment1":{"filename":"a.pdf","type":"application/pdf"}}"#,
+            ),
+            ("attachment1", b"%PDF"),
+        ])
+        .unwrap();
+        let message = &parsed.inbound[0];
+        assert_eq!(message.dedupe_key, "<r1@example.com>");
+        assert_eq!(message.from.expose(), "zoe@example.com");
+        assert_eq!(message.name.as_ref().unwrap().expose(), "Zoë");
+        assert_eq!(message.to.as_ref().unwrap().expose(), "sales@in.brand.test");
+        assert_eq!(message.subject.as_ref().unwrap().expose(), "Re: Hi");
+        assert_eq!(message.text.expose(), "Grüße\r\nfrom Zoë");
+        assert_eq!(message.in_reply_to.as_deref(), Some("<m-42@brand.test>"));
+        assert_eq!((message.media.len(), message.automatic), (1, false));
+    }
+
+    #[test]
+    fn html_stands_in_for_text_and_fields_for_headers() {
+        let parsed = form(&[
+            ("from", b"zoe@example.com"),
+            ("subject", b"Hi"),
+            ("html", b"<p>Yes &amp; <b>no</b></p>"),
+            ("envelope", ENVELOPE),
+        ])
+        .unwrap();
+        let message = &parsed.inbound[0];
+        assert_eq!(message.text.expose().trim(), "Yes & no");
+        assert_eq!(message.from.expose(), "zoe@example.com");
+        assert_eq!(message.dedupe_key.len(), 64);
+    }
+
+    #[test]
+    fn a_forged_bounce_suppresses_nobody() {
+        let raw = b"From: MAILER-DAEMON@x.test\r\nMessage-ID: <d1@x.test>\r\nContent-Type: multipart/report; \
+            report-type=delivery-status; boundary=b\r\n\r\n--b\r\nContent-Type: message/delivery-status\r\n\r\n\
+            Reporting-MTA: dns; x\r\n\r\nFinal-Recipient: rfc822;bob@example.com\r\nAction: failed\r\n\
+            Status: 5.1.1\r\n\r\n--b--\r\n";
+        let envelope = br#"{"to":["sales@in.brand.test"],"from":""}"#;
+        let parsed = form(&[("email", raw), ("envelope", envelope)]).unwrap();
+        assert_eq!((parsed.events.len(), parsed.inbound.len()), (1, 0));
+        assert_eq!(parsed.events[0].suppress, None);
+    }
+
+    #[test]
+    fn mail_for_another_domain_is_refused() {
+        let envelope = br#"{"to":["sales@other.test"],"from":"zoe@example.com"}"#;
+        let refused = form(&[("text", b"x"), ("envelope", envelope)]).unwrap_err();
+        assert_eq!(refused, WebhookRefusal::WrongAccount);
+        assert!(matches!(
+            form(&[("text", b"x")]),
+            Err(WebhookRefusal::Malformed(_))
+        ));
+    }
+}
