@@ -109,7 +109,9 @@ impl Bench {
         for lanes in [1, 2, 3, 4, 1, 2, 3, 4] {
             let rate = self.coalesced(jobs, 256, lanes, flush).await?;
             let rates = rates.entry(lanes.to_string()).or_insert_with(|| json!([]));
-            rates.as_array_mut().map(|rates| rates.push(json!(rate)));
+            if let Some(rates) = rates.as_array_mut() {
+                rates.push(json!(rate));
+            }
         }
         Ok(Value::Object(rates))
     }
