@@ -1,8 +1,52 @@
 //! The shell around the rules: each file loads, decides, performs.
+//!
+//! The path of a message, in order: [`accept`](Engine::accept) (decide, render, enqueue in one commit), `process` (claim,
+//! sort by what a job needs), `deliver` (gate, call, outcome), `resolve` (what nobody knows the outcome of), `rescue`
+//! (what a dead worker left). `hold` and `batch` bring waiting messages back, `foreign` takes up rows that other programs
+//! put into the queue, `explain` says why.
 
+mod accept;
+mod approve;
+mod batch;
+mod cancel;
+mod coalesce;
+mod compose;
+mod connections;
+mod deliver;
+mod engine;
+mod error;
+mod explain;
+mod failpoint;
+mod fallback;
+mod foreign;
+mod hold;
+mod limiter;
 pub mod links;
+mod outcome;
+mod process;
+mod recipients;
+mod request;
+mod rescue;
+mod resolve;
+mod sandbox;
+mod settle;
+mod templates;
+mod tenancy;
+mod worker;
 
+pub use coalesce::{CoalesceLimits, Coalescer, NoAnswer};
+pub use engine::{Engine, EngineOptions, Limits};
+pub use error::EngineError;
+pub use explain::{AttemptTold, DecisionTold, DeliveryTold, DryRun, EventTold, Explanation};
+pub use failpoint::{FailPointError, FailPoints, NAMES as FAIL_POINT_NAMES};
+pub use request::{
+    AcceptError, AcceptRequest, Accepted, DirectContent, IdempotencyKey, InlineContact, MAX_ATTACHMENT_BYTES,
+    MAX_ATTACHMENTS, MAX_CONTEXT_BYTES, MAX_DIRECT_BYTES, MAX_REQUESTS, MAX_SOURCE_REFERENCE, Recipient,
+};
+pub use resolve::PersonDecides;
+pub use sandbox::{SandboxMail, sandbox_mail};
 pub use tidings_providers as providers;
 pub use tidings_queue as queue;
 pub use tidings_render as render;
 pub use tidings_store as store;
+pub use worker::WorkerReport;

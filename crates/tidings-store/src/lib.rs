@@ -17,19 +17,23 @@ pub mod erasure;
 pub mod error;
 pub mod events;
 pub mod export;
+mod listener;
+pub mod messages;
 pub mod schema;
 pub mod seal;
 pub mod suppressions;
 pub mod templates;
 pub mod tenants;
 pub mod tracking;
+mod worker_tx;
 
 pub use columns::Page;
 pub use db::{Store, StoreOptions, TenantStore, TenantTx};
 pub use error::StoreError;
+pub use listener::Listener;
 pub use schema::MIGRATOR;
 pub use seal::{BlindIndex, ContactKey, Keyring, MasterKey, Place, SealError, TenantKey, TokenKey};
+pub use worker_tx::{Conn, WorkerConn, WorkerTx};
 
 /// What functions of this crate return.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
-pub mod messages;

@@ -1,5 +1,6 @@
 //! Batches: low-urgency messages to one contact and channel that go as one.
 
+use crate::Result;
 use super::dispatch::{MessageColumns, MessageRow};
 use super::words::word;
 use jiff::Timestamp;
@@ -45,7 +46,7 @@ pub async fn gather(
     conn: &mut PgConnection,
     group: &Gathering,
     now: Timestamp,
-) -> Result<Gathered, sqlx::Error> {
+) -> Result<Gathered> {
     let size = i32::try_from(group.messages.len()).unwrap_or(i32::MAX);
     let row = sqlx::query!(
         r#"
@@ -102,7 +103,7 @@ pub async fn lock_open(
     conn: &mut PgConnection,
     tenant: TenantId,
     batch: BatchId,
-) -> Result<Option<OpenBatchRows>, sqlx::Error> {
+) -> Result<Option<OpenBatchRows>> {
     let row = sqlx::query!(
         r#"
         SELECT contact_id, channel, size, closes_at FROM batches
@@ -154,7 +155,7 @@ pub async fn close(
     carrier: Option<MessageId>,
     goes_at: Option<Timestamp>,
     now: Timestamp,
-) -> Result<(), sqlx::Error> {
+) -> Result<()> {
     sqlx::query!(
         "UPDATE batches SET closed_at = $3, carrier_id = $4, goes_at = $5 WHERE tenant_id = $1 AND id = $2",
         tenant.0,
@@ -176,7 +177,7 @@ pub async fn follow(
     to: MessageStatus,
     provenance: Provenance,
     now: Timestamp,
-) -> Result<(), sqlx::Error> {
+) -> Result<()> {
     sqlx::query!(
         r#"
         UPDATE messages SET status = $3, status_provenance = $4, waits_for = NULL,

@@ -1,5 +1,6 @@
 //! Withdrawing a message: only while nothing has begun to leave.
 
+use crate::Result;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use sqlx::PgConnection;
@@ -28,7 +29,7 @@ pub async fn cancel(
     tenant: TenantId,
     message: MessageId,
     now: Timestamp,
-) -> Result<Cancelled, sqlx::Error> {
+) -> Result<Cancelled> {
     // Deliveries first, then the message: the same order as a dispatch takes.
     let stopped = sqlx::query_scalar!(
         r#"

@@ -1,5 +1,6 @@
 //! Finding the contacts of a batch by the tenants' own ids.
 
+use crate::Result;
 use sqlx::PgConnection;
 use std::collections::HashMap;
 use tidings_core::{ContactId, TenantId};
@@ -8,7 +9,7 @@ use tidings_core::{ContactId, TenantId};
 pub async fn external_ids(
     conn: &mut PgConnection,
     wanted: &[(TenantId, String)],
-) -> Result<HashMap<(TenantId, String), ContactId>, sqlx::Error> {
+) -> Result<HashMap<(TenantId, String), ContactId>> {
     if wanted.is_empty() {
         return Ok(HashMap::new());
     }

@@ -1,5 +1,6 @@
 //! The way to a call: load what a delivery needs, then begin it under the gate.
 
+use crate::Result;
 use super::record::NewAttempt;
 use super::words::{channels, optional_word, word};
 use jiff::Timestamp;
@@ -155,7 +156,7 @@ pub(crate) struct MessageColumns {
 
 impl MessageColumns {
     /// Reads the words.
-    pub(crate) fn read(self) -> Result<MessageRow, sqlx::Error> {
+    pub(crate) fn read(self) -> Result<MessageRow> {
         let at = |time: Option<jiff_sqlx::Timestamp>| time.map(jiff_sqlx::Timestamp::to_jiff);
         Ok(MessageRow {
             tenant: TenantId(self.tenant_id),
@@ -195,7 +196,7 @@ impl MessageColumns {
 pub async fn load(
     conn: &mut PgConnection,
     wanted: &[(TenantId, DeliveryId)],
-) -> Result<Vec<Dispatchable>, sqlx::Error> {
+) -> Result<Vec<Dispatchable>> {
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
@@ -300,7 +301,7 @@ pub async fn begin(
     rows: &[NewAttempt],
     node: NodeId,
     now: Timestamp,
-) -> Result<HashSet<DeliveryId>, sqlx::Error> {
+) -> Result<HashSet<DeliveryId>> {
     if rows.is_empty() {
         return Ok(HashSet::new());
     }

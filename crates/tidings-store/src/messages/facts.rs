@@ -1,5 +1,6 @@
 //! What the rules need to know, loaded in one round trip for a whole batch.
 
+use crate::Result;
 use super::words::channels;
 use crate::BlindIndex;
 use jiff::Timestamp;
@@ -136,7 +137,7 @@ pub async fn load(
     conn: &mut PgConnection,
     queries: &[FactsQuery],
     now: Timestamp,
-) -> Result<Vec<Option<ContactKnown>>, sqlx::Error> {
+) -> Result<Vec<Option<ContactKnown>>> {
     if queries.is_empty() {
         return Ok(Vec::new());
     }
@@ -257,7 +258,7 @@ pub async fn load(
 type Addresses = (Vec<AddressFacts>, Vec<(Channel, BlindIndex)>);
 
 /// One entry a channel: rows come best first, and the first of a kind is the one that would be written to.
-fn address_facts(rows: Vec<AddressRow>) -> Result<Addresses, sqlx::Error> {
+fn address_facts(rows: Vec<AddressRow>) -> Result<Addresses> {
     let mut facts: Vec<AddressFacts> = Vec::new();
     let mut indexes = Vec::new();
     for row in rows {
@@ -292,9 +293,9 @@ fn address_facts(rows: Vec<AddressRow>) -> Result<Addresses, sqlx::Error> {
     Ok((facts, indexes))
 }
 
-fn blind_index(text: &str) -> Result<BlindIndex, sqlx::Error> {
+fn blind_index(text: &str) -> Result<BlindIndex> {
     let bytes = hex::decode(text).map_err(|error| sqlx::Error::Decode(error.to_string().into()))?;
-    BlindIndex::from_column(&bytes).map_err(|error| sqlx::Error::Decode(error.to_string().into()))
+    BlindIndex::from_column(&bytes)
 }
 
 fn consent_facts(row: ConsentRow) -> ConsentFacts {
@@ -310,7 +311,7 @@ fn consent_facts(row: ConsentRow) -> ConsentFacts {
 pub async fn duplicates(
     conn: &mut PgConnection,
     references: &[(TenantId, MessageType, String)],
-) -> Result<HashMap<(TenantId, MessageType, String), MessageId>, sqlx::Error> {
+) -> Result<HashMap<(TenantId, MessageType, String), MessageId>> {
     let tenants: Vec<_> = references.iter().map(|(tenant, ..)| tenant.0).collect();
     let types: Vec<_> = references
         .iter()
@@ -350,7 +351,7 @@ pub async fn duplicates(
 pub async fn lock_contacts(
     conn: &mut PgConnection,
     contacts: &[(TenantId, ContactId)],
-) -> Result<(), sqlx::Error> {
+) -> Result<()> {
     let tenants: Vec<_> = contacts.iter().map(|(tenant, _)| tenant.0).collect();
     let ids: Vec<_> = contacts.iter().map(|(_, contact)| contact.0).collect();
     sqlx::query!(

@@ -1,5 +1,6 @@
 //! Answers bound to an Idempotency-Key and the hash of the body it came with.
 
+use crate::Result;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use serde_json::Value;
@@ -32,7 +33,7 @@ pub async fn look_up(
     conn: &mut PgConnection,
     keys: &[(TenantId, String)],
     now: Timestamp,
-) -> Result<Vec<Option<EarlierAnswer>>, sqlx::Error> {
+) -> Result<Vec<Option<EarlierAnswer>>> {
     if keys.is_empty() {
         return Ok(Vec::new());
     }
@@ -54,10 +55,7 @@ pub async fn look_up(
     for row in rows {
         let place = usize::try_from(row.ord).unwrap_or(0).saturating_sub(1);
         if let Some(answer) = answers.get_mut(place) {
-            *answer = Some(EarlierAnswer {
-                request_hash: row.request_hash,
-                response: row.response,
-            });
+            *answer = Some(EarlierAnswer { request_hash: row.request_hash, response: row.response });
         }
     }
     Ok(answers)
@@ -70,7 +68,7 @@ pub async fn claim(
     claims: &[KeyClaim],
     now: Timestamp,
     expires_at: Timestamp,
-) -> Result<HashSet<(TenantId, String)>, sqlx::Error> {
+) -> Result<HashSet<(TenantId, String)>> {
     if claims.is_empty() {
         return Ok(HashSet::new());
     }
@@ -97,17 +95,11 @@ pub async fn claim(
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| (TenantId(row.tenant_id), row.key))
-        .collect())
+    Ok(rows.into_iter().map(|row| (TenantId(row.tenant_id), row.key)).collect())
 }
 
 /// Writes the answers of claimed keys.
-pub async fn answer(
-    conn: &mut PgConnection,
-    answers: &[(TenantId, String, Value)],
-) -> Result<(), sqlx::Error> {
+pub async fn answer(conn: &mut PgConnection, answers: &[(TenantId, String, Value)]) -> Result<()> {
     if answers.is_empty() {
         return Ok(());
     }
@@ -130,7 +122,7 @@ pub async fn answer(
 }
 
 /// Removes at most `limit` expired keys; returns how many.
-pub async fn purge(conn: &mut PgConnection, now: Timestamp, limit: i64) -> Result<u64, sqlx::Error> {
+pub async fn purge(conn: &mut PgConnection, now: Timestamp, limit: i64) -> Result<u64> {
     let purged = sqlx::query!(
         r#"
         DELETE FROM idempotency_keys WHERE (tenant_id, key) IN (

@@ -1,5 +1,6 @@
 //! What an accepted request leaves behind, inserted in batches: messages, contents, decisions, deliveries.
 
+use crate::Result;
 use super::record::{NewContent, NewDecision, NewDelivery, NewMessage};
 use super::words::joined;
 use jiff_sqlx::ToSqlx;
@@ -12,7 +13,7 @@ use tidings_core::MessageId;
 pub async fn messages(
     conn: &mut PgConnection,
     rows: &[NewMessage],
-) -> Result<HashSet<MessageId>, sqlx::Error> {
+) -> Result<HashSet<MessageId>> {
     if rows.is_empty() {
         return Ok(HashSet::new());
     }
@@ -104,7 +105,7 @@ pub async fn messages(
 }
 
 /// Inserts contents; one that exists already (a message decided again) is replaced.
-pub async fn contents(conn: &mut PgConnection, rows: &[NewContent]) -> Result<(), sqlx::Error> {
+pub async fn contents(conn: &mut PgConnection, rows: &[NewContent]) -> Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
@@ -138,7 +139,7 @@ pub async fn contents(conn: &mut PgConnection, rows: &[NewContent]) -> Result<()
 }
 
 /// Records decisions.
-pub async fn decisions(conn: &mut PgConnection, rows: &[NewDecision]) -> Result<(), sqlx::Error> {
+pub async fn decisions(conn: &mut PgConnection, rows: &[NewDecision]) -> Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
@@ -176,7 +177,7 @@ pub async fn decisions(conn: &mut PgConnection, rows: &[NewDecision]) -> Result<
 }
 
 /// Inserts deliveries in state `queued`.
-pub async fn deliveries(conn: &mut PgConnection, rows: &[NewDelivery]) -> Result<(), sqlx::Error> {
+pub async fn deliveries(conn: &mut PgConnection, rows: &[NewDelivery]) -> Result<()> {
     if rows.is_empty() {
         return Ok(());
     }

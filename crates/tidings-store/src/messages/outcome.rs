@@ -1,5 +1,6 @@
 //! What became of calls: attempts, deliveries and messages moved in batches, each fenced.
 
+use crate::Result;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use sqlx::PgConnection;
@@ -44,7 +45,7 @@ pub async fn attempts(
     conn: &mut PgConnection,
     rows: &[AttemptResult],
     now: Timestamp,
-) -> Result<HashSet<DeliveryId>, sqlx::Error> {
+) -> Result<HashSet<DeliveryId>> {
     if rows.is_empty() {
         return Ok(HashSet::new());
     }
@@ -155,7 +156,7 @@ pub async fn moves(
     conn: &mut PgConnection,
     rows: &[DeliveryMove],
     now: Timestamp,
-) -> Result<HashSet<DeliveryId>, sqlx::Error> {
+) -> Result<HashSet<DeliveryId>> {
     if rows.is_empty() {
         return Ok(HashSet::new());
     }
@@ -222,7 +223,7 @@ pub async fn messages(
     conn: &mut PgConnection,
     rows: &[MessageMove],
     now: Timestamp,
-) -> Result<HashSet<MessageId>, sqlx::Error> {
+) -> Result<HashSet<MessageId>> {
     if rows.is_empty() {
         return Ok(HashSet::new());
     }

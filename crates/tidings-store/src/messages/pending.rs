@@ -1,5 +1,6 @@
 //! Messages that wait: for their hour, for company, for a person. They are decided again and move on.
 
+use crate::Result;
 use super::dispatch::{MessageColumns, MessageRow};
 use super::record::Placement;
 use jiff::Timestamp;
@@ -21,7 +22,7 @@ pub struct Waiting {
 pub async fn lock(
     conn: &mut PgConnection,
     wanted: &[(TenantId, MessageId)],
-) -> Result<Vec<Waiting>, sqlx::Error> {
+) -> Result<Vec<Waiting>> {
     let tenants: Vec<_> = wanted.iter().map(|(tenant, _)| tenant.0).collect();
     let ids: Vec<_> = wanted.iter().map(|(_, message)| message.0).collect();
     let rows = sqlx::query_as!(
@@ -57,7 +58,7 @@ async fn requests(
     conn: &mut PgConnection,
     tenants: &[uuid::Uuid],
     ids: &[uuid::Uuid],
-) -> Result<std::collections::HashMap<MessageId, Vec<u8>>, sqlx::Error> {
+) -> Result<std::collections::HashMap<MessageId, Vec<u8>>> {
     let rows = sqlx::query!(
         r#"
         SELECT message_id, sealed FROM message_contents
@@ -78,7 +79,7 @@ async fn requests(
 pub async fn settle(
     conn: &mut PgConnection,
     rows: &[(TenantId, MessageId, Placement)],
-) -> Result<HashSet<MessageId>, sqlx::Error> {
+) -> Result<HashSet<MessageId>> {
     if rows.is_empty() {
         return Ok(HashSet::new());
     }
@@ -136,7 +137,7 @@ pub async fn approve(
     tenant: TenantId,
     message: MessageId,
     now: Timestamp,
-) -> Result<bool, sqlx::Error> {
+) -> Result<bool> {
     let done = sqlx::query!(
         r#"
         UPDATE messages SET approved_at = $3

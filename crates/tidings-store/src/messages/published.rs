@@ -1,5 +1,6 @@
 //! Published templates of the types a batch needs. A published version never changes, so what was compiled stays good.
 
+use crate::Result;
 use super::words::word;
 use sqlx::PgConnection;
 use tidings_core::{Channel, MessageType, TemplateId, TenantId};
@@ -23,7 +24,7 @@ pub struct PublishedRow {
 pub async fn load(
     conn: &mut PgConnection,
     wanted: &[(TenantId, MessageType)],
-) -> Result<Vec<PublishedRow>, sqlx::Error> {
+) -> Result<Vec<PublishedRow>> {
     let tenants: Vec<_> = wanted.iter().map(|(tenant, _)| tenant.0).collect();
     let types: Vec<_> = wanted
         .iter()
@@ -72,13 +73,14 @@ pub async fn text(
     conn: &mut PgConnection,
     tenant: TenantId,
     template: TemplateId,
-) -> Result<Option<TemplateText>, sqlx::Error> {
-    sqlx::query_as!(
+) -> Result<Option<TemplateText>> {
+    let text = sqlx::query_as!(
         TemplateText,
         "SELECT subject, body, body_format, text_body FROM templates WHERE tenant_id = $1 AND id = $2",
         tenant.0,
         template.0,
     )
     .fetch_optional(conn)
-    .await
+    .await?;
+    Ok(text)
 }

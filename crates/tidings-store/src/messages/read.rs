@@ -1,5 +1,6 @@
 //! Reading messages: one, a page, and everything that happened to one.
 
+use crate::Result;
 use super::dispatch::{MessageColumns, MessageRow};
 use super::words::{channels, optional_word, word};
 use jiff::Timestamp;
@@ -38,7 +39,7 @@ pub async fn get(
     conn: &mut PgConnection,
     tenant: TenantId,
     message: MessageId,
-) -> Result<Option<MessageRow>, sqlx::Error> {
+) -> Result<Option<MessageRow>> {
     let row = sqlx::query_as!(
         MessageColumns,
         r#"
@@ -65,7 +66,7 @@ pub async fn list(
     tenant: TenantId,
     filter: &MessageFilter,
     limit: i64,
-) -> Result<Vec<MessageRow>, sqlx::Error> {
+) -> Result<Vec<MessageRow>> {
     let rows = sqlx::query_as!(
         MessageColumns,
         r#"
@@ -220,7 +221,7 @@ pub async fn story(
     conn: &mut PgConnection,
     tenant: TenantId,
     message: MessageId,
-) -> Result<Option<MessageStory>, sqlx::Error> {
+) -> Result<Option<MessageStory>> {
     let Some(row) = get(conn, tenant, message).await? else {
         return Ok(None);
     };
@@ -249,7 +250,7 @@ async fn decisions(
     conn: &mut PgConnection,
     tenant: TenantId,
     message: MessageId,
-) -> Result<Vec<DecisionRow>, sqlx::Error> {
+) -> Result<Vec<DecisionRow>> {
     let rows = sqlx::query!(
         r#"
         SELECT stage, decided_at, facts, verdict, reasons, changes_at FROM decisions
@@ -278,7 +279,7 @@ async fn deliveries(
     conn: &mut PgConnection,
     tenant: TenantId,
     message: MessageId,
-) -> Result<Vec<DeliveryRow>, sqlx::Error> {
+) -> Result<Vec<DeliveryRow>> {
     let rows = sqlx::query!(
         r#"
         SELECT id, channel, position, chain, state, attempt_no, job_id, connection_id, provider_message_id, reference,
@@ -317,7 +318,7 @@ async fn attempts(
     conn: &mut PgConnection,
     tenant: TenantId,
     message: MessageId,
-) -> Result<Vec<AttemptRow>, sqlx::Error> {
+) -> Result<Vec<AttemptRow>> {
     let rows = sqlx::query!(
         r#"
         SELECT a.delivery_id, a.attempt_no, a.connection_id, a.outcome, a.category, a.code, a.detail, a.intended_at,
@@ -352,7 +353,7 @@ async fn events(
     conn: &mut PgConnection,
     tenant: TenantId,
     message: MessageId,
-) -> Result<Vec<DeliveryEventRow>, sqlx::Error> {
+) -> Result<Vec<DeliveryEventRow>> {
     let rows = sqlx::query!(
         r#"
         SELECT delivery_id, kind, provenance, bounce_class, code, detail, occurred_at, received_at
@@ -385,13 +386,14 @@ pub async fn content(
     tenant: TenantId,
     message: MessageId,
     channel: Option<Channel>,
-) -> Result<Option<Vec<u8>>, sqlx::Error> {
-    sqlx::query_scalar!(
+) -> Result<Option<Vec<u8>>> {
+    let sealed = sqlx::query_scalar!(
         "SELECT sealed FROM message_contents WHERE tenant_id = $1 AND message_id = $2 AND part = $3",
         tenant.0,
         message.0,
         channel.map_or("request", Channel::as_str),
     )
     .fetch_optional(conn)
-    .await
+    .await?;
+    Ok(sealed)
 }

@@ -1,5 +1,6 @@
 //! The connections a batch may go out by, with their breakers.
 
+use crate::Result;
 use super::words::word;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
@@ -34,7 +35,7 @@ pub struct RouteRow {
 }
 
 /// The enabled connections of tenants.
-pub async fn load(conn: &mut PgConnection, tenants: &[TenantId]) -> Result<Vec<RouteRow>, sqlx::Error> {
+pub async fn load(conn: &mut PgConnection, tenants: &[TenantId]) -> Result<Vec<RouteRow>> {
     let tenants: Vec<_> = tenants.iter().map(|tenant| tenant.0).collect();
     let rows = sqlx::query!(
         r#"
@@ -88,7 +89,7 @@ pub async fn set_breaker(
     is: Breaker,
     cause: Option<&str>,
     now: Timestamp,
-) -> Result<bool, sqlx::Error> {
+) -> Result<bool> {
     let (before, before_count, before_retry, before_probe) = columns(was);
     let (after, after_count, after_retry, after_probe) = columns(is);
     let done = sqlx::query!(

@@ -1,5 +1,6 @@
 //! The sandbox's ledger: a row for every accept, duplicates included and flagged.
 
+use crate::Result;
 use super::words::word;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
@@ -47,7 +48,7 @@ pub async fn take(
     conn: &mut PgConnection,
     entries: &[SandboxEntry],
     now: Timestamp,
-) -> Result<Vec<SandboxTaken>, sqlx::Error> {
+) -> Result<Vec<SandboxTaken>> {
     let mut first = earlier(conn, entries).await?;
     let mut answers = Vec::with_capacity(entries.len());
     for entry in entries {
@@ -69,7 +70,7 @@ pub async fn take(
 async fn earlier(
     conn: &mut PgConnection,
     entries: &[SandboxEntry],
-) -> Result<std::collections::HashMap<(ConnectionId, String), String>, sqlx::Error> {
+) -> Result<std::collections::HashMap<(ConnectionId, String), String>> {
     let tenants: Vec<_> = entries.iter().map(|entry| entry.tenant.0).collect();
     let connections: Vec<_> = entries.iter().map(|entry| entry.connection.0).collect();
     let references: Vec<_> = entries.iter().map(|entry| entry.reference.as_str()).collect();
@@ -103,7 +104,7 @@ async fn insert(
     entries: &[SandboxEntry],
     answers: &[SandboxTaken],
     now: Timestamp,
-) -> Result<(), sqlx::Error> {
+) -> Result<()> {
     let tenants: Vec<_> = entries.iter().map(|entry| entry.tenant.0).collect();
     let ids: Vec<_> = entries.iter().map(|entry| entry.id).collect();
     let connections: Vec<_> = entries.iter().map(|entry| entry.connection.0).collect();
@@ -164,8 +165,8 @@ pub async fn look_up(
     tenant: TenantId,
     connection: ConnectionId,
     reference: &str,
-) -> Result<Option<String>, sqlx::Error> {
-    sqlx::query_scalar!(
+) -> Result<Option<String>> {
+    let id = sqlx::query_scalar!(
         r#"
         SELECT provider_message_id FROM sandbox_messages
         WHERE tenant_id = $1 AND connection_id = $2 AND reference = $3 ORDER BY captured_at, id LIMIT 1
@@ -175,7 +176,8 @@ pub async fn look_up(
         reference,
     )
     .fetch_optional(conn)
-    .await
+    .await?;
+    Ok(id)
 }
 
 /// How much a tenant's sandbox took.
@@ -188,7 +190,7 @@ pub struct SandboxCount {
 }
 
 /// Counts a tenant's ledger.
-pub async fn count(conn: &mut PgConnection, tenant: TenantId) -> Result<SandboxCount, sqlx::Error> {
+pub async fn count(conn: &mut PgConnection, tenant: TenantId) -> Result<SandboxCount> {
     let row = sqlx::query!(
         r#"
         SELECT count(*) FILTER (WHERE NOT duplicate) AS "messages!", count(*) FILTER (WHERE duplicate) AS "duplicates!"
@@ -231,7 +233,7 @@ pub async fn list(
     tenant: TenantId,
     below: Option<Uuid>,
     limit: i64,
-) -> Result<Vec<SandboxShown>, sqlx::Error> {
+) -> Result<Vec<SandboxShown>> {
     let rows = sqlx::query!(
         r#"
         SELECT id, channel, message_id, reference, connection_id, duplicate, captured_at, sealed

@@ -1,5 +1,6 @@
 //! Deliveries nobody knows the outcome of, and those held for a person.
 
+use crate::Result;
 use super::words::{optional_word, word};
 use jiff::Timestamp;
 use sqlx::PgConnection;
@@ -36,7 +37,7 @@ pub async fn list(
     tenant: TenantId,
     after: Option<DeliveryId>,
     limit: i64,
-) -> Result<Vec<UnknownDelivery>, sqlx::Error> {
+) -> Result<Vec<UnknownDelivery>> {
     let rows = sqlx::query!(
         r#"
         SELECT u.delivery_id, u.message_id, u.since, d.channel, d.state, d.attempt_no, d.connection_id, d.last_error,
@@ -71,7 +72,7 @@ pub async fn list(
 }
 
 /// How many deliveries are unknown, and how many of those are held, over all tenants or of one.
-pub async fn count(conn: &mut PgConnection, tenant: Option<TenantId>) -> Result<(i64, i64), sqlx::Error> {
+pub async fn count(conn: &mut PgConnection, tenant: Option<TenantId>) -> Result<(i64, i64)> {
     let row = sqlx::query!(
         r#"
         SELECT count(*) AS "all!", count(*) FILTER (WHERE held) AS "held!" FROM unknown_deliveries
@@ -89,7 +90,7 @@ pub async fn newest_delivery(
     conn: &mut PgConnection,
     tenant: TenantId,
     message: MessageId,
-) -> Result<Option<(DeliveryId, DeliveryState)>, sqlx::Error> {
+) -> Result<Option<(DeliveryId, DeliveryState)>> {
     let row = sqlx::query!(
         r#"
         SELECT id, state FROM deliveries WHERE tenant_id = $1 AND message_id = $2 ORDER BY position DESC LIMIT 1

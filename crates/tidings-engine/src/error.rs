@@ -1,0 +1,54 @@
+//! What the engine's own work can fail with.
+
+use tidings_queue::QueueError;
+use tidings_store::{SealError, StoreError};
+
+/// A failed step of the engine. The step's transaction was rolled back; nothing is half-written.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The queue failed.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// Sealing failed.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// Stored content cannot be read back.
+    #[error("{what} of message {message} cannot be read: {reason}")]
+    Content {
+        /// Which part.
+        what: &'static str,
+        /// Of which message.
+        message: tidings_core::MessageId,
+        /// What the parser said, without the content.
+        reason: String,
+    },
+    /// There is no such thing.
+    #[error("there is no {what} {id}")]
+    NotFound {
+        /// What.
+        what: &'static str,
+        /// Which.
+        id: String,
+    },
+    /// It cannot be done as things stand.
+    #[error("{problem}")]
+    Conflict {
+        /// What stands in the way and what to do.
+        problem: String,
+    },
+}
+
+
+impl EngineError {
+    /// Whether the same step may succeed when it is tried again.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_transient(),
+            Self::Queue(error) => error.is_retryable(),
+            Self::Seal(_) | Self::Content { .. } | Self::NotFound { .. } | Self::Conflict { .. } => false,
+        }
+    }
+}
