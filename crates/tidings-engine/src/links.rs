@@ -90,6 +90,12 @@ impl Links {
         })
     }
 
+    /// The host of the public base URL: the right side of `Message-ID`.
+    pub fn host(&self) -> &str {
+        let rest = self.base.split_once("://").map_or(self.base.as_str(), |(_, rest)| rest);
+        rest.split(['/', ':']).next().unwrap_or(rest)
+    }
+
     /// The URL of the open pixel.
     pub fn open_pixel(&self, message: MessageId) -> String {
         self.link(Purpose::Open, &self.open, message.0.as_bytes())

@@ -1,7 +1,7 @@
 //! What the rules need to know, loaded in one round trip for a whole batch.
 
 use crate::Result;
-use super::words::channels;
+use super::words::{channels, word};
 use crate::BlindIndex;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
@@ -13,7 +13,7 @@ use tidings_core::decide::facts::{
     AddressFacts, ConsentFacts, ContactFacts, HistoryFacts, OpenBatch, SuppressionFacts, SuppressionReason,
     Window,
 };
-use tidings_core::{Category, Channel, ContactId, MessageId, MessageType, TenantId};
+use tidings_core::{Category, Channel, ContactId, MessageId, MessageStatus, MessageType, TenantId};
 
 /// Messages of a contact that are looked at for caps, newest first.
 const HISTORY_ROWS: i64 = 200;
@@ -307,23 +307,20 @@ fn consent_facts(row: ConsentRow) -> ConsentFacts {
     }
 }
 
-/// The messages that hold the given source references: who won where two callers came at once.
+/// What a source reference stands for: tenant, type, text.
+pub type Reference = (TenantId, MessageType, String);
+
+/// The messages that hold the given source references, with their contacts and statuses: who won where two came at once.
 pub async fn duplicates(
     conn: &mut PgConnection,
-    references: &[(TenantId, MessageType, String)],
-) -> Result<HashMap<(TenantId, MessageType, String), MessageId>> {
+    references: &[Reference],
+) -> Result<HashMap<Reference, (MessageId, ContactId, MessageStatus)>> {
     let tenants: Vec<_> = references.iter().map(|(tenant, ..)| tenant.0).collect();
-    let types: Vec<_> = references
-        .iter()
-        .map(|(_, message_type, _)| message_type.as_str())
-        .collect();
-    let texts: Vec<_> = references
-        .iter()
-        .map(|(.., reference)| reference.as_str())
-        .collect();
+    let types: Vec<_> = references.iter().map(|(_, message_type, _)| message_type.as_str()).collect();
+    let texts: Vec<_> = references.iter().map(|(.., reference)| reference.as_str()).collect();
     let rows = sqlx::query!(
         r#"
-        SELECT m.tenant_id, m.message_type, m.source_reference AS "source_reference!", m.id
+        SELECT m.tenant_id, m.message_type, m.source_reference AS "source_reference!", m.id, m.contact_id, m.status
         FROM unnest($1::uuid[], $2::text[], $3::text[]) AS i(tenant_id, message_type, source_reference)
         JOIN messages m ON m.tenant_id = i.tenant_id AND m.message_type = i.message_type
             AND m.source_reference = i.source_reference
@@ -336,12 +333,10 @@ pub async fn duplicates(
     .await?;
     let mut found = HashMap::new();
     for row in rows {
-        let message_type = MessageType::parse(&row.message_type)
-            .map_err(|error| sqlx::Error::Decode(error.to_string().into()))?;
-        found.insert(
-            (TenantId(row.tenant_id), message_type, row.source_reference),
-            MessageId(row.id),
-        );
+        let message_type =
+            MessageType::parse(&row.message_type).map_err(|error| sqlx::Error::Decode(error.to_string().into()))?;
+        let message = (MessageId(row.id), ContactId(row.contact_id), word(&row.status)?);
+        found.insert((TenantId(row.tenant_id), message_type, row.source_reference), message);
     }
     Ok(found)
 }
