@@ -8,8 +8,8 @@ use crate::engine::Inner;
 use crate::error::EngineError;
 use crate::recipients;
 use crate::request::{
-    AcceptError, AcceptRequest, Accepted, IdempotencyKey, MAX_ATTACHMENT_BYTES, MAX_ATTACHMENTS, MAX_CONTEXT_BYTES,
-    MAX_DIRECT_BYTES, MAX_SOURCE_REFERENCE, Recipient,
+    AcceptError, AcceptRequest, Accepted, IdempotencyKey, MAX_ATTACHMENT_BYTES, MAX_ATTACHMENTS,
+    MAX_CONTEXT_BYTES, MAX_DIRECT_BYTES, MAX_SOURCE_REFERENCE, Recipient,
 };
 use crate::settle;
 use crate::templates::Shelf;
@@ -30,7 +30,7 @@ use tidings_store::messages::facts::{self, ContactKnown, FactsQuery, Past};
 use tidings_store::messages::idempotency::{self, KeyClaim};
 use tidings_store::messages::record::{NewContent, NewMessage, Placement};
 use tidings_store::messages::{batches, insert};
-use tidings_store::{BlindIndex, Conn, SealError};
+use tidings_store::{Conn, SealError};
 
 /// How long an answer is kept under its Idempotency-Key.
 const KEY_LIFE: SignedDuration = SignedDuration::from_hours(24);
@@ -44,6 +44,8 @@ pub(crate) struct Submission {
     pub tenant: TenantId,
     pub requests: Vec<AcceptRequest>,
     pub key: Option<IdempotencyKey>,
+    /// The job of another program that carries the message instead of a new one; for a single request.
+    pub carrier: Option<JobId>,
 }
 
 type Answer = Result<Accepted, AcceptError>;
@@ -88,8 +90,13 @@ pub(crate) async fn accept_batch(inner: &Inner, batch: Vec<Submission>) -> Vec<V
         Ok(answers) => answers,
         Err(error) => {
             tracing::error!(%error, requests = size, "a batch of requests was not accepted");
-            let answer = AcceptError::Unavailable { reason: error.to_string() };
-            shapes.into_iter().map(|count| (0..count).map(|_| Err(answer.clone())).collect()).collect()
+            let answer = AcceptError::Unavailable {
+                reason: error.to_string(),
+            };
+            shapes
+                .into_iter()
+                .map(|count| (0..count).map(|_| Err(answer.clone())).collect())
+                .collect()
         }
     }
 }
@@ -105,12 +112,28 @@ async fn try_batch(inner: &Inner, batch: Vec<Submission>) -> Result<Vec<Vec<Answ
     replay(&mut conn, &keys, &mut answers, now).await?;
     let views = tenancy::load(inner, &mut conn, batch.iter().map(|submission| submission.tenant)).await?;
     let wanted = batch.iter().flat_map(|submission| {
-        let types = submission.requests.iter().filter_map(|request| request.message_type.clone());
+        let types = submission
+            .requests
+            .iter()
+            .filter_map(|request| request.message_type.clone());
         types.map(|message_type| (submission.tenant, message_type))
     });
-    let shelf = inner.templates.load(&mut conn, wanted.collect::<Vec<_>>()).await?;
+    let shelf = inner
+        .templates
+        .load(&mut conn, wanted.collect::<Vec<_>>())
+        .await?;
     let mut dice = inner.dice();
-    let drafts = drafts(inner, &mut conn, batch, &views, &shelf, &mut answers, &mut dice, now).await?;
+    let drafts = drafts(
+        inner,
+        &mut conn,
+        batch,
+        &views,
+        &shelf,
+        &mut answers,
+        &mut dice,
+        now,
+    )
+    .await?;
     let decided = decide_all(&mut conn, drafts, &views, &shelf, &mut answers, &mut dice, now).await?;
     drop(conn);
     if decided.is_empty() {
@@ -125,11 +148,20 @@ struct Answers(Vec<Vec<Option<Answer>>>);
 
 impl Answers {
     fn of(batch: &[Submission]) -> Self {
-        Self(batch.iter().map(|submission| submission.requests.iter().map(|_| None).collect()).collect())
+        Self(
+            batch
+                .iter()
+                .map(|submission| submission.requests.iter().map(|_| None).collect())
+                .collect(),
+        )
     }
 
     fn set(&mut self, place: (usize, usize), answer: Answer) {
-        if let Some(slot) = self.0.get_mut(place.0).and_then(|answers| answers.get_mut(place.1)) {
+        if let Some(slot) = self
+            .0
+            .get_mut(place.0)
+            .and_then(|answers| answers.get_mut(place.1))
+        {
             *slot = Some(answer);
         }
     }
@@ -141,18 +173,29 @@ impl Answers {
     }
 
     fn is_set(&self, place: (usize, usize)) -> bool {
-        self.0.get(place.0).and_then(|answers| answers.get(place.1)).is_some_and(Option::is_some)
+        self.0
+            .get(place.0)
+            .and_then(|answers| answers.get(place.1))
+            .is_some_and(Option::is_some)
     }
 
     /// The answers of a submission; every one is there by now.
     fn of_submission(&self, submission: usize) -> Vec<Answer> {
-        let lost = || Err(AcceptError::Unavailable { reason: "the request was lost in its batch".to_owned() });
+        let lost = || {
+            Err(AcceptError::Unavailable {
+                reason: "the request was lost in its batch".to_owned(),
+            })
+        };
         let answers = self.0.get(submission).into_iter().flatten();
-        answers.map(|answer| answer.clone().unwrap_or_else(lost)).collect()
+        answers
+            .map(|answer| answer.clone().unwrap_or_else(lost))
+            .collect()
     }
 
     fn done(self) -> Vec<Vec<Answer>> {
-        (0..self.0.len()).map(|submission| self.of_submission(submission)).collect()
+        (0..self.0.len())
+            .map(|submission| self.of_submission(submission))
+            .collect()
     }
 }
 
@@ -164,11 +207,16 @@ async fn replay(
     now: Timestamp,
 ) -> Result<(), EngineError> {
     let places: Vec<usize> = (0..keys.len()).filter(|place| keys[*place].is_some()).collect();
-    let wanted: Vec<_> =
-        places.iter().filter_map(|place| keys[*place].as_ref()).map(|(tenant, key)| (*tenant, key.key.clone())).collect();
+    let wanted: Vec<_> = places
+        .iter()
+        .filter_map(|place| keys[*place].as_ref())
+        .map(|(tenant, key)| (*tenant, key.key.clone()))
+        .collect();
     let earlier = idempotency::look_up(conn, &wanted, now).await?;
     for (place, earlier) in places.into_iter().zip(earlier) {
-        let (Some(earlier), Some((_, key))) = (earlier, &keys[place]) else { continue };
+        let (Some(earlier), Some((_, key))) = (earlier, &keys[place]) else {
+            continue;
+        };
         let count = answers.0[place].len();
         let given = if earlier.request_hash == key.body_hash {
             serde_json::from_value::<Vec<Answer>>(earlier.response)
@@ -183,7 +231,10 @@ async fn replay(
 }
 
 fn repeated(accepted: Accepted) -> Accepted {
-    Accepted { duplicate: true, ..accepted }
+    Accepted {
+        duplicate: true,
+        ..accepted
+    }
 }
 
 /// Checks the requests and finds their contacts.
@@ -206,12 +257,20 @@ async fn drafts(
             if answers.is_set(place) {
                 continue;
             }
-            match check(views.get(&submission.tenant), submission.tenant, shelf, &request, now) {
+            let carrier = submission.carrier;
+            match check(
+                views.get(&submission.tenant),
+                submission.tenant,
+                shelf,
+                &request,
+                now,
+                carrier.is_some(),
+            ) {
                 Ok((view, shape)) => {
                     if let Recipient::ExternalId(id) = &request.to {
                         external.push((submission.tenant, id.clone()));
                     }
-                    checked.push((place, view, shape, request));
+                    checked.push((place, view, shape, request, carrier));
                 }
                 Err(error) => answers.set(place, Err(error)),
             }
@@ -219,25 +278,35 @@ async fn drafts(
     }
     let external = recipients::by_external_id(conn, external).await?;
     let mut drafts = Vec::with_capacity(checked.len());
-    for (place, view, shape, request) in checked {
+    for (place, view, shape, request, carrier) in checked {
         let tenant = view.tenant.id;
         let region = view.policy().default_region.as_deref();
         let contact = match &request.to {
             Recipient::ContactId(id) => Some(*id),
             Recipient::ExternalId(id) => external.get(&(tenant, id.clone())).copied(),
-            Recipient::Contact(contact) => match recipients::inline(inner, tenant, &view.key, contact, region).await {
-                Ok(id) => Some(id),
-                Err(EngineError::Store(tidings_store::StoreError::Invalid { field, problem })) => {
-                    let field = format!("to.contact.{field}");
-                    answers.set(place, Err(AcceptError::Invalid { field, problem }));
-                    continue;
+            Recipient::Contact(contact) => {
+                match recipients::inline(inner, tenant, &view.key, contact, region).await {
+                    Ok(id) => Some(id),
+                    Err(EngineError::Store(tidings_store::StoreError::Invalid { field, problem })) => {
+                        let field = format!("to.contact.{field}");
+                        answers.set(place, Err(AcceptError::Invalid { field, problem }));
+                        continue;
+                    }
+                    Err(error) => return Err(error),
                 }
-                Err(error) => return Err(error),
-            },
+            }
         };
         match contact {
-            Some(contact) => drafts.push(draft(place, tenant, contact, shape, request, dice, now)),
-            None => answers.set(place, Err(AcceptError::UnknownContact { reference: reference(&request.to) })),
+            Some(contact) => drafts.push(Draft {
+                carrier,
+                ..draft(place, tenant, contact, shape, request, dice, now)
+            }),
+            None => answers.set(
+                place,
+                Err(AcceptError::UnknownContact {
+                    reference: reference(&request.to),
+                }),
+            ),
         }
     }
     Ok(drafts)
@@ -265,12 +334,16 @@ fn check<'a>(
     shelf: &Shelf,
     request: &AcceptRequest,
     now: Timestamp,
+    carried: bool,
 ) -> Result<(&'a TenantView, Shape), AcceptError> {
     let view = view.ok_or(AcceptError::UnknownTenant)?;
     if !view.is_active() {
-        return Err(AcceptError::TenantNotActive { status: view.tenant.status.to_string() });
+        return Err(AcceptError::TenantNotActive {
+            status: view.tenant.status.to_string(),
+        });
     }
-    check_limits(request, now)?;
+    // A row that is taken up again finds its message, expired or not; the rules see to the rest.
+    check_limits(request, if carried { Timestamp::MIN } else { now })?;
     recipients::check(&request.to, view.policy().default_region.as_deref())?;
     Ok((view, shape(tenant, shelf, request)?))
 }
@@ -291,19 +364,31 @@ fn shape(tenant: TenantId, shelf: &Shelf, request: &AcceptRequest) -> Result<Sha
     };
     if missing {
         let message_type = message_type.to_string();
-        return Err(AcceptError::UnknownTemplate { message_type, channel: request.channel });
+        return Err(AcceptError::UnknownTemplate {
+            message_type,
+            channel: request.channel,
+        });
     }
     let info = message_types::message_type(message_type.as_str());
     Ok(Shape {
-        category: request.category.or(info.map(|info| info.category)).unwrap_or(Category::Service),
-        urgency: request.urgency.or(info.map(|info| info.urgency)).unwrap_or(Urgency::Normal),
+        category: request
+            .category
+            .or(info.map(|info| info.category))
+            .unwrap_or(Category::Service),
+        urgency: request
+            .urgency
+            .or(info.map(|info| info.urgency))
+            .unwrap_or(Urgency::Normal),
         message_type,
         renderable,
     })
 }
 
 fn check_limits(request: &AcceptRequest, now: Timestamp) -> Result<(), AcceptError> {
-    let too_large = |field: &str, limit: &str| AcceptError::TooLarge { field: field.to_owned(), limit: limit.to_owned() };
+    let too_large = |field: &str, limit: &str| AcceptError::TooLarge {
+        field: field.to_owned(),
+        limit: limit.to_owned(),
+    };
     if let Some(expires_at) = request.expires_at.filter(|expires_at| *expires_at <= now) {
         return Err(AcceptError::Expired { expires_at });
     }
@@ -318,20 +403,43 @@ fn check_limits(request: &AcceptRequest, now: Timestamp) -> Result<(), AcceptErr
     if request.attachments.len() > MAX_ATTACHMENTS {
         return Err(too_large("attachments", "10 files"));
     }
-    if request.attachments.iter().map(|file| file.content_base64.len()).sum::<usize>() > MAX_ATTACHMENT_BYTES {
+    if request
+        .attachments
+        .iter()
+        .map(|file| file.content_base64.len())
+        .sum::<usize>()
+        > MAX_ATTACHMENT_BYTES
+    {
         return Err(too_large("attachments", "10 MiB of base64 together"));
     }
-    if request.content.as_ref().is_some_and(|content| content.body.expose().len() > MAX_DIRECT_BYTES) {
+    if request
+        .content
+        .as_ref()
+        .is_some_and(|content| content.body.expose().len() > MAX_DIRECT_BYTES)
+    {
         return Err(too_large("content.body", "100 KiB"));
     }
-    let reference = request.source_reference.as_deref().map(|text| text.chars().count());
+    let reference = request
+        .source_reference
+        .as_deref()
+        .map(|text| text.chars().count());
     if reference.is_some_and(|length| length == 0 || length > MAX_SOURCE_REFERENCE) {
         let problem = "use 1 to 500 characters, or leave it out".to_owned();
-        return Err(AcceptError::Invalid { field: "source_reference".to_owned(), problem });
+        return Err(AcceptError::Invalid {
+            field: "source_reference".to_owned(),
+            problem,
+        });
     }
-    if request.locale.as_deref().is_some_and(|locale| locale.len() < 2 || locale.len() > 35) {
+    if request
+        .locale
+        .as_deref()
+        .is_some_and(|locale| locale.len() < 2 || locale.len() > 35)
+    {
         let problem = "use a language tag such as en or de-AT".to_owned();
-        return Err(AcceptError::Invalid { field: "locale".to_owned(), problem });
+        return Err(AcceptError::Invalid {
+            field: "locale".to_owned(),
+            problem,
+        });
     }
     Ok(())
 }
@@ -447,8 +555,13 @@ async fn decide_all(
             answers.set(draft.place, Err(AcceptError::UnknownContact { reference }));
             continue;
         };
-        let reference = draft.source_reference.clone().map(|text| (draft.tenant, draft.message_type.clone(), text));
-        let within = reference.as_ref().and_then(|reference| references.get(reference).copied());
+        let reference = draft
+            .source_reference
+            .clone()
+            .map(|text| (draft.tenant, draft.message_type.clone(), text));
+        let within = reference
+            .as_ref()
+            .and_then(|reference| references.get(reference).copied());
         let others = planned.entry((draft.tenant, draft.contact)).or_default();
         known.planned_or_sent.extend(others.iter().copied());
         if let Some(batch) = gathering.get(&(draft.tenant, draft.contact)) {
@@ -465,11 +578,19 @@ async fn decide_all(
             }
         };
         if let Verdict::Send(Plan { at, .. }) = &decision.verdict {
-            others.push(Past { category: draft.category, at: *at, dispatched: false });
+            others.push(Past {
+                category: draft.category,
+                at: *at,
+                dispatched: false,
+            });
         }
         if let Verdict::Batch { channel, .. } = &decision.verdict {
             let open = known.open_batch.take().filter(|batch| batch.channel == *channel);
-            let mut open = open.unwrap_or(OpenBatch { channel: *channel, size: 0, opened_at: now });
+            let mut open = open.unwrap_or(OpenBatch {
+                channel: *channel,
+                size: 0,
+                opened_at: now,
+            });
             open.size = open.size.saturating_add(1);
             gathering.insert((draft.tenant, draft.contact), open);
         }
@@ -477,7 +598,13 @@ async fn decide_all(
             references.insert(reference, draft.message);
         }
         let delivery = DeliveryId(dice.uuid(now));
-        decided.push(Decided { draft, facts, decision, composed, delivery });
+        decided.push(Decided {
+            draft,
+            facts,
+            decision,
+            composed,
+            delivery,
+        });
     }
     Ok(decided)
 }
@@ -503,7 +630,11 @@ fn compose(
         request: &draft.request,
     };
     match &decision.verdict {
-        Verdict::Send(plan) => plan.channels.iter().map(|channel| composition.render(*channel)).collect(),
+        Verdict::Send(plan) => plan
+            .channels
+            .iter()
+            .map(|channel| composition.render(*channel))
+            .collect(),
         Verdict::Duplicate { .. } => Ok(Vec::new()),
         Verdict::Hold { .. } | Verdict::Batch { .. } | Verdict::Approve { .. } | Verdict::Suppress => {
             let channel = draft.channel.or_else(|| draft.renderable.first().copied());
@@ -530,8 +661,9 @@ async fn write(
 ) -> Result<(), EngineError> {
     let mut tx = inner.tx().await?;
     let (ours, decided) = claim_keys(&mut tx, decided, keys, answers, now).await?;
-    let (fresh, duplicates): (Vec<Decided>, Vec<Decided>) =
-        decided.into_iter().partition(|one| !matches!(one.decision.verdict, Verdict::Duplicate { .. }));
+    let (fresh, duplicates): (Vec<Decided>, Vec<Decided>) = decided
+        .into_iter()
+        .partition(|one| !matches!(one.decision.verdict, Verdict::Duplicate { .. }));
     let (fresh, lost) = insert_messages(&mut tx, fresh, now).await?;
     answer_duplicates(&mut tx, duplicates, lost, answers).await?;
     insert_rest(inner, &mut tx, &fresh, dice, now).await?;
@@ -540,8 +672,18 @@ async fn write(
     }
     let stored: Vec<_> = ours
         .iter()
-        .filter_map(|place| keys[*place].as_ref().map(|(tenant, key)| (*place, *tenant, key.key.clone())))
-        .map(|(place, tenant, key)| (tenant, key, serde_json::to_value(answers.of_submission(place)).unwrap_or_default()))
+        .filter_map(|place| {
+            keys[*place]
+                .as_ref()
+                .map(|(tenant, key)| (*place, *tenant, key.key.clone()))
+        })
+        .map(|(place, tenant, key)| {
+            (
+                tenant,
+                key,
+                serde_json::to_value(answers.of_submission(place)).unwrap_or_default(),
+            )
+        })
         .collect();
     idempotency::answer(&mut tx, &stored).await?;
     inner.fail.pass("accept_before_commit");
@@ -584,11 +726,19 @@ async fn claim_keys(
     answers: &mut Answers,
     now: Timestamp,
 ) -> Result<(Vec<usize>, Vec<Decided>), EngineError> {
-    let places: BTreeSet<usize> = decided.iter().map(|one| one.draft.place.0).filter(|place| keys[*place].is_some()).collect();
+    let places: BTreeSet<usize> = decided
+        .iter()
+        .map(|one| one.draft.place.0)
+        .filter(|place| keys[*place].is_some())
+        .collect();
     let claims: Vec<KeyClaim> = places
         .iter()
         .filter_map(|place| keys[*place].as_ref())
-        .map(|(tenant, key)| KeyClaim { tenant: *tenant, key: key.key.clone(), request_hash: key.body_hash.clone() })
+        .map(|(tenant, key)| KeyClaim {
+            tenant: *tenant,
+            key: key.key.clone(),
+            request_hash: key.body_hash.clone(),
+        })
         .collect();
     let expires_at = now.saturating_add(KEY_LIFE).unwrap_or(now);
     let won = idempotency::claim(tx, &claims, now, expires_at).await?;
@@ -612,7 +762,9 @@ async fn insert_messages(
 ) -> Result<(Vec<Decided>, Vec<Decided>), EngineError> {
     let rows: Vec<NewMessage> = fresh.iter().map(|one| new_message(one, now)).collect();
     let inserted: HashSet<MessageId> = insert::messages(tx, &rows).await?;
-    Ok(fresh.into_iter().partition(|one| inserted.contains(&one.draft.message)))
+    Ok(fresh
+        .into_iter()
+        .partition(|one| inserted.contains(&one.draft.message)))
 }
 
 fn new_message(one: &Decided, now: Timestamp) -> NewMessage {
@@ -668,7 +820,9 @@ async fn answer_duplicates(
                 because: Some("duplicate.found".to_owned()),
                 duplicate: true,
             }),
-            None => Err(AcceptError::Unavailable { reason: "the earlier message is being removed".to_owned() }),
+            None => Err(AcceptError::Unavailable {
+                reason: "the earlier message is being removed".to_owned(),
+            }),
         };
         answers.set(draft.place, answer);
     }
@@ -683,7 +837,10 @@ async fn insert_rest(
     dice: &mut Dice,
     now: Timestamp,
 ) -> Result<(), EngineError> {
-    let pairs: Vec<_> = fresh.iter().map(|one| (one.draft.tenant, one.draft.contact)).collect();
+    let pairs: Vec<_> = fresh
+        .iter()
+        .map(|one| (one.draft.tenant, one.draft.contact))
+        .collect();
     let keys = inner.store.keyring().contact_keys(tx, &pairs, now).await?;
     let mut contents = Vec::with_capacity(fresh.len() * 3);
     let mut decisions = Vec::with_capacity(fresh.len());
@@ -693,18 +850,38 @@ async fn insert_rest(
         match keys.get(tenant, one.draft.contact) {
             Ok(key) => {
                 let sealed = seal_request(key, tenant, message, &one.draft.request)?;
-                contents.push(NewContent { tenant, message, channel: None, sealed, template: None });
+                contents.push(NewContent {
+                    tenant,
+                    message,
+                    channel: None,
+                    sealed,
+                    template: None,
+                });
                 for composed in &one.composed {
                     let sealed = seal_content(key, tenant, message, composed)?;
                     let (channel, template) = (Some(composed.channel), composed.template);
-                    contents.push(NewContent { tenant, message, channel, sealed, template });
+                    contents.push(NewContent {
+                        tenant,
+                        message,
+                        channel,
+                        sealed,
+                        template,
+                    });
                 }
             }
             Err(SealError::Erased(_)) => {}
             Err(error) => return Err(error.into()),
         }
         let stage = DecisionStage::Accept;
-        decisions.push(settle::recorded(tenant, message, stage, &one.facts, &one.decision, dice, now));
+        decisions.push(settle::recorded(
+            tenant,
+            message,
+            stage,
+            &one.facts,
+            &one.decision,
+            dice,
+            now,
+        ));
     }
     insert::contents(tx, &contents).await?;
     insert::decisions(tx, &decisions).await?;
@@ -717,7 +894,11 @@ async fn insert_rest(
 
 fn event(one: &Decided) -> NewEvent {
     let placement: Placement = settle::placement(&one.decision, Timestamp::UNIX_EPOCH);
-    let kind = if placement.status == MessageStatus::Suppressed { "MessageSuppressed" } else { "MessageAccepted" };
+    let kind = if placement.status == MessageStatus::Suppressed {
+        "MessageSuppressed"
+    } else {
+        "MessageAccepted"
+    };
     NewEvent {
         tenant: one.draft.tenant,
         kind: kind.to_owned(),
@@ -733,36 +914,70 @@ fn event(one: &Decided) -> NewEvent {
 }
 
 /// The jobs that carry, release and close, and the deliveries they carry.
-async fn insert_jobs(inner: &Inner, tx: &mut Conn, fresh: &[Decided], now: Timestamp) -> Result<(), EngineError> {
+async fn insert_jobs(
+    inner: &Inner,
+    tx: &mut Conn,
+    fresh: &[Decided],
+    now: Timestamp,
+) -> Result<(), EngineError> {
     let mut jobs: Vec<NewJob> = Vec::with_capacity(fresh.len());
     let mut carried = Vec::with_capacity(fresh.len());
     for one in fresh {
         let draft = &one.draft;
         match &one.decision.verdict {
             Verdict::Send(plan) => {
-                let Some(channel) = plan.channels.first().copied() else { continue };
+                let Some(channel) = plan.channels.first().copied() else {
+                    continue;
+                };
                 match draft.carrier {
                     Some(job) => carried.push((one, plan, Some(job))),
                     None => {
                         let (at, priority) = (plan.at, plan.priority);
-                        jobs.push(settle::send_job(inner, draft.tenant, draft.message, one.delivery, channel, priority, at));
+                        jobs.push(settle::send_job(
+                            inner,
+                            draft.tenant,
+                            draft.message,
+                            one.delivery,
+                            channel,
+                            priority,
+                            at,
+                        ));
                         carried.push((one, plan, None));
                     }
                 }
             }
             Verdict::Hold { until } | Verdict::Approve { expires_at: until } if draft.carrier.is_none() => {
-                jobs.push(settle::release_job(inner, draft.tenant, draft.message, draft.urgency, *until));
+                jobs.push(settle::release_job(
+                    inner,
+                    draft.tenant,
+                    draft.message,
+                    draft.urgency,
+                    *until,
+                ));
             }
             _ => {}
         }
     }
     let enqueued = tidings_queue::enqueue(tx, &jobs, now).await?;
-    let mut sent = jobs.iter().zip(enqueued).filter(|(job, _)| job.kind.is_send()).map(|(_, enqueued)| enqueued.id);
+    let mut sent = jobs
+        .iter()
+        .zip(enqueued)
+        .filter(|(job, _)| job.kind.is_send())
+        .map(|(_, enqueued)| enqueued.id);
     let mut deliveries = Vec::with_capacity(carried.len());
     for (one, plan, carrier) in carried {
-        let Some(job) = carrier.or_else(|| sent.next()) else { continue };
+        let Some(job) = carrier.or_else(|| sent.next()) else {
+            continue;
+        };
         let (tenant, message) = (one.draft.tenant, one.draft.message);
-        deliveries.extend(settle::first_delivery(tenant, message, one.delivery, plan, job, now));
+        deliveries.extend(settle::first_delivery(
+            tenant,
+            message,
+            one.delivery,
+            plan,
+            job,
+            now,
+        ));
     }
     insert::deliveries(tx, &deliveries).await?;
     Ok(())
@@ -790,8 +1005,14 @@ async fn gather(
     groups.sort_unstable_by_key(|(key, _)| *key);
     let mut jobs = Vec::new();
     for ((tenant, contact, channel), (messages, closes_at)) in groups {
-        let group =
-            batches::Gathering { tenant, contact, channel, id: BatchId(dice.uuid(now)), messages, closes_at };
+        let group = batches::Gathering {
+            tenant,
+            contact,
+            channel,
+            id: BatchId(dice.uuid(now)),
+            messages,
+            closes_at,
+        };
         let gathered = batches::gather(tx, &group, now).await?;
         if gathered.opened {
             jobs.push(settle::close_job(inner, tenant, gathered.id, gathered.closes_at));
@@ -802,9 +1023,4 @@ async fn gather(
     }
     tidings_queue::enqueue(tx, &jobs, now).await?;
     Ok(())
-}
-
-/// The blind index of the address a channel writes to.
-pub(crate) fn index_for(known: &ContactKnown, channel: Channel) -> Option<BlindIndex> {
-    known.indexes.iter().find(|(of, _)| *of == channel).map(|(_, index)| *index)
 }

@@ -26,11 +26,25 @@ impl Engine {
         let waiting = pending::lock(&mut tx, &[(tenant, message)]).await?;
         let due = waiting
             .into_iter()
-            .map(|waiting| Again { waiting, carrier: None, stage: DecisionStage::Operator })
+            .map(|waiting| Again {
+                waiting,
+                carrier: None,
+                stage: DecisionStage::Operator,
+            })
             .collect();
         let decided = decide_again(inner, &mut tx, due, &mut dice, now).await?;
-        let verdict = decided.into_iter().next().map(|one| one.verdict).ok_or_else(|| not_waiting(message))?;
-        events::append(&mut tx, &[event(tenant, message, "MessageApproved")], &mut dice, now).await?;
+        let verdict = decided
+            .into_iter()
+            .next()
+            .map(|one| one.verdict)
+            .ok_or_else(|| not_waiting(message))?;
+        events::append(
+            &mut tx,
+            &[event(tenant, message, "MessageApproved")],
+            &mut dice,
+            now,
+        )
+        .await?;
         tx.commit().await?;
         Ok(verdict)
     }
@@ -44,7 +58,10 @@ impl Engine {
         let now = inner.now();
         let mut tx = inner.tx().await?;
         let waiting = pending::lock(&mut tx, &[(tenant, message)]).await?;
-        if !waiting.iter().any(|one| one.message.waits_for == Some(WaitsFor::Approval)) {
+        if !waiting
+            .iter()
+            .any(|one| one.message.waits_for == Some(WaitsFor::Approval))
+        {
             return Err(not_waiting(message));
         }
         let refused = MessageMove {
@@ -55,19 +72,37 @@ impl Engine {
             provenance: Provenance::Inferred,
             because: Some("approval.refused".to_owned()),
         };
-        if !outcome::messages(&mut tx, &[refused], now).await?.contains(&message) {
+        if !outcome::messages(&mut tx, &[refused], now)
+            .await?
+            .contains(&message)
+        {
             return Err(not_waiting(message));
         }
-        events::append(&mut tx, &[event(tenant, message, "MessageRefused")], &mut inner.dice(), now).await?;
+        events::append(
+            &mut tx,
+            &[event(tenant, message, "MessageRefused")],
+            &mut inner.dice(),
+            now,
+        )
+        .await?;
         tx.commit().await?;
         Ok(())
     }
 }
 
 fn not_waiting(message: MessageId) -> EngineError {
-    EngineError::Conflict { problem: format!("message {message} does not wait for approval; look at its status") }
+    EngineError::Conflict {
+        problem: format!("message {message} does not wait for approval; look at its status"),
+    }
 }
 
 fn event(tenant: TenantId, message: MessageId, kind: &str) -> NewEvent {
-    NewEvent { tenant, kind: kind.to_owned(), contact: None, message: Some(message), subject: None, data: json!({}) }
+    NewEvent {
+        tenant,
+        kind: kind.to_owned(),
+        contact: None,
+        message: Some(message),
+        subject: None,
+        data: json!({}),
+    }
 }

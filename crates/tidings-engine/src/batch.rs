@@ -17,8 +17,8 @@ use serde_json::{Map, Value, json};
 use tidings_core::decide::{Decision, Facts, Plan, Verdict, decide};
 use tidings_core::redact::Private;
 use tidings_core::{
-    BatchId, Category, Channel, DecisionStage, DeliveryId, Dice, ErrorCategory, MessageId, MessageStatus, MessageType,
-    Provenance, TenantId,
+    BatchId, Category, Channel, DecisionStage, DeliveryId, Dice, ErrorCategory, MessageId, MessageStatus,
+    MessageType, Provenance, TenantId,
 };
 use tidings_providers::Content;
 use tidings_queue::{ClaimedJob, FinishReport, LeaseId, Outcome, enqueue, finish};
@@ -74,9 +74,13 @@ async fn try_close(
     dice: &mut Dice,
     now: Timestamp,
 ) -> Result<Outcome, EngineError> {
-    let Some(open) = batches::lock_open(tx, tenant, batch).await? else { return Ok(Outcome::Done) };
+    let Some(open) = batches::lock_open(tx, tenant, batch).await? else {
+        return Ok(Outcome::Done);
+    };
     let views = tenancy::load(inner, tx, [tenant]).await?;
-    let Some(view) = views.get(&tenant) else { return Ok(Outcome::Done) };
+    let Some(view) = views.get(&tenant) else {
+        return Ok(Outcome::Done);
+    };
     let full = u32::try_from(open.size).unwrap_or(0) >= view.policy().batch_size;
     if now < open.closes_at && !full {
         // Another job waits for the end of its window.
@@ -86,20 +90,40 @@ async fn try_close(
         batches::close(tx, tenant, batch, None, None, now).await?;
         return Ok(Outcome::Done);
     };
-    let Some(known) = facts::load(tx, &[query(carrier)], now).await?.pop().flatten() else { return Ok(Outcome::Done) };
+    let Some(known) = facts::load(tx, &[query(carrier)], now).await?.pop().flatten() else {
+        return Ok(Outcome::Done);
+    };
     let mut asked = request_facts(carrier, true);
     asked.channel = Some(open.channel);
     let facts = facts_of(&known, asked, view.connected());
     let decision = decide(&facts, view.policy(), now);
-    let closing = Closing { inner, view, tenant, batch, open: &open, carrier, known: &known, facts: &facts, decision: &decision };
+    let closing = Closing {
+        inner,
+        view,
+        tenant,
+        batch,
+        open: &open,
+        carrier,
+        known: &known,
+        facts: &facts,
+        decision: &decision,
+    };
     match &decision.verdict {
         Verdict::Send(plan) => closing.send(tx, plan, dice, now).await,
-        Verdict::Hold { until } | Verdict::Approve { expires_at: until } | Verdict::Batch { closes_at: until, .. } => {
+        Verdict::Hold { until }
+        | Verdict::Approve { expires_at: until }
+        | Verdict::Batch { closes_at: until, .. } => {
             closing.record(tx, dice, now).await?;
-            Ok(wait(*until, ErrorCategory::Transient, "the batch waits for its hour"))
+            Ok(wait(
+                *until,
+                ErrorCategory::Transient,
+                "the batch waits for its hour",
+            ))
         }
         Verdict::Suppress | Verdict::Duplicate { .. } => {
-            closing.suppress(tx, settle::because(&decision), dice, now).await?;
+            closing
+                .suppress(tx, settle::because(&decision), dice, now)
+                .await?;
             Ok(Outcome::Done)
         }
     }
@@ -107,7 +131,10 @@ async fn try_close(
 
 /// The message the strictest rules apply to carries the others: marketing first, then the oldest.
 fn carrier(open: &OpenBatchRows) -> Option<&MessageRow> {
-    open.members.iter().find(|row| row.category == Category::Marketing).or_else(|| open.members.first())
+    open.members
+        .iter()
+        .find(|row| row.category == Category::Marketing)
+        .or_else(|| open.members.first())
 }
 
 /// A batch at its end.
@@ -124,16 +151,31 @@ struct Closing<'a> {
 }
 
 impl Closing<'_> {
-    async fn send(&self, tx: &mut Conn, plan: &Plan, dice: &mut Dice, now: Timestamp) -> Result<Outcome, EngineError> {
+    async fn send(
+        &self,
+        tx: &mut Conn,
+        plan: &Plan,
+        dice: &mut Dice,
+        now: Timestamp,
+    ) -> Result<Outcome, EngineError> {
         let requests = self.requests(tx).await?;
-        let mut types: Vec<_> = self.open.members.iter().map(|row| (self.tenant, row.message_type.clone())).collect();
+        let mut types: Vec<_> = self
+            .open
+            .members
+            .iter()
+            .map(|row| (self.tenant, row.message_type.clone()))
+            .collect();
         let batch_type = MessageType::parse(BATCH_TYPE).ok();
         types.extend(batch_type.clone().map(|batch_type| (self.tenant, batch_type)));
         let shelf = self.inner.templates.load(tx, types).await?;
-        let composed: Result<Vec<Composed>, AcceptError> =
-            plan.channels.iter().map(|channel| self.compose(*channel, &shelf, &requests, batch_type.as_ref())).collect();
+        let composed: Result<Vec<Composed>, AcceptError> = plan
+            .channels
+            .iter()
+            .map(|channel| self.compose(*channel, &shelf, &requests, batch_type.as_ref()))
+            .collect();
         let Ok(composed) = composed else {
-            self.suppress(tx, Some("content.unreadable".to_owned()), dice, now).await?;
+            self.suppress(tx, Some("content.unreadable".to_owned()), dice, now)
+                .await?;
             return Ok(Outcome::Done);
         };
         self.write(tx, plan, &composed, dice, now).await?;
@@ -141,12 +183,24 @@ impl Closing<'_> {
     }
 
     async fn requests(&self, tx: &mut Conn) -> Result<Vec<(MessageRow, StoredRequest)>, EngineError> {
-        let wanted: Vec<_> = self.open.members.iter().map(|row| (self.tenant, row.id)).collect();
+        let wanted: Vec<_> = self
+            .open
+            .members
+            .iter()
+            .map(|row| (self.tenant, row.id))
+            .collect();
         let contact = (self.tenant, self.carrier.contact);
-        let keys = self.inner.store.keyring().existing_contact_keys(tx, &[contact]).await?;
+        let keys = self
+            .inner
+            .store
+            .keyring()
+            .existing_contact_keys(tx, &[contact])
+            .await?;
         let mut requests = Vec::with_capacity(wanted.len());
         for waiting in pending::lock(tx, &wanted).await? {
-            let (Ok(key), Some(sealed)) = (keys.get(contact.0, contact.1), &waiting.request) else { continue };
+            let (Ok(key), Some(sealed)) = (keys.get(contact.0, contact.1), &waiting.request) else {
+                continue;
+            };
             let request = open_request(key, self.tenant, waiting.message.id, sealed)?;
             requests.push((waiting.message, request));
         }
@@ -154,7 +208,12 @@ impl Closing<'_> {
         Ok(requests)
     }
 
-    fn composition<'b>(&'b self, shelf: &'b Shelf, row: &'b MessageRow, request: &'b StoredRequest) -> Composition<'b> {
+    fn composition<'b>(
+        &'b self,
+        shelf: &'b Shelf,
+        row: &'b MessageRow,
+        request: &'b StoredRequest,
+    ) -> Composition<'b> {
         Composition {
             view: self.view,
             shelf,
@@ -181,9 +240,15 @@ impl Closing<'_> {
         }
         let mut items = Vec::with_capacity(requests.len());
         for (row, request) in requests {
-            items.push(item(self.composition(shelf, row, request).render(channel)?.content, &row.message_type));
+            items.push(item(
+                self.composition(shelf, row, request).render(channel)?.content,
+                &row.message_type,
+            ));
         }
-        let attachments = requests.iter().flat_map(|(_, request)| request.attachments.clone()).collect();
+        let attachments = requests
+            .iter()
+            .flat_map(|(_, request)| request.attachments.clone())
+            .collect();
         let together = StoredRequest {
             context: Private::new(Map::from_iter([("items".to_owned(), Value::Array(items))])),
             content: None,
@@ -208,21 +273,50 @@ impl Closing<'_> {
     ) -> Result<(), EngineError> {
         let (tenant, message) = (self.tenant, self.carrier.id);
         let contact = (tenant, self.carrier.contact);
-        let keys = self.inner.store.keyring().existing_contact_keys(tx, &[contact]).await?;
+        let keys = self
+            .inner
+            .store
+            .keyring()
+            .existing_contact_keys(tx, &[contact])
+            .await?;
         let key = keys.get(contact.0, contact.1)?;
         let mut contents = Vec::with_capacity(composed.len());
         for one in composed {
             let sealed = seal_content(key, tenant, message, one)?;
-            contents.push(NewContent { tenant, message, channel: Some(one.channel), sealed, template: one.template });
+            contents.push(NewContent {
+                tenant,
+                message,
+                channel: Some(one.channel),
+                sealed,
+                template: one.template,
+            });
         }
         insert::contents(tx, &contents).await?;
         self.record(tx, dice, now).await?;
         pending::settle(tx, &[(tenant, message, settle::placement(self.decision, now))]).await?;
         batches::close(tx, tenant, self.batch, Some(message), Some(plan.at), now).await?;
-        batches::follow(tx, tenant, self.batch, MessageStatus::Queued, Provenance::Inferred, now).await?;
+        batches::follow(
+            tx,
+            tenant,
+            self.batch,
+            MessageStatus::Queued,
+            Provenance::Inferred,
+            now,
+        )
+        .await?;
         let delivery = DeliveryId(dice.uuid(now));
-        let Some(channel) = plan.channels.first().copied() else { return Ok(()) };
-        let job = settle::send_job(self.inner, tenant, message, delivery, channel, plan.priority, plan.at);
+        let Some(channel) = plan.channels.first().copied() else {
+            return Ok(());
+        };
+        let job = settle::send_job(
+            self.inner,
+            tenant,
+            message,
+            delivery,
+            channel,
+            plan.priority,
+            plan.at,
+        );
         if let Some(job) = enqueue(tx, &[job], now).await?.first() {
             let delivery = settle::first_delivery(tenant, message, delivery, plan, job.id, now);
             insert::deliveries(tx, &delivery.into_iter().collect::<Vec<_>>()).await?;
@@ -238,7 +332,17 @@ impl Closing<'_> {
             .open
             .members
             .iter()
-            .map(|row| settle::recorded(self.tenant, row.id, DecisionStage::Batch, self.facts, self.decision, dice, now))
+            .map(|row| {
+                settle::recorded(
+                    self.tenant,
+                    row.id,
+                    DecisionStage::Batch,
+                    self.facts,
+                    self.decision,
+                    dice,
+                    now,
+                )
+            })
             .collect();
         insert::decisions(tx, &rows).await?;
         Ok(())
@@ -258,14 +362,22 @@ impl Closing<'_> {
         placement.planned_at = None;
         placement.queued_at = None;
         placement.ended_because = because;
-        let places: Vec<_> = self.open.members.iter().map(|row| (self.tenant, row.id, placement.clone())).collect();
+        let places: Vec<_> = self
+            .open
+            .members
+            .iter()
+            .map(|row| (self.tenant, row.id, placement.clone()))
+            .collect();
         pending::settle(tx, &places).await?;
         batches::close(tx, self.tenant, self.batch, None, None, now).await?;
         let events: Vec<NewEvent> = self
             .open
             .members
             .iter()
-            .map(|row| NewEvent { message: Some(row.id), ..self.event("MessageSuppressed", json!({"because": placement.ended_because})) })
+            .map(|row| NewEvent {
+                message: Some(row.id),
+                ..self.event("MessageSuppressed", json!({"because": placement.ended_because}))
+            })
             .collect();
         events::append(tx, &events, dice, now).await?;
         Ok(())

@@ -17,9 +17,14 @@ impl Engine {
         let now = inner.now();
         let mut tx = inner.tx().await?;
         match cancel::cancel(&mut tx, tenant, message, now).await? {
-            Cancelled::NotFound => Err(EngineError::NotFound { what: "message", id: message.to_string() }),
+            Cancelled::NotFound => Err(EngineError::NotFound {
+                what: "message",
+                id: message.to_string(),
+            }),
             Cancelled::TooLate { status } => Err(EngineError::Conflict {
-                problem: format!("message {message} cannot be withdrawn any more: it is {status}, or a call has begun"),
+                problem: format!(
+                    "message {message} cannot be withdrawn any more: it is {status}, or a call has begun"
+                ),
             }),
             Cancelled::Done { .. } => {
                 let event = NewEvent {

@@ -46,7 +46,9 @@ impl<I, O> Clone for Coalescer<I, O> {
 
 impl<I, O> std::fmt::Debug for Coalescer<I, O> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Coalescer").field("limits", &self.0.limits).finish_non_exhaustive()
+        f.debug_struct("Coalescer")
+            .field("limits", &self.0.limits)
+            .finish_non_exhaustive()
     }
 }
 
@@ -66,8 +68,17 @@ impl<I: Send + 'static, O: Send + 'static> Coalescer<I, O> {
         tasks: TaskTracker,
         handler: impl Fn(Vec<I>) -> BoxFuture<'static, Vec<O>> + Send + Sync + 'static,
     ) -> Self {
-        let line = Mutex::new(Line { waiting: VecDeque::new(), weight: 0, running: 0 });
-        Self(Arc::new(Shared { line, limits, handler: Box::new(handler), tasks }))
+        let line = Mutex::new(Line {
+            waiting: VecDeque::new(),
+            weight: 0,
+            running: 0,
+        });
+        Self(Arc::new(Shared {
+            line,
+            limits,
+            handler: Box::new(handler),
+            tasks,
+        }))
     }
 
     /// Submits an item of a weight and waits for its answer. The work goes on when the caller goes away.
@@ -112,7 +123,9 @@ fn next_batch<I, O>(shared: &Shared<I, O>) -> Option<Batch<I, O>> {
         if !items.is_empty() && total.saturating_add(*weight) > shared.limits.batch_weight {
             break;
         }
-        let Some((weight, item, sender)) = line.waiting.pop_front() else { break };
+        let Some((weight, item, sender)) = line.waiting.pop_front() else {
+            break;
+        };
         total += weight;
         line.weight -= weight;
         items.push(item);
@@ -135,7 +148,11 @@ mod tests {
     async fn everybody_gets_their_own_answer_from_few_batches() {
         let batches = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&batches);
-        let limits = CoalesceLimits { batch_weight: 64, runners: 1, waiting_weight: 10_000 };
+        let limits = CoalesceLimits {
+            batch_weight: 64,
+            runners: 1,
+            waiting_weight: 10_000,
+        };
         let coalescer = Coalescer::new(limits, TaskTracker::new(), move |items: Vec<usize>| {
             counted.fetch_add(1, Ordering::SeqCst);
             Box::pin(async move {
@@ -152,7 +169,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_line_turns_callers_away() {
-        let limits = CoalesceLimits { batch_weight: 1, runners: 1, waiting_weight: 2 };
+        let limits = CoalesceLimits {
+            batch_weight: 1,
+            runners: 1,
+            waiting_weight: 2,
+        };
         let coalescer = Coalescer::new(limits, TaskTracker::new(), |items: Vec<()>| {
             Box::pin(async move {
                 tokio::task::yield_now().await;

@@ -66,11 +66,19 @@ impl Composition<'_> {
             zone: self.known.contact.zone.as_deref(),
             unsubscribe_url: unsubscribe.as_deref(),
             preference_url: Some(&preferences),
-            track_link: if tracking.clicks && email { Some(&track) } else { None },
+            track_link: if tracking.clicks && email {
+                Some(&track)
+            } else {
+                None
+            },
             open_pixel_url: (tracking.opens && email).then_some(pixel.as_str()),
         };
         let (rendered, template) = self.render_with(channel, &context)?;
-        Ok(Composed { channel, content: self.content(rendered, unsubscribe), template })
+        Ok(Composed {
+            channel,
+            content: self.content(rendered, unsubscribe),
+            template,
+        })
     }
 
     fn render_with(
@@ -87,9 +95,13 @@ impl Composition<'_> {
         }
         let locale = self.locale.or(self.known.locale.as_deref());
         let locale = locale.or(self.view.tenant.settings.default_locale.as_deref());
-        let template = self.shelf.find(self.view.tenant.id, self.message_type, channel, locale).ok_or_else(|| {
-            AcceptError::UnknownTemplate { message_type: self.message_type.to_string(), channel: Some(channel) }
-        })?;
+        let template = self
+            .shelf
+            .find(self.view.tenant.id, self.message_type, channel, locale)
+            .ok_or_else(|| AcceptError::UnknownTemplate {
+                message_type: self.message_type.to_string(),
+                channel: Some(channel),
+            })?;
         let rendered = template.compiled().render(context).map_err(refusal)?;
         Ok((rendered, template.id()))
     }
@@ -129,8 +141,12 @@ impl Composition<'_> {
 /// A renderer's refusal as a caller reads it.
 pub(crate) fn refusal(error: RenderError) -> AcceptError {
     match error {
-        RenderError::MissingVariables { template, names } => AcceptError::MissingVariables { template, names },
-        other => AcceptError::Content { problem: other.to_string() },
+        RenderError::MissingVariables { template, names } => {
+            AcceptError::MissingVariables { template, names }
+        }
+        other => AcceptError::Content {
+            problem: other.to_string(),
+        },
     }
 }
 
@@ -172,7 +188,8 @@ pub(crate) fn seal_content(
     message: MessageId,
     composed: &Composed,
 ) -> Result<Vec<u8>, EngineError> {
-    let json = serde_json::to_vec(&composed.content).map_err(|error| unreadable("the content", message, &error))?;
+    let json =
+        serde_json::to_vec(&composed.content).map_err(|error| unreadable("the content", message, &error))?;
     Ok(key.seal(&place(tenant, message, Some(composed.channel)), &json)?)
 }
 
@@ -189,7 +206,11 @@ pub(crate) fn open_content(
 }
 
 fn unreadable(what: &'static str, message: MessageId, error: &serde_json::Error) -> EngineError {
-    EngineError::Content { what, message, reason: format!("{:?}", error.classify()) }
+    EngineError::Content {
+        what,
+        message,
+        reason: format!("{:?}", error.classify()),
+    }
 }
 
 /// Whether a sealing failure means that the contact was erased.

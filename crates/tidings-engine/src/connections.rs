@@ -6,10 +6,9 @@ use crate::limiter::RateLimit;
 use crate::sandbox::SandboxLine;
 use crate::tenancy::TenantView;
 use jiff::Timestamp;
-use moka::sync::Cache;
 use secrecy::SecretString;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tidings_core::breaker::{Breaker, CallResult};
 use tidings_core::route::{ConnectionState, Route, route};
 use tidings_core::{Channel, ConnectionId, Dice, TenantId};
@@ -19,8 +18,8 @@ use tidings_providers::{Provider, SendOutcome};
 use tidings_store::messages::routes::{self, RouteRow};
 use tidings_store::{Conn, Place};
 
-/// Built providers kept in memory.
-const KEPT: u64 = 10_000;
+/// Built providers kept in memory; beyond it all are built anew when they are needed.
+const KEPT: usize = 10_000;
 
 /// A built provider, with what it was built from.
 #[derive(Clone, Debug)]
@@ -35,17 +34,26 @@ struct Built {
 pub(crate) struct Providers {
     egress: Egress,
     sandbox: SandboxLine,
-    built: Cache<ConnectionId, Built>,
+    built: Mutex<HashMap<ConnectionId, Built>>,
 }
 
 impl Providers {
     pub fn new(egress: Egress, sandbox: SandboxLine) -> Self {
-        Self { egress, sandbox, built: Cache::new(KEPT) }
+        Self {
+            egress,
+            sandbox,
+            built: Mutex::default(),
+        }
     }
 
     /// The provider of a connection; the error says what is wrong with its configuration.
     pub fn of(&self, view: &TenantView, row: &RouteRow) -> Result<Arc<dyn Provider>, String> {
-        let kept = self.built.get(&row.id);
+        let kept = self
+            .built
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&row.id)
+            .cloned();
         if let Some(built) = kept
             .filter(|built| built.config == row.config && built.credentials_sealed == row.credentials_sealed)
         {
@@ -57,7 +65,11 @@ impl Providers {
             credentials_sealed: row.credentials_sealed.clone(),
             provider: provider.clone(),
         };
-        self.built.insert(row.id, built);
+        let mut kept = self.built.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= KEPT {
+            kept.clear();
+        }
+        kept.insert(row.id, built);
         provider
     }
 
@@ -66,13 +78,18 @@ impl Providers {
             Some(sealed) => {
                 let place = Place::new("connections", "credentials_sealed", row.tenant, row.id.0);
                 let text = view.key.open(&place, sealed).map_err(|error| error.to_string())?;
-                let text = String::from_utf8(text).map_err(|_| "the stored credentials are not text".to_owned())?;
+                let text =
+                    String::from_utf8(text).map_err(|_| "the stored credentials are not text".to_owned())?;
                 Credentials::new(SecretString::from(text))
             }
             None => Credentials::none(),
         };
-        let config =
-            ConnectionConfig { kind: row.provider, channel: row.channel, settings: row.config.clone(), credentials };
+        let config = ConnectionConfig {
+            kind: row.provider,
+            channel: row.channel,
+            settings: row.config.clone(),
+            credentials,
+        };
         let sandbox = self.sandbox.of(row.tenant, row.id);
         build(&config, &self.egress, sandbox).map_err(|error| error.to_string())
     }
@@ -87,7 +104,9 @@ pub(crate) struct Routes {
 impl Routes {
     pub fn of(views: &HashMap<TenantId, TenantView>) -> Self {
         let rows = views.values().flat_map(|view| &view.routes);
-        Self { breakers: rows.map(|row| (row.id, row.breaker)).collect() }
+        Self {
+            breakers: rows.map(|row| (row.id, row.breaker)).collect(),
+        }
     }
 
     /// Chooses the connection of the next call. `avoid` just failed and is passed over while another can.
@@ -114,7 +133,8 @@ impl Routes {
             })
             .collect();
         if let Some(avoid) = avoid {
-            let others: Vec<ConnectionState> = states.iter().filter(|state| state.id != avoid).cloned().collect();
+            let others: Vec<ConnectionState> =
+                states.iter().filter(|state| state.id != avoid).cloned().collect();
             if let found @ Route::Use { .. } = route(&others, now, dice) {
                 return found;
             }
@@ -153,7 +173,9 @@ impl Routes {
             let is = was.after(*result, now, dice);
             if is != was {
                 self.breakers.insert(*connection, is);
-                let entry = moved.entry(*connection).or_insert_with(|| (*tenant, was, is, cause.clone()));
+                let entry = moved
+                    .entry(*connection)
+                    .or_insert_with(|| (*tenant, was, is, cause.clone()));
                 entry.2 = is;
                 if matches!(is, Breaker::Open { .. }) {
                     opened.push((*tenant, *connection));
@@ -183,7 +205,10 @@ pub(crate) fn health(outcome: &SendOutcome) -> (CallResult, String) {
         SendOutcome::Accepted { .. } => (CallResult::Answered, String::new()),
         SendOutcome::Rejected(rejection) => {
             let cause = format!("{}: {} {}", rejection.category, rejection.code, rejection.detail);
-            (CallResult::from(rejection.category), cause.chars().take(200).collect())
+            (
+                CallResult::from(rejection.category),
+                cause.chars().take(200).collect(),
+            )
         }
         SendOutcome::Unknown { detail } => (CallResult::Failed, detail.chars().take(200).collect()),
     }

@@ -22,7 +22,8 @@ use tidings_core::redact::Private;
 use tidings_core::retry::{Failure, NextTry, next_try};
 use tidings_core::route::Route;
 use tidings_core::{
-    Address, AttemptId, ConnectionId, ContactId, DeliveryId, DeliveryState, Dice, ErrorCategory, MessageStatus, TenantId,
+    Address, AttemptId, ConnectionId, ContactId, DeliveryId, DeliveryState, Dice, ErrorCategory,
+    MessageStatus, TenantId,
 };
 use tidings_providers::{Content, Provider, SendOutcome, Submission};
 use tidings_queue::{ClaimedJob, Finish, FinishReport, LeaseId, Outcome, finish};
@@ -71,17 +72,27 @@ pub(crate) async fn deliver(
     jobs: Vec<(ClaimedJob, DeliveryId)>,
     reports: &mut Vec<FinishReport>,
 ) -> Result<(), EngineError> {
-    let wanted: Vec<_> = jobs.iter().map(|(job, delivery)| (job.tenant, *delivery)).collect();
+    let wanted: Vec<_> = jobs
+        .iter()
+        .map(|(job, delivery)| (job.tenant, *delivery))
+        .collect();
     let mut conn = inner.conn().await?;
-    let mut rows: HashMap<DeliveryId, Dispatchable> =
-        dispatch::load(&mut conn, &wanted).await?.into_iter().map(|row| (row.delivery, row)).collect();
+    let mut rows: HashMap<DeliveryId, Dispatchable> = dispatch::load(&mut conn, &wanted)
+        .await?
+        .into_iter()
+        .map(|row| (row.delivery, row))
+        .collect();
     let bench = bench(inner, &mut conn, lease, rows.values()).await?;
     drop(conn);
     let mut sorted = Sorted::default();
     for (job, delivery) in jobs {
         match rows.remove(&delivery) {
             Some(row) => sorted.push(inner, &bench, Carried { job, row }),
-            None => sorted.ends.push(Finish { job: job.id, lease, outcome: no_delivery() }),
+            None => sorted.ends.push(Finish {
+                job: job.id,
+                lease,
+                outcome: no_delivery(),
+            }),
         }
     }
     run(inner, bench, sorted, reports).await
@@ -95,7 +106,13 @@ pub(crate) async fn deliver_loaded(
     reports: &mut Vec<FinishReport>,
 ) -> Result<(), EngineError> {
     let mut conn = inner.conn().await?;
-    let bench = bench(inner, &mut conn, lease, carried.iter().map(|carried| &carried.row)).await?;
+    let bench = bench(
+        inner,
+        &mut conn,
+        lease,
+        carried.iter().map(|carried| &carried.row),
+    )
+    .await?;
     drop(conn);
     let mut sorted = Sorted::default();
     for carried in carried {
@@ -140,11 +157,17 @@ impl Sorted {
             self.ends.push(ended(&carried, bench.lease, Outcome::Cancelled));
             return;
         }
-        let active = bench.views.get(&carried.row.tenant).is_some_and(TenantView::is_active);
+        let active = bench
+            .views
+            .get(&carried.row.tenant)
+            .is_some_and(TenantView::is_active);
         match carried.row.state {
             DeliveryState::Dispatching | DeliveryState::Unknown => self.unknown.push(carried),
             // A dead letter that an operator replays comes as `failed` or `held`: the replay is the decision.
-            DeliveryState::Queued | DeliveryState::RetryWait | DeliveryState::Failed | DeliveryState::Held => {
+            DeliveryState::Queued
+            | DeliveryState::RetryWait
+            | DeliveryState::Failed
+            | DeliveryState::Held => {
                 if !active {
                     let at = inner.now().saturating_add(SUSPENDED).unwrap_or(Timestamp::MAX);
                     let outcome = wait(at, ErrorCategory::Transient, "the tenant is not active");
@@ -167,7 +190,12 @@ impl Sorted {
 
 /// A wait that costs no try.
 pub(crate) fn wait(at: Timestamp, category: ErrorCategory, why: impl Into<String>) -> Outcome {
-    Outcome::Retry { at, category, error: why.into(), counts: false }
+    Outcome::Retry {
+        at,
+        category,
+        error: why.into(),
+        counts: false,
+    }
 }
 
 async fn run(
@@ -181,10 +209,23 @@ async fn run(
     }
     let mut routes = Routes::of(&bench.views);
     let mut dice = inner.dice();
-    let calls = begin(inner, &bench, &mut routes, sorted.ready, sorted.poisoned, sorted.ends, &mut dice, reports).await?;
+    let calls = begin(
+        inner,
+        &bench,
+        &mut routes,
+        sorted.ready,
+        sorted.poisoned,
+        sorted.ends,
+        &mut dice,
+        reports,
+    )
+    .await?;
     inner.fail.pass("dispatch_after_commit");
     let limit = inner.limits.calls.max(1);
-    let mut chunks = stream::iter(calls).map(|call| make(inner, call)).buffer_unordered(limit).ready_chunks(limit);
+    let mut chunks = stream::iter(calls)
+        .map(|call| make(inner, call))
+        .buffer_unordered(limit)
+        .ready_chunks(limit);
     while let Some(chunk) = chunks.next().await {
         reports.push(outcome::record(inner, &bench, &mut routes, chunk, &mut dice).await?);
     }
@@ -222,24 +263,39 @@ async fn begin(
         return Ok(Vec::new());
     }
     let mut tx = inner.tx().await?;
-    let contacts: BTreeSet<_> = ready.iter().map(|one| (one.row.tenant, one.row.message.contact)).collect();
+    let contacts: BTreeSet<_> = ready
+        .iter()
+        .map(|one| (one.row.tenant, one.row.message.contact))
+        .collect();
     let contacts: Vec<_> = contacts.into_iter().collect();
     facts::lock_contacts(&mut tx, &contacts).await?;
     // After the lock: an opt-out that came first is seen, one that comes later waits.
     let now = inner.now();
     let queries: Vec<FactsQuery> = ready.iter().map(|one| query(&one.row)).collect();
     let known = facts::load(&mut tx, &queries, now).await?;
-    let mut gated = Gated { aside: Aside::new(ends), calls: Vec::with_capacity(ready.len()) };
+    let mut gated = Gated {
+        aside: Aside::new(ends),
+        calls: Vec::with_capacity(ready.len()),
+    };
     for carried in poisoned {
         fallback::poison(&mut gated.aside, bench.lease, carried);
     }
     let mut went: HashMap<(TenantId, ContactId), Vec<Past>> = HashMap::new();
     for (carried, known) in ready.into_iter().zip(known) {
-        let others = went.entry((carried.row.tenant, carried.row.message.contact)).or_default();
+        let others = went
+            .entry((carried.row.tenant, carried.row.message.contact))
+            .or_default();
         let category = carried.row.message.category;
-        let gone = ask(inner, &mut tx, bench, routes, &mut gated, carried, known, others, dice, now).await?;
+        let gone = ask(
+            inner, &mut tx, bench, routes, &mut gated, carried, known, others, dice, now,
+        )
+        .await?;
         if gone {
-            others.push(Past { category, at: now, dispatched: true });
+            others.push(Past {
+                category,
+                at: now,
+                dispatched: true,
+            });
         }
     }
     let calls = commit_intents(inner, &mut tx, bench, &mut gated, dice, now).await?;
@@ -281,7 +337,10 @@ async fn ask(
     now: Timestamp,
 ) -> Result<bool, EngineError> {
     let (Some(mut known), Some(view)) = (known, bench.views.get(&carried.row.tenant)) else {
-        gated.aside.finishes.push(ended(&carried, bench.lease, no_delivery()));
+        gated
+            .aside
+            .finishes
+            .push(ended(&carried, bench.lease, no_delivery()));
         return Ok(false);
     };
     known.planned_or_sent.extend(others.iter().copied());
@@ -294,13 +353,27 @@ async fn ask(
         }
         GateVerdict::Stop { reason, scope } => {
             let channel_only = scope == StopScope::Channel;
-            fallback::stop(inner, &mut gated.aside, bench.lease, &carried, Some(&facts), &reason, channel_only, dice, now);
+            fallback::stop(
+                inner,
+                &mut gated.aside,
+                bench.lease,
+                &carried,
+                Some(&facts),
+                &reason,
+                channel_only,
+                dice,
+                now,
+            );
             return Ok(false);
         }
     }
-    let avoid = (carried.row.state == DeliveryState::RetryWait).then_some(carried.row.connection).flatten();
+    let avoid = (carried.row.state == DeliveryState::RetryWait)
+        .then_some(carried.row.connection)
+        .flatten();
     let connection = match routes.choose(inner, view, carried.row.channel, avoid, dice, now) {
-        Route::Use { connection, probe, .. } => {
+        Route::Use {
+            connection, probe, ..
+        } => {
             if probe && !routes.probe(tx, carried.row.tenant, connection, now).await? {
                 let at = now.saturating_add(LOOK_AGAIN).unwrap_or(Timestamp::MAX);
                 let outcome = wait(at, ErrorCategory::Transient, "another node probes the connection");
@@ -310,7 +383,11 @@ async fn ask(
             connection
         }
         Route::Wait { until } => {
-            let outcome = wait(until, ErrorCategory::RateLimit, "every connection of the channel rests or is at its limit");
+            let outcome = wait(
+                until,
+                ErrorCategory::RateLimit,
+                "every connection of the channel rests or is at its limit",
+            );
             gated.aside.finishes.push(ended(&carried, bench.lease, outcome));
             return Ok(false);
         }
@@ -320,7 +397,9 @@ async fn ask(
             return Ok(false);
         }
     };
-    Ok(ready_call(inner, bench, gated, carried, view, connection, dice, now))
+    Ok(ready_call(
+        inner, bench, gated, carried, view, connection, dice, now,
+    ))
 }
 
 /// A delivery that cannot be called for a reason of configuration waits for an operator, and is given up in the end.
@@ -337,9 +416,21 @@ fn unreachable(
     let failure = failure_of(carried, ErrorCategory::AuthFailure, None);
     match next_try(&failure, carried.job.kind, &inner.schedule, now, dice) {
         NextTry::At { at, .. } => {
-            gated.aside.finishes.push(ended(carried, lease, wait(at, ErrorCategory::AuthFailure, why)));
+            gated
+                .aside
+                .finishes
+                .push(ended(carried, lease, wait(at, ErrorCategory::AuthFailure, why)));
         }
-        NextTry::GiveUp => fallback::give_up(inner, &mut gated.aside, lease, carried, ErrorCategory::AuthFailure, why, now, dice),
+        NextTry::GiveUp => fallback::give_up(
+            inner,
+            &mut gated.aside,
+            lease,
+            carried,
+            ErrorCategory::AuthFailure,
+            why,
+            now,
+            dice,
+        ),
     }
 }
 
@@ -354,7 +445,11 @@ pub(crate) fn failure_of(
         retries: u32::try_from(carried.job.retry_count).unwrap_or(0),
         max_retries: u32::try_from(carried.job.max_retries).unwrap_or(0),
         retry_after,
-        first_due_at: carried.row.message.queued_at.unwrap_or(carried.row.message.accepted_at),
+        first_due_at: carried
+            .row
+            .message
+            .queued_at
+            .unwrap_or(carried.row.message.accepted_at),
     }
 }
 
@@ -395,7 +490,9 @@ fn ready_call(
     dice: &mut Dice,
     now: Timestamp,
 ) -> bool {
-    let Some(route) = view.routes.iter().find(|route| route.id == connection) else { return false };
+    let Some(route) = view.routes.iter().find(|route| route.id == connection) else {
+        return false;
+    };
     let provider = match inner.providers.of(view, route) {
         Ok(provider) => provider,
         Err(why) => {
@@ -404,16 +501,34 @@ fn ready_call(
         }
     };
     let attempt_no = carried.row.attempt_no + 1;
-    let reference =
-        carried.row.reference.clone().unwrap_or_else(|| format!("{}-{attempt_no}", carried.row.delivery.0.simple()));
+    let reference = carried
+        .row
+        .reference
+        .clone()
+        .unwrap_or_else(|| format!("{}-{attempt_no}", carried.row.delivery.0.simple()));
     match submission(&bench.keys, view, &carried.row, reference) {
         Ok(submission) => {
             inner.limiter.count(connection, limit_of(route), now);
-            gated.calls.push(Call { carried, attempt_no, connection, provider, submission });
+            gated.calls.push(Call {
+                carried,
+                attempt_no,
+                connection,
+                provider,
+                submission,
+            });
             true
         }
         Err(Unsendable { code, detail }) => {
-            fallback::stop_for(inner, &mut gated.aside, bench.lease, &carried, code, detail, dice, now);
+            fallback::stop_for(
+                inner,
+                &mut gated.aside,
+                bench.lease,
+                &carried,
+                code,
+                detail,
+                dice,
+                now,
+            );
             false
         }
     }
@@ -431,24 +546,42 @@ fn submission(
     row: &Dispatchable,
     reference: String,
 ) -> Result<Submission, Unsendable> {
-    let erased = Unsendable { code: "consent.erased", detail: "the contact was erased" };
-    let unreadable = Unsendable { code: "content.unreadable", detail: "the sealed content or address cannot be opened" };
+    let erased = Unsendable {
+        code: "consent.erased",
+        detail: "the contact was erased",
+    };
+    let unreadable = Unsendable {
+        code: "content.unreadable",
+        detail: "the sealed content or address cannot be opened",
+    };
     let lost = |error: &SealError| {
         if is_erased(error) {
-            Unsendable { code: "consent.erased", detail: "the contact was erased" }
+            Unsendable {
+                code: "consent.erased",
+                detail: "the contact was erased",
+            }
         } else {
-            Unsendable { code: "content.unreadable", detail: "the sealed content or address cannot be opened" }
+            Unsendable {
+                code: "content.unreadable",
+                detail: "the sealed content or address cannot be opened",
+            }
         }
     };
     let (tenant, contact) = (row.tenant, row.message.contact);
     let key = keys.get(tenant, contact).map_err(|error| lost(&error))?;
-    let recipient =
-        row.recipient.as_ref().ok_or(Unsendable { code: "address.missing", detail: "the contact has no address" })?;
+    let recipient = row.recipient.as_ref().ok_or(Unsendable {
+        code: "address.missing",
+        detail: "the contact has no address",
+    })?;
     let place = Place::new("addresses", "value_sealed", tenant, recipient.id.0);
-    let text = key.open_text(&place, &recipient.sealed).map_err(|error| lost(&error))?;
+    let text = key
+        .open_text(&place, &recipient.sealed)
+        .map_err(|error| lost(&error))?;
     let region = view.policy().default_region.as_deref();
-    let to = Address::parse(row.channel, text.expose(), region)
-        .map_err(|_| Unsendable { code: "address.invalid", detail: "the address is malformed" })?;
+    let to = Address::parse(row.channel, text.expose(), region).map_err(|_| Unsendable {
+        code: "address.invalid",
+        detail: "the address is malformed",
+    })?;
     let sealed = row.content.as_ref().ok_or(erased)?;
     let content: Content =
         open_content(key, tenant, row.message.id, row.channel, sealed).map_err(|_| unreadable)?;
@@ -491,12 +624,16 @@ async fn commit_intents(
         })
         .collect();
     let moved = dispatch::begin(tx, &intents, inner.node, now).await?;
-    let (ours, theirs): (Vec<Call>, Vec<Call>) =
-        calls.into_iter().partition(|call| moved.contains(&call.carried.row.delivery));
+    let (ours, theirs): (Vec<Call>, Vec<Call>) = calls
+        .into_iter()
+        .partition(|call| moved.contains(&call.carried.row.delivery));
     for call in theirs {
         let at = now.saturating_add(LOOK_AGAIN).unwrap_or(Timestamp::MAX);
         let outcome = wait(at, ErrorCategory::Transient, "the delivery was moved meanwhile");
-        gated.aside.finishes.push(ended(&call.carried, bench.lease, outcome));
+        gated
+            .aside
+            .finishes
+            .push(ended(&call.carried, bench.lease, outcome));
     }
     Ok(ours)
 }

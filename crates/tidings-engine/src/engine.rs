@@ -9,12 +9,14 @@ use crate::limiter::Limiter;
 use crate::request::{AcceptError, AcceptRequest, Accepted, IdempotencyKey, MAX_REQUESTS};
 use crate::sandbox::SandboxLine;
 use crate::templates::Templates;
+use crate::tenancy;
 use jiff::Timestamp;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tidings_core::retry::Schedule;
-use tidings_core::{Clock, Dice, NodeId, TenantId};
+use tidings_core::{Clock, ConnectionId, Dice, NodeId, TenantId};
+use tidings_providers::Provider;
 use tidings_providers::egress::Egress;
 use tidings_store::{Store, WorkerConn, WorkerTx};
 use tokio_util::task::TaskTracker;
@@ -122,7 +124,12 @@ impl Engine {
         let now = options.clock.now();
         let mut dice = Dice::from_seed(options.seed);
         let node = NodeId(dice.uuid(now));
-        let line = SandboxLine::new(options.store.clone(), Arc::clone(&options.clock), options.seed, tasks.clone());
+        let line = SandboxLine::new(
+            options.store.clone(),
+            Arc::clone(&options.clock),
+            options.seed,
+            tasks.clone(),
+        );
         let inner = Arc::new(Inner {
             providers: Providers::new(options.egress, line),
             templates: Templates::new(),
@@ -156,13 +163,29 @@ impl Engine {
     /// Accepts requests: decided, rendered, stored and queued in one commit, shared with whoever else calls at the moment.
     /// The answers stand in the order of the requests; one that is refused leaves nothing behind and does not touch the
     /// others.
-    pub async fn accept(&self, tenant: TenantId, requests: Vec<AcceptRequest>) -> Vec<Result<Accepted, AcceptError>> {
+    pub async fn accept(
+        &self,
+        tenant: TenantId,
+        requests: Vec<AcceptRequest>,
+    ) -> Vec<Result<Accepted, AcceptError>> {
         let count = requests.len();
         if count > MAX_REQUESTS {
-            let error = AcceptError::TooLarge { field: "requests".to_owned(), limit: format!("{MAX_REQUESTS} in one call") };
+            let error = AcceptError::TooLarge {
+                field: "requests".to_owned(),
+                limit: format!("{MAX_REQUESTS} in one call"),
+            };
             return requests.iter().map(|_| Err(error.clone())).collect();
         }
-        self.submit(Submission { tenant, requests, key: None }, count).await
+        self.submit(
+            Submission {
+                tenant,
+                requests,
+                key: None,
+                carrier: None,
+            },
+            count,
+        )
+        .await
     }
 
     /// The same under an Idempotency-Key: the same key and body get the same answer, whatever happened to the first.
@@ -186,8 +209,19 @@ impl Engine {
                 limit: format!("{MAX_REQUESTS} in one call"),
             });
         }
-        let Some(_held) = self.inner.hold_key(tenant, &key.key) else { return refuse(AcceptError::InProgress) };
-        self.submit(Submission { tenant, requests, key: Some(key) }, count).await
+        let Some(_held) = self.inner.hold_key(tenant, &key.key) else {
+            return refuse(AcceptError::InProgress);
+        };
+        self.submit(
+            Submission {
+                tenant,
+                requests,
+                key: Some(key),
+                carrier: None,
+            },
+            count,
+        )
+        .await
     }
 
     async fn submit(&self, submission: Submission, count: usize) -> Vec<Result<Accepted, AcceptError>> {
@@ -197,7 +231,9 @@ impl Engine {
         let error = match self.accepts.submit(count, submission).await {
             Ok(answers) => return answers,
             Err(NoAnswer::Full) => AcceptError::Busy,
-            Err(NoAnswer::Lost) => AcceptError::Unavailable { reason: "the engine is stopping".to_owned() },
+            Err(NoAnswer::Lost) => AcceptError::Unavailable {
+                reason: "the engine is stopping".to_owned(),
+            },
         };
         (0..count).map(|_| Err(error.clone())).collect()
     }
@@ -257,6 +293,34 @@ impl Inner {
         Ok(self.store.worker_conn().await?)
     }
 
+    /// The same, by its longer name.
+    pub async fn connection(&self) -> Result<WorkerConn, EngineError> {
+        self.conn().await
+    }
+
+    /// A connection's provider, ready to verify webhooks or to be tested.
+    pub async fn provider_of(
+        &self,
+        tenant: TenantId,
+        connection: ConnectionId,
+    ) -> Result<Arc<dyn Provider>, EngineError> {
+        let mut conn = self.conn().await?;
+        let views = tenancy::load(self, &mut conn, [tenant]).await?;
+        let not_found = || EngineError::NotFound {
+            what: "enabled connection",
+            id: connection.to_string(),
+        };
+        let view = views.get(&tenant).ok_or_else(not_found)?;
+        let row = view
+            .routes
+            .iter()
+            .find(|row| row.id == connection)
+            .ok_or_else(not_found)?;
+        self.providers
+            .of(view, row)
+            .map_err(|problem| EngineError::Conflict { problem })
+    }
+
     /// A transaction of the workers' pool.
     pub async fn tx(&self) -> Result<WorkerTx, EngineError> {
         Ok(self.store.worker_tx().await?)
@@ -265,7 +329,10 @@ impl Inner {
     fn hold_key(self: &Arc<Self>, tenant: TenantId, key: &str) -> Option<HeldKey> {
         let entry = (tenant, key.to_owned());
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        keys.insert(entry.clone()).then(|| HeldKey { inner: Arc::clone(self), entry })
+        keys.insert(entry.clone()).then(|| HeldKey {
+            inner: Arc::clone(self),
+            entry,
+        })
     }
 }
 
@@ -277,6 +344,10 @@ struct HeldKey {
 
 impl Drop for HeldKey {
     fn drop(&mut self) {
-        self.inner.keys.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.entry);
+        self.inner
+            .keys
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.entry);
     }
 }

@@ -41,7 +41,6 @@ pub enum EngineError {
     },
 }
 
-
 impl EngineError {
     /// Whether the same step may succeed when it is tried again.
     pub fn is_transient(&self) -> bool {

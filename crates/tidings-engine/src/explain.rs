@@ -12,8 +12,9 @@ use tidings_core::decide::facts::RequestFacts;
 use tidings_core::decide::{Decision, decide};
 use tidings_core::event::{BounceClass, DeliveryEventKind};
 use tidings_core::{
-    AttemptOutcome, BatchId, Category, Channel, ConnectionId, ContactId, DecisionStage, DeliveryId, DeliveryState,
-    ErrorCategory, JobId, MessageId, MessageStatus, MessageType, NodeId, Provenance, TenantId, Urgency, WaitsFor,
+    AttemptOutcome, BatchId, Category, Channel, ConnectionId, ContactId, DecisionStage, DeliveryId,
+    DeliveryState, ErrorCategory, JobId, MessageId, MessageStatus, MessageType, NodeId, Provenance, TenantId,
+    Urgency, WaitsFor,
 };
 use tidings_render::message_types;
 use tidings_store::messages::facts::{self, FactsQuery};
@@ -156,18 +157,30 @@ impl Engine {
         let mut tx = self.inner.store.tenant(tenant).tx().await?;
         let story = read::story(&mut tx, tenant, message).await?;
         tx.commit().await?;
-        story.map(told).ok_or_else(|| EngineError::NotFound { what: "message", id: message.to_string() })
+        story.map(told).ok_or_else(|| EngineError::NotFound {
+            what: "message",
+            id: message.to_string(),
+        })
     }
 
     /// Decides about a request as of an instant without accepting it. The contact must exist.
     ///
     /// # Errors
     /// What would be refused is refused here in the same words.
-    pub async fn dry_run(&self, tenant: TenantId, request: &AcceptRequest, at: Timestamp) -> Result<DryRun, AcceptError> {
-        let unavailable = |error: EngineError| AcceptError::Unavailable { reason: error.to_string() };
+    pub async fn dry_run(
+        &self,
+        tenant: TenantId,
+        request: &AcceptRequest,
+        at: Timestamp,
+    ) -> Result<DryRun, AcceptError> {
+        let unavailable = |error: EngineError| AcceptError::Unavailable {
+            reason: error.to_string(),
+        };
         let inner = &self.inner;
         let mut conn = inner.conn().await.map_err(unavailable)?;
-        let views = crate::tenancy::load(inner, &mut conn, [tenant]).await.map_err(unavailable)?;
+        let views = crate::tenancy::load(inner, &mut conn, [tenant])
+            .await
+            .map_err(unavailable)?;
         let view = views.get(&tenant).ok_or(AcceptError::UnknownTenant)?;
         recipients::check(&request.to, view.policy().default_region.as_deref())?;
         let message_type = match (&request.message_type, &request.content) {
@@ -175,8 +188,11 @@ impl Engine {
             (None, Some(_)) => MessageType::parse("direct").map_err(|_| AcceptError::NothingToSend)?,
             (None, None) => return Err(AcceptError::NothingToSend),
         };
-        let shelf =
-            inner.templates.load(&mut conn, [(tenant, message_type.clone())]).await.map_err(unavailable)?;
+        let shelf = inner
+            .templates
+            .load(&mut conn, [(tenant, message_type.clone())])
+            .await
+            .map_err(unavailable)?;
         let contact = self.dry_contact(&mut conn, tenant, &request.to).await?;
         let renderable = match request.content {
             Some(_) => Channel::ALL.to_vec(),
@@ -190,15 +206,25 @@ impl Engine {
             message_type: message_type.clone(),
             source_reference: request.source_reference.clone(),
         };
-        let loaded = facts::load(&mut conn, &[query], at).await.map_err(|error| unavailable(error.into()))?;
+        let loaded = facts::load(&mut conn, &[query], at)
+            .await
+            .map_err(|error| unavailable(error.into()))?;
         let known = loaded
             .into_iter()
             .next()
             .flatten()
-            .ok_or_else(|| AcceptError::UnknownContact { reference: contact.to_string() })?;
+            .ok_or_else(|| AcceptError::UnknownContact {
+                reference: contact.to_string(),
+            })?;
         let asked = RequestFacts {
-            category: request.category.or(info.map(|info| info.category)).unwrap_or(Category::Service),
-            urgency: request.urgency.or(info.map(|info| info.urgency)).unwrap_or(Urgency::Normal),
+            category: request
+                .category
+                .or(info.map(|info| info.category))
+                .unwrap_or(Category::Service),
+            urgency: request
+                .urgency
+                .or(info.map(|info| info.urgency))
+                .unwrap_or(Urgency::Normal),
             message_type,
             channel: request.channel,
             renderable_channels: renderable,
@@ -211,7 +237,11 @@ impl Engine {
             whatsapp_template: false,
         };
         let facts = facts_of(&known, asked, view.connected());
-        Ok(DryRun { contact_id: contact, decision: decide(&facts, view.policy(), at), at })
+        Ok(DryRun {
+            contact_id: contact,
+            decision: decide(&facts, view.policy(), at),
+            at,
+        })
     }
 
     async fn dry_contact(
@@ -225,17 +255,27 @@ impl Engine {
             Recipient::ExternalId(id) => Some(id.clone()),
             Recipient::Contact(contact) => contact.external_id.clone(),
         };
-        let unknown = || AcceptError::UnknownContact { reference: "as given; a dry run creates none".to_owned() };
+        let unknown = || AcceptError::UnknownContact {
+            reference: "as given; a dry run creates none".to_owned(),
+        };
         let id = external.ok_or_else(unknown)?;
         let found = recipients::by_external_id(conn, vec![(tenant, id.clone())])
             .await
-            .map_err(|error| AcceptError::Unavailable { reason: error.to_string() })?;
+            .map_err(|error| AcceptError::Unavailable {
+                reason: error.to_string(),
+            })?;
         found.get(&(tenant, id)).copied().ok_or_else(unknown)
     }
 }
 
 fn told(story: MessageStory) -> Explanation {
-    let MessageStory { message, decisions, deliveries, attempts, events } = story;
+    let MessageStory {
+        message,
+        decisions,
+        deliveries,
+        attempts,
+        events,
+    } = story;
     let deliveries = deliveries
         .into_iter()
         .map(|row| DeliveryTold {

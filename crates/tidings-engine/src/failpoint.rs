@@ -47,7 +47,9 @@ impl FailPoints {
     pub fn arm(words: &[String]) -> Result<Self, FailPointError> {
         for word in words {
             let name = word.split('@').next().unwrap_or(word);
-            let times = word.split_once('@').map_or(Ok(1), |(_, times)| times.parse::<u64>());
+            let times = word
+                .split_once('@')
+                .map_or(Ok(1), |(_, times)| times.parse::<u64>());
             if !NAMES.contains(&name) || !times.is_ok_and(|times| times > 0) {
                 return Err(FailPointError::Unknown(word.clone()));
             }
@@ -61,12 +63,18 @@ impl FailPoints {
             let (name, times) = word.split_once('@').unwrap_or((word, "1"));
             (name.to_owned(), AtomicU64::new(times.parse().unwrap_or(1)))
         };
-        Ok(Self { armed: words.iter().map(read).collect() })
+        Ok(Self {
+            armed: words.iter().map(read).collect(),
+        })
     }
 
     #[cfg(not(feature = "fail-points"))]
     fn armed(words: &[String]) -> Result<Self, FailPointError> {
-        if words.is_empty() { Ok(Self::default()) } else { Err(FailPointError::NotBuilt) }
+        if words.is_empty() {
+            Ok(Self::default())
+        } else {
+            Err(FailPointError::NotBuilt)
+        }
     }
 
     /// Ends the process when the point is armed and its time has come.
@@ -92,7 +100,13 @@ mod tests {
     #[test]
     fn unknown_points_are_refused() {
         for word in ["nowhere", "accept_before_commit@0", "accept_before_commit@x"] {
-            assert!(matches!(FailPoints::arm(&[word.to_owned()]), Err(FailPointError::Unknown(_))), "{word}");
+            assert!(
+                matches!(
+                    FailPoints::arm(&[word.to_owned()]),
+                    Err(FailPointError::Unknown(_))
+                ),
+                "{word}"
+            );
         }
         assert!(FailPoints::arm(&[]).is_ok());
     }

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use std::collections::HashSet;
 use tidings_core::decide::{Facts, Reason};
 use tidings_core::{
-    BatchId, Channel, DecisionId, DecisionStage, DeliveryId, DeliveryState, Dice, ErrorCategory, JobId, MessageStatus,
-    Provenance, TenantId,
+    BatchId, Channel, DecisionId, DecisionStage, DeliveryId, DeliveryState, Dice, ErrorCategory, JobId,
+    MessageStatus, Provenance, TenantId,
 };
 use tidings_queue::{Finish, FinishReport, LeaseId, NewJob, Outcome, enqueue};
 use tidings_store::Conn;
@@ -44,11 +44,20 @@ pub(crate) struct Next {
 
 impl Aside {
     pub fn new(finishes: Vec<Finish>) -> Self {
-        Self { finishes, ..Self::default() }
+        Self {
+            finishes,
+            ..Self::default()
+        }
     }
 
     /// Ends a message, with the others of its batch.
-    pub fn end_message(&mut self, carried: &Carried, to: MessageStatus, provenance: Provenance, because: Option<String>) {
+    pub fn end_message(
+        &mut self,
+        carried: &Carried,
+        to: MessageStatus,
+        provenance: Provenance,
+        because: Option<String>,
+    ) {
         let message = &carried.row.message;
         if let Some(batch) = message.batch {
             self.follows.push((message.tenant, batch, to, provenance));
@@ -108,7 +117,11 @@ pub(crate) async fn write(
         (decision.id, decision.decided_at) = (DecisionId(dice.uuid(now)), now);
     }
     insert::decisions(tx, &decisions).await?;
-    let next: Vec<Next> = aside.next.into_iter().filter(|next| !fenced.contains(&next.after)).collect();
+    let next: Vec<Next> = aside
+        .next
+        .into_iter()
+        .filter(|next| !fenced.contains(&next.after))
+        .collect();
     let (jobs, mut deliveries): (Vec<NewJob>, Vec<NewDelivery>) =
         next.into_iter().map(|next| (next.job, next.delivery)).unzip();
     for (delivery, job) in deliveries.iter_mut().zip(enqueue(tx, &jobs, now).await?) {
@@ -129,9 +142,13 @@ pub(crate) fn hold(
     reason: &Reason,
 ) {
     let why = format!("{}: {}", reason.code, reason.detail);
-    aside.finishes.push(ended(carried, lease, wait(until, ErrorCategory::Transient, why)));
+    aside
+        .finishes
+        .push(ended(carried, lease, wait(until, ErrorCategory::Transient, why)));
     let verdict = json!({"verdict": "hold", "until": until});
-    aside.decisions.push(gate_decision(carried, Some(facts), verdict, reason, Some(until)));
+    aside
+        .decisions
+        .push(gate_decision(carried, Some(facts), verdict, reason, Some(until)));
 }
 
 /// The gate said "no": for this channel, or for the message.
@@ -148,8 +165,20 @@ pub(crate) fn stop(
     now: Timestamp,
 ) {
     let verdict = json!({"verdict": "stop", "channel": carried.row.channel, "scope": if channel_only { "channel" } else { "message" }});
-    aside.decisions.push(gate_decision(carried, facts, verdict, reason, None));
-    stopped(inner, aside, lease, carried, reason.code.as_str(), &reason.detail, channel_only, dice, now);
+    aside
+        .decisions
+        .push(gate_decision(carried, facts, verdict, reason, None));
+    stopped(
+        inner,
+        aside,
+        lease,
+        carried,
+        reason.code.as_str(),
+        &reason.detail,
+        channel_only,
+        dice,
+        now,
+    );
 }
 
 /// There is nothing to send, or nobody to send it to.
@@ -180,13 +209,29 @@ fn stopped(
     now: Timestamp,
 ) {
     aside.move_delivery(carried, DeliveryState::Stopped, format!("{code}: {detail}"));
-    let next = if channel_only { next(inner, aside, carried, dice, now) } else { None };
+    let next = if channel_only {
+        next(inner, aside, carried, dice, now)
+    } else {
+        None
+    };
     let outcome = match next {
-        Some(Channel::Email) => Outcome::FallbackEmail { category: ErrorCategory::Permanent, error: detail.to_owned() },
+        Some(Channel::Email) => Outcome::FallbackEmail {
+            category: ErrorCategory::Permanent,
+            error: detail.to_owned(),
+        },
         Some(_) => Outcome::Cancelled,
         None => {
-            aside.end_message(carried, MessageStatus::Suppressed, Provenance::Inferred, Some(code.to_owned()));
-            aside.event(carried, "MessageSuppressed", json!({"because": code, "channel": carried.row.channel}));
+            aside.end_message(
+                carried,
+                MessageStatus::Suppressed,
+                Provenance::Inferred,
+                Some(code.to_owned()),
+            );
+            aside.event(
+                carried,
+                "MessageSuppressed",
+                json!({"because": code, "channel": carried.row.channel}),
+            );
             Outcome::Cancelled
         }
     };
@@ -206,7 +251,9 @@ fn gate_decision(
         message: carried.row.message.id,
         stage: DecisionStage::Gate,
         decided_at: Timestamp::UNIX_EPOCH,
-        facts: facts.and_then(|facts| serde_json::to_value(facts).ok()).unwrap_or(Value::Null),
+        facts: facts
+            .and_then(|facts| serde_json::to_value(facts).ok())
+            .unwrap_or(Value::Null),
         verdict,
         reasons: serde_json::to_value([reason]).unwrap_or(Value::Null),
         changes_at,
@@ -214,12 +261,26 @@ fn gate_decision(
 }
 
 /// The delivery of the next channel of the chain, where there is one.
-fn next(inner: &Inner, aside: &mut Aside, carried: &Carried, dice: &mut Dice, now: Timestamp) -> Option<Channel> {
+fn next(
+    inner: &Inner,
+    aside: &mut Aside,
+    carried: &Carried,
+    dice: &mut Dice,
+    now: Timestamp,
+) -> Option<Channel> {
     let row = &carried.row;
     let position = row.position.checked_add(1)?;
     let channel = row.chain.get(usize::try_from(position).ok()?).copied()?;
     let id = DeliveryId(dice.uuid(now));
-    let job = settle::send_job(inner, row.tenant, row.message.id, id, channel, carried.job.priority, now);
+    let job = settle::send_job(
+        inner,
+        row.tenant,
+        row.message.id,
+        id,
+        channel,
+        carried.job.priority,
+        now,
+    );
     let delivery = NewDelivery {
         tenant: row.tenant,
         id,
@@ -230,9 +291,18 @@ fn next(inner: &Inner, aside: &mut Aside, carried: &Carried, dice: &mut Dice, no
         job: carried.job.id,
         created_at: now,
     };
-    aside.next.push(Next { after: carried.job.id, job, delivery });
-    aside.event(carried, "FallbackStarted", json!({"from": row.channel, "to": channel}));
-    metrics::counter!("tidings_fallbacks_total", "from" => row.channel.as_str(), "to" => channel.as_str()).increment(1);
+    aside.next.push(Next {
+        after: carried.job.id,
+        job,
+        delivery,
+    });
+    aside.event(
+        carried,
+        "FallbackStarted",
+        json!({"from": row.channel, "to": channel}),
+    );
+    metrics::counter!("tidings_fallbacks_total", "from" => row.channel.as_str(), "to" => channel.as_str())
+        .increment(1);
     Some(channel)
 }
 
@@ -252,8 +322,17 @@ pub(crate) fn after_failure(
         Some(Channel::Email) => Outcome::FallbackEmail { category, error },
         Some(_) => Outcome::Cancelled,
         None => {
-            aside.end_message(carried, MessageStatus::Failed, Provenance::Response, Some(code.to_owned()));
-            aside.event(carried, "MessageFailed", json!({"because": code, "category": category}));
+            aside.end_message(
+                carried,
+                MessageStatus::Failed,
+                Provenance::Response,
+                Some(code.to_owned()),
+            );
+            aside.event(
+                carried,
+                "MessageFailed",
+                json!({"because": code, "category": category}),
+            );
             metrics::counter!(
                 "crm_communications_total",
                 "channel" => carried.row.channel.as_str(),
@@ -261,7 +340,11 @@ pub(crate) fn after_failure(
                 "status" => "failed",
             )
             .increment(1);
-            Outcome::Dead { cause: code.to_owned(), category, error }
+            Outcome::Dead {
+                cause: code.to_owned(),
+                category,
+                error,
+            }
         }
     }
 }
@@ -285,12 +368,22 @@ pub(crate) fn give_up(
 
 /// Gives up a delivery whose job ended its worker again and again before the call was begun.
 pub(crate) fn poison(aside: &mut Aside, lease: LeaseId, carried: Carried) {
-    let error = "its worker ended without a result, again and again; look at the logs before replaying it".to_owned();
+    let error =
+        "its worker ended without a result, again and again; look at the logs before replaying it".to_owned();
     aside.move_delivery(&carried, DeliveryState::Failed, error.clone());
     if is_open(carried.row.message.status) {
-        aside.end_message(&carried, MessageStatus::Failed, Provenance::Inferred, Some("poison".to_owned()));
+        aside.end_message(
+            &carried,
+            MessageStatus::Failed,
+            Provenance::Inferred,
+            Some("poison".to_owned()),
+        );
         aside.event(&carried, "MessageFailed", json!({"because": "poison"}));
     }
-    let outcome = Outcome::Dead { cause: "poison".to_owned(), category: ErrorCategory::Transient, error };
+    let outcome = Outcome::Dead {
+        cause: "poison".to_owned(),
+        category: ErrorCategory::Transient,
+        error,
+    };
     aside.finishes.push(ended(&carried, lease, outcome));
 }

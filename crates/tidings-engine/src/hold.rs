@@ -39,19 +39,28 @@ pub(crate) async fn release(
 ) -> Result<(), EngineError> {
     let now = inner.now();
     let read = |job: &ClaimedJob| serde_json::from_str::<Payload>(job.payload.get()).ok();
-    let wanted: Vec<(TenantId, MessageId)> =
-        jobs.iter().filter_map(|job| read(job).map(|payload| (job.tenant, payload.message_id))).collect();
+    let wanted: Vec<(TenantId, MessageId)> = jobs
+        .iter()
+        .filter_map(|job| read(job).map(|payload| (job.tenant, payload.message_id)))
+        .collect();
     let mut dice = inner.dice();
     let mut tx = inner.tx().await?;
     let waiting = pending::lock(&mut tx, &wanted).await?;
     let due: Vec<Again> = waiting
         .into_iter()
         .filter(|one| is_due(&one.message, now))
-        .map(|waiting| Again { waiting, carrier: None, stage: DecisionStage::Release })
+        .map(|waiting| Again {
+            waiting,
+            carrier: None,
+            stage: DecisionStage::Release,
+        })
         .collect();
     decide_again(inner, &mut tx, due, &mut dice, now).await?;
     // A job whose message has moved on, or is due later under another job, has nothing left to do.
-    let finishes: Vec<_> = jobs.iter().map(|job| finished(job, lease, Outcome::Done)).collect();
+    let finishes: Vec<_> = jobs
+        .iter()
+        .map(|job| finished(job, lease, Outcome::Done))
+        .collect();
     let report = finish(&mut tx, inner.node, &finishes, now).await?;
     if !report.fenced.is_empty() {
         // Whoever holds the jobs now decides.
@@ -80,8 +89,6 @@ pub(crate) struct Again {
 pub(crate) struct Redecided {
     pub message: MessageId,
     pub verdict: Verdict,
-    /// The delivery that was made, carried by the carrier or a new job.
-    pub delivery: Option<DeliveryId>,
 }
 
 struct Settled {
@@ -102,22 +109,34 @@ pub(crate) async fn decide_again(
     dice: &mut Dice,
     now: Timestamp,
 ) -> Result<Vec<Redecided>, EngineError> {
-    let (expired, due): (Vec<Again>, Vec<Again>) = due.into_iter().partition(|one| approval_expired(&one.waiting, now));
+    let (expired, due): (Vec<Again>, Vec<Again>) = due
+        .into_iter()
+        .partition(|one| approval_expired(&one.waiting, now));
     expire(tx, &expired, dice, now).await?;
     if due.is_empty() {
         return Ok(Vec::new());
     }
     let views = tenancy::load(inner, tx, due.iter().map(|one| one.waiting.message.tenant)).await?;
-    let types = due.iter().map(|one| (one.waiting.message.tenant, one.waiting.message.message_type.clone()));
+    let types = due.iter().map(|one| {
+        (
+            one.waiting.message.tenant,
+            one.waiting.message.message_type.clone(),
+        )
+    });
     let shelf = inner.templates.load(tx, types.collect::<Vec<_>>()).await?;
-    let pairs: Vec<_> = due.iter().map(|one| (one.waiting.message.tenant, one.waiting.message.contact)).collect();
+    let pairs: Vec<_> = due
+        .iter()
+        .map(|one| (one.waiting.message.tenant, one.waiting.message.contact))
+        .collect();
     let keys = inner.store.keyring().existing_contact_keys(tx, &pairs).await?;
     let queries: Vec<FactsQuery> = due.iter().map(|one| query(&one.waiting.message)).collect();
     let known = facts::load(tx, &queries, now).await?;
     let mut settled = Vec::with_capacity(due.len());
     for (one, known) in due.into_iter().zip(known) {
         let row = one.waiting.message;
-        let (Some(known), Some(view)) = (known, views.get(&row.tenant)) else { continue };
+        let (Some(known), Some(view)) = (known, views.get(&row.tenant)) else {
+            continue;
+        };
         let facts = facts_of(&known, request_facts(&row, false), view.connected());
         let mut decision = decide(&facts, view.policy(), now);
         let request = match (keys.get(row.tenant, row.contact), &one.waiting.request) {
@@ -137,7 +156,10 @@ pub(crate) async fn decide_again(
                     locale: row.locale.as_deref(),
                     request: &request,
                 };
-                plan.channels.iter().map(|channel| composition.render(*channel)).collect()
+                plan.channels
+                    .iter()
+                    .map(|channel| composition.render(*channel))
+                    .collect()
             }
             // Without its key there is no request any more: the contact was erased.
             (Verdict::Send(_), None) => {
@@ -152,7 +174,15 @@ pub(crate) async fn decide_again(
             Vec::new()
         });
         let delivery = DeliveryId(dice.uuid(now));
-        settled.push(Settled { row, carrier: one.carrier, stage: one.stage, facts, decision, composed, delivery });
+        settled.push(Settled {
+            row,
+            carrier: one.carrier,
+            stage: one.stage,
+            facts,
+            decision,
+            composed,
+            delivery,
+        });
     }
     write(inner, tx, settled, dice, now).await
 }
@@ -193,7 +223,12 @@ fn approval_expired(waiting: &Waiting, now: Timestamp) -> bool {
 }
 
 /// Nobody said yes in time.
-async fn expire(tx: &mut Conn, expired: &[Again], dice: &mut Dice, now: Timestamp) -> Result<(), EngineError> {
+async fn expire(
+    tx: &mut Conn,
+    expired: &[Again],
+    dice: &mut Dice,
+    now: Timestamp,
+) -> Result<(), EngineError> {
     if expired.is_empty() {
         return Ok(());
     }
@@ -209,8 +244,10 @@ async fn expire(tx: &mut Conn, expired: &[Again], dice: &mut Dice, now: Timestam
         })
         .collect();
     outcome::messages(tx, &moves, now).await?;
-    let events: Vec<NewEvent> =
-        expired.iter().map(|one| event(&one.waiting.message, "ApprovalExpired", json!({}))).collect();
+    let events: Vec<NewEvent> = expired
+        .iter()
+        .map(|one| event(&one.waiting.message, "ApprovalExpired", json!({})))
+        .collect();
     events::append(tx, &events, dice, now).await?;
     Ok(())
 }
@@ -233,11 +270,19 @@ async fn write(
     dice: &mut Dice,
     now: Timestamp,
 ) -> Result<Vec<Redecided>, EngineError> {
-    let places: Vec<_> =
-        settled.iter().map(|one| (one.row.tenant, one.row.id, settle::placement(&one.decision, now))).collect();
+    let places: Vec<_> = settled
+        .iter()
+        .map(|one| (one.row.tenant, one.row.id, settle::placement(&one.decision, now)))
+        .collect();
     let moved = pending::settle(tx, &places).await?;
-    let settled: Vec<Settled> = settled.into_iter().filter(|one| moved.contains(&one.row.id)).collect();
-    let pairs: Vec<_> = settled.iter().map(|one| (one.row.tenant, one.row.contact)).collect();
+    let settled: Vec<Settled> = settled
+        .into_iter()
+        .filter(|one| moved.contains(&one.row.id))
+        .collect();
+    let pairs: Vec<_> = settled
+        .iter()
+        .map(|one| (one.row.tenant, one.row.contact))
+        .collect();
     let keys = inner.store.keyring().existing_contact_keys(tx, &pairs).await?;
     let mut contents = Vec::new();
     let mut decisions = Vec::with_capacity(settled.len());
@@ -247,23 +292,42 @@ async fn write(
         for composed in &one.composed {
             let sealed = seal_content(keys.get(tenant, one.row.contact)?, tenant, message, composed)?;
             let (channel, template) = (Some(composed.channel), composed.template);
-            contents.push(NewContent { tenant, message, channel, sealed, template });
+            contents.push(NewContent {
+                tenant,
+                message,
+                channel,
+                sealed,
+                template,
+            });
         }
-        decisions.push(settle::recorded(tenant, message, one.stage, &one.facts, &one.decision, dice, now));
+        decisions.push(settle::recorded(
+            tenant,
+            message,
+            one.stage,
+            &one.facts,
+            &one.decision,
+            dice,
+            now,
+        ));
         if let Verdict::Suppress = one.decision.verdict {
-            events.push(event(&one.row, "MessageSuppressed", json!({"because": settle::because(&one.decision)})));
+            events.push(event(
+                &one.row,
+                "MessageSuppressed",
+                json!({"because": settle::because(&one.decision)}),
+            ));
         }
     }
     insert::contents(tx, &contents).await?;
     insert::decisions(tx, &decisions).await?;
     write_jobs(inner, tx, &settled, dice, now).await?;
     events::append(tx, &events, dice, now).await?;
-    Ok(settled.into_iter().map(told).collect())
-}
-
-fn told(one: Settled) -> Redecided {
-    let sends = matches!(one.decision.verdict, Verdict::Send(_));
-    Redecided { message: one.row.id, verdict: one.decision.verdict, delivery: sends.then_some(one.delivery) }
+    Ok(settled
+        .into_iter()
+        .map(|one| Redecided {
+            message: one.row.id,
+            verdict: one.decision.verdict,
+        })
+        .collect())
 }
 
 async fn write_jobs(
@@ -278,16 +342,36 @@ async fn write_jobs(
         let (tenant, message) = (one.row.tenant, one.row.id);
         match &one.decision.verdict {
             Verdict::Send(plan) => {
-                let Some(channel) = plan.channels.first().copied() else { continue };
+                let Some(channel) = plan.channels.first().copied() else {
+                    continue;
+                };
                 let job = match one.carrier {
                     Some(job) => Some(job),
                     None => {
-                        let job = settle::send_job(inner, tenant, message, one.delivery, channel, plan.priority, plan.at);
-                        enqueue(tx, &[job], now).await?.first().map(|enqueued| enqueued.id)
+                        let job = settle::send_job(
+                            inner,
+                            tenant,
+                            message,
+                            one.delivery,
+                            channel,
+                            plan.priority,
+                            plan.at,
+                        );
+                        enqueue(tx, &[job], now)
+                            .await?
+                            .first()
+                            .map(|enqueued| enqueued.id)
                     }
                 };
                 let Some(job) = job else { continue };
-                deliveries.extend(settle::first_delivery(tenant, message, one.delivery, plan, job, now));
+                deliveries.extend(settle::first_delivery(
+                    tenant,
+                    message,
+                    one.delivery,
+                    plan,
+                    job,
+                    now,
+                ));
             }
             Verdict::Hold { until } | Verdict::Approve { expires_at: until } if one.carrier.is_none() => {
                 let job = settle::release_job(inner, tenant, message, one.row.urgency, *until);
@@ -304,7 +388,8 @@ async fn write_jobs(
                 };
                 let gathered = batches::gather(tx, &group, now).await?;
                 if gathered.opened || *closes_at <= now {
-                    let job = settle::close_job(inner, tenant, gathered.id, (*closes_at).min(gathered.closes_at));
+                    let job =
+                        settle::close_job(inner, tenant, gathered.id, (*closes_at).min(gathered.closes_at));
                     enqueue(tx, &[job], now).await?;
                 }
             }

@@ -18,10 +18,16 @@ pub(crate) struct RateLimit {
 impl RateLimit {
     /// A connection's own limit (`{limit, per_ms}`), else its provider's default. The sandbox has none.
     pub fn of(provider: ProviderKind, own: Option<&serde_json::Value>) -> Option<Self> {
-        let number = |name: &str| own.and_then(|value| value.get(name)).and_then(serde_json::Value::as_u64);
+        let number = |name: &str| {
+            own.and_then(|value| value.get(name))
+                .and_then(serde_json::Value::as_u64)
+        };
         if let (Some(limit), Some(per_ms)) = (number("limit"), number("per_ms")) {
             let per = SignedDuration::from_millis(i64::try_from(per_ms).unwrap_or(i64::MAX).max(1));
-            return Some(Self { limit: u32::try_from(limit).unwrap_or(LARGEST).clamp(1, LARGEST), per });
+            return Some(Self {
+                limit: u32::try_from(limit).unwrap_or(LARGEST).clamp(1, LARGEST),
+                per,
+            });
         }
         let (limit, seconds) = match provider {
             ProviderKind::Sandbox => return None,
@@ -33,17 +39,26 @@ impl RateLimit {
             ProviderKind::WhatsappCloud => (1000, 86_400),
             ProviderKind::WhatsappWeb => (1, 75),
         };
-        Some(Self { limit, per: SignedDuration::from_secs(seconds) })
+        Some(Self {
+            limit,
+            per: SignedDuration::from_secs(seconds),
+        })
     }
 
     /// The share of one of so many nodes; never nothing.
     pub fn shared_by(self, nodes: u32) -> Self {
         let nodes = nodes.max(1);
         if self.limit >= nodes {
-            return Self { limit: self.limit / nodes, ..self };
+            return Self {
+                limit: self.limit / nodes,
+                ..self
+            };
         }
         // Fewer calls than nodes in a window: one call in a window that is longer.
-        let per = self.per.checked_mul(i32::try_from(nodes).unwrap_or(i32::MAX)).unwrap_or(self.per);
+        let per = self
+            .per
+            .checked_mul(i32::try_from(nodes).unwrap_or(i32::MAX))
+            .unwrap_or(self.per);
         Self { limit: 1, per }
     }
 }
@@ -59,16 +74,26 @@ pub(crate) struct Limiter {
 
 impl Limiter {
     pub fn new() -> Self {
-        Self { calls: Mutex::default(), paused: Mutex::default(), nodes: std::sync::atomic::AtomicU32::new(1) }
+        Self {
+            calls: Mutex::default(),
+            paused: Mutex::default(),
+            nodes: std::sync::atomic::AtomicU32::new(1),
+        }
     }
 
     /// How many nodes share the limits, as last seen.
     pub fn set_nodes(&self, nodes: u32) {
-        self.nodes.store(nodes.max(1), std::sync::atomic::Ordering::Relaxed);
+        self.nodes
+            .store(nodes.max(1), std::sync::atomic::Ordering::Relaxed);
     }
 
     /// When the connection has room again, where it has none now.
-    pub fn limited_until(&self, connection: ConnectionId, limit: Option<RateLimit>, now: Timestamp) -> Option<Timestamp> {
+    pub fn limited_until(
+        &self,
+        connection: ConnectionId,
+        limit: Option<RateLimit>,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
         let paused = self.paused_until(connection, now);
         let Some(limit) = limit else { return paused };
         let limit = limit.shared_by(self.nodes.load(std::sync::atomic::Ordering::Relaxed));
@@ -78,7 +103,10 @@ impl Limiter {
         if calls.len() < usize::try_from(limit.limit).unwrap_or(usize::MAX) {
             return paused;
         }
-        calls.front().and_then(|oldest| oldest.saturating_add(limit.per).ok()).max(paused)
+        calls
+            .front()
+            .and_then(|oldest| oldest.saturating_add(limit.per).ok())
+            .max(paused)
     }
 
     /// Makes no calls over a connection until its provider's window opens.
@@ -123,7 +151,10 @@ mod tests {
     fn a_window_fills_and_empties() {
         let limiter = Limiter::new();
         let connection = ConnectionId(uuid::Uuid::nil());
-        let limit = Some(RateLimit { limit: 2, per: SignedDuration::from_secs(10) });
+        let limit = Some(RateLimit {
+            limit: 2,
+            per: SignedDuration::from_secs(10),
+        });
         let start: Timestamp = "2026-11-21T09:00:00Z".parse().unwrap();
         for _ in 0..2 {
             assert_eq!(limiter.limited_until(connection, limit, start), None);
@@ -137,9 +168,27 @@ mod tests {
     #[test]
     fn nodes_share_a_limit() {
         let second = SignedDuration::from_secs(1);
-        let limit = RateLimit { limit: 200, per: second };
-        assert_eq!(limit.shared_by(2), RateLimit { limit: 100, per: second });
-        let one = RateLimit { limit: 1, per: second };
-        assert_eq!(one.shared_by(3), RateLimit { limit: 1, per: SignedDuration::from_secs(3) });
+        let limit = RateLimit {
+            limit: 200,
+            per: second,
+        };
+        assert_eq!(
+            limit.shared_by(2),
+            RateLimit {
+                limit: 100,
+                per: second
+            }
+        );
+        let one = RateLimit {
+            limit: 1,
+            per: second,
+        };
+        assert_eq!(
+            one.shared_by(3),
+            RateLimit {
+                limit: 1,
+                per: SignedDuration::from_secs(3)
+            }
+        );
     }
 }

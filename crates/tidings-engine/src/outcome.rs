@@ -42,7 +42,10 @@ pub(crate) async fn record(
     dice: &mut Dice,
 ) -> Result<FinishReport, EngineError> {
     let now = inner.now();
-    let told: Vec<Told> = ended.into_iter().map(|one| tell(inner, bench, one, dice, now)).collect();
+    let told: Vec<Told> = ended
+        .into_iter()
+        .map(|one| tell(inner, bench, one, dice, now))
+        .collect();
     let mut tx = inner.tx().await?;
     let results: Vec<AttemptResult> = told.iter().map(|one| one.result.clone()).collect();
     let moved = outcome::attempts(&mut tx, &results, now).await?;
@@ -54,7 +57,9 @@ pub(crate) async fn record(
         } else {
             let at = now.saturating_add(LOOK_AGAIN).unwrap_or(Timestamp::MAX);
             let outcome = wait(at, ErrorCategory::Transient, "the delivery was moved meanwhile");
-            aside.finishes.push(crate::process::ended(&one.call.carried, bench.lease, outcome));
+            aside
+                .finishes
+                .push(crate::process::ended(&one.call.carried, bench.lease, outcome));
         }
     }
     learn(inner, &mut tx, routes, &told, &mut aside, dice, now).await?;
@@ -63,7 +68,9 @@ pub(crate) async fn record(
     inner.fail.pass("outcome_before_commit");
     tx.commit().await?;
     inner.fail.pass("outcome_after_commit");
-    told.iter().filter(|one| moved.contains(&one.result.delivery)).for_each(|one| count(one, now));
+    told.iter()
+        .filter(|one| moved.contains(&one.result.delivery))
+        .for_each(|one| count(one, now));
     Ok(report)
 }
 
@@ -124,7 +131,12 @@ fn tell(inner: &Inner, bench: &Bench, one: Ended, dice: &mut Dice, now: Timestam
             next
         }
     };
-    Told { call, outcome, result, next }
+    Told {
+        call,
+        outcome,
+        result,
+        next,
+    }
 }
 
 /// After a no: another connection at once, a later try, or the end.
@@ -138,10 +150,15 @@ fn after_no(
 ) -> Following {
     if let (ErrorCategory::RateLimit, Some(wait)) = (rejection.category, rejection.retry_after) {
         let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::ZERO);
-        inner.limiter.pause(call.connection, now.saturating_add(wait).unwrap_or(now));
+        inner
+            .limiter
+            .pause(call.connection, now.saturating_add(wait).unwrap_or(now));
     }
     if may_fail_over(bench, call, rejection.category) {
-        return Following::Again { at: now, counts: false };
+        return Following::Again {
+            at: now,
+            counts: false,
+        };
     }
     let failure = failure_of(&call.carried, rejection.category, rejection.retry_after);
     match next_try(&failure, call.carried.job.kind, &inner.schedule, now, dice) {
@@ -152,13 +169,18 @@ fn after_no(
 
 /// Whether another connection of the channel takes over: once each for every counted try.
 fn may_fail_over(bench: &Bench, call: &Call, category: ErrorCategory) -> bool {
-    if !matches!(category, ErrorCategory::Transient | ErrorCategory::RateLimit | ErrorCategory::AuthFailure) {
+    if !matches!(
+        category,
+        ErrorCategory::Transient | ErrorCategory::RateLimit | ErrorCategory::AuthFailure
+    ) {
         return false;
     }
     let row = &call.carried.row;
     let routes = bench.views.get(&row.tenant).map_or(&[][..], |view| &view.routes);
     let connections = routes.iter().filter(|route| route.channel == row.channel).count();
-    let tries = usize::try_from(call.carried.job.retry_count).unwrap_or(0).saturating_add(1);
+    let tries = usize::try_from(call.carried.job.retry_count)
+        .unwrap_or(0)
+        .saturating_add(1);
     let attempts = usize::try_from(call.attempt_no).unwrap_or(usize::MAX);
     connections > 1 && attempts < tries.saturating_mul(connections)
 }
@@ -182,8 +204,16 @@ fn follow(
             Outcome::Done
         }
         (SendOutcome::Unknown { detail }, Following::Again { at, .. }) => {
-            aside.event(carried, "DeliveryUnknown", json!({"channel": carried.row.channel, "attempt": one.call.attempt_no}));
-            wait(*at, ErrorCategory::Transient, format!("the outcome of the call is unknown ({detail}); it is asked about"))
+            aside.event(
+                carried,
+                "DeliveryUnknown",
+                json!({"channel": carried.row.channel, "attempt": one.call.attempt_no}),
+            );
+            wait(
+                *at,
+                ErrorCategory::Transient,
+                format!("the outcome of the call is unknown ({detail}); it is asked about"),
+            )
         }
         (SendOutcome::Rejected(rejection), Following::Again { at, counts }) => Outcome::Retry {
             at: *at,
@@ -194,7 +224,16 @@ fn follow(
         (SendOutcome::Rejected(rejection), _) => {
             suppress.extend(effect(one, rejection));
             let error = format!("{}: {}", rejection.code, rejection.detail);
-            fallback::after_failure(inner, aside, carried, rejection.category, &rejection.code, error, dice, now)
+            fallback::after_failure(
+                inner,
+                aside,
+                carried,
+                rejection.category,
+                &rejection.code,
+                error,
+                dice,
+                now,
+            )
         }
         (SendOutcome::Unknown { .. }, _) => Outcome::Done,
     };
@@ -211,7 +250,10 @@ fn effect(one: &Told, rejection: &Rejection) -> Option<Suppress> {
     let row = &one.call.carried.row;
     let index = BlindIndex::from_column(&row.recipient.as_ref()?.blind_index).ok()?;
     let (reason, known_bad) = match rejection.effect? {
-        RejectionEffect::AddressBad => (SuppressionReason::HardBounce, Some(rejection.code.chars().take(64).collect())),
+        RejectionEffect::AddressBad => (
+            SuppressionReason::HardBounce,
+            Some(rejection.code.chars().take(64).collect()),
+        ),
         RejectionEffect::OptedOut => (SuppressionReason::Stop, None),
         RejectionEffect::OptedOutOfMarketing => (SuppressionReason::Unsubscribe, None),
     };
@@ -289,13 +331,15 @@ fn count(one: &Told, now: Timestamp) {
             ];
             metrics::counter!("crm_communications_total", &labels).increment(1);
             let seconds = now.duration_since(row.message.accepted_at).as_secs_f64();
-            metrics::histogram!("crm_delivery_time_seconds", "channel" => row.channel.as_str()).record(seconds);
+            metrics::histogram!("crm_delivery_time_seconds", "channel" => row.channel.as_str())
+                .record(seconds);
         }
         SendOutcome::Rejected(rejection) => {
             metrics::counter!("crm_api_errors_total", "category" => rejection.category.as_str()).increment(1);
         }
         SendOutcome::Unknown { .. } => {
-            metrics::counter!("tidings_unknown_outcomes_total", "channel" => row.channel.as_str()).increment(1);
+            metrics::counter!("tidings_unknown_outcomes_total", "channel" => row.channel.as_str())
+                .increment(1);
         }
     }
 }

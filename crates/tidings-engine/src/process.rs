@@ -2,8 +2,9 @@
 //! transactions that write their effects.
 
 use crate::deliver::{self, Carried};
-use crate::engine::Inner;
+use crate::engine::{Engine, Inner};
 use crate::error::EngineError;
+use crate::webhook::{self, Processed};
 use crate::{batch, foreign, hold};
 use serde::Deserialize;
 use tidings_core::job::JobKind;
@@ -19,6 +20,7 @@ pub(crate) const KINDS: &[JobKind] = &[
     JobKind::NotifyCustomer,
     JobKind::MessageRelease,
     JobKind::BatchClose,
+    JobKind::WebhookProcess,
     JobKind::Noop,
 ];
 
@@ -35,6 +37,7 @@ struct Sorted {
     foreign: Vec<ClaimedJob>,
     releases: Vec<ClaimedJob>,
     closes: Vec<ClaimedJob>,
+    webhooks: Vec<ClaimedJob>,
     done: Vec<ClaimedJob>,
 }
 
@@ -45,6 +48,7 @@ impl Sorted {
             match job.kind {
                 JobKind::MessageRelease => sorted.releases.push(job),
                 JobKind::BatchClose => sorted.closes.push(job),
+                JobKind::WebhookProcess => sorted.webhooks.push(job),
                 kind if kind.is_send() => match serde_json::from_str::<OwnPayload>(job.payload.get()) {
                     Ok(own) => sorted.deliveries.push((job, own.delivery_id)),
                     Err(_) => sorted.foreign.push(job),
@@ -57,11 +61,16 @@ impl Sorted {
 }
 
 /// Works on a batch and returns what was finished.
-pub(crate) async fn process(inner: &Inner, lease: LeaseId, jobs: Vec<ClaimedJob>) -> Vec<FinishReport> {
+pub(crate) async fn process(engine: &Engine, lease: LeaseId, jobs: Vec<ClaimedJob>) -> Vec<FinishReport> {
+    let inner = &*engine.inner;
     let sorted = Sorted::of(jobs);
     let mut reports = Vec::new();
     if !sorted.done.is_empty() {
-        let finishes = sorted.done.iter().map(|job| finished(job, lease, Outcome::Done)).collect();
+        let finishes = sorted
+            .done
+            .iter()
+            .map(|job| finished(job, lease, Outcome::Done))
+            .collect();
         reports.extend(finish_only(inner, finishes).await);
     }
     let deliveries: Vec<ClaimedJob> = sorted.deliveries.iter().map(|(job, _)| job.clone()).collect();
@@ -77,11 +86,54 @@ pub(crate) async fn process(inner: &Inner, lease: LeaseId, jobs: Vec<ClaimedJob>
         let worked = hold::release(inner, lease, &sorted.releases, &mut reports).await;
         settle_failure(inner, lease, sorted.releases, worked, &mut reports).await;
     }
+    for job in sorted.webhooks {
+        let worked = apply_webhook(engine, lease, &job, &mut reports).await;
+        settle_failure(inner, lease, vec![job], worked, &mut reports).await;
+    }
     for job in sorted.closes {
         let worked = batch::close(inner, lease, &job, &mut reports).await;
         settle_failure(inner, lease, vec![job], worked, &mut reports).await;
     }
     reports
+}
+
+/// Applies a stored webhook; reports that find no delivery yet bring the job back.
+async fn apply_webhook(
+    engine: &Engine,
+    lease: LeaseId,
+    job: &ClaimedJob,
+    reports: &mut Vec<FinishReport>,
+) -> Result<(), EngineError> {
+    let inner = &*engine.inner;
+    let outcome = match webhook::process(engine, job).await? {
+        Processed::Done => Outcome::Done,
+        Processed::Unmatched(count) => {
+            let failure = Failure {
+                category: ErrorCategory::Transient,
+                retries: u32::try_from(job.retry_count).unwrap_or(0),
+                max_retries: u32::try_from(job.max_retries).unwrap_or(0),
+                retry_after: None,
+                first_due_at: inner.now(),
+            };
+            match next_try(
+                &failure,
+                job.kind,
+                &inner.schedule,
+                inner.now(),
+                &mut inner.dice(),
+            ) {
+                NextTry::At { at, counts } => Outcome::Retry {
+                    at,
+                    category: ErrorCategory::Transient,
+                    error: format!("{count} reports are about messages that are not known yet"),
+                    counts,
+                },
+                NextTry::GiveUp => Outcome::Done,
+            }
+        }
+    };
+    reports.extend(finish_only(inner, vec![finished(job, lease, outcome)]).await);
+    Ok(())
 }
 
 /// Jobs whose part failed come again later; whatever a delivery had begun is found by its state. A job that keeps
@@ -112,11 +164,18 @@ async fn settle_failure(
         let outcome = match next_try(&failure, JobKind::Noop, &inner.schedule, now, &mut dice) {
             NextTry::At { at, .. } => {
                 let counts = !error.is_transient();
-                Outcome::Retry { at, category: ErrorCategory::Transient, error: text, counts }
+                Outcome::Retry {
+                    at,
+                    category: ErrorCategory::Transient,
+                    error: text,
+                    counts,
+                }
             }
-            NextTry::GiveUp => {
-                Outcome::Dead { cause: "internal_error".to_owned(), category: ErrorCategory::Transient, error: text }
-            }
+            NextTry::GiveUp => Outcome::Dead {
+                cause: "internal_error".to_owned(),
+                category: ErrorCategory::Transient,
+                error: text,
+            },
         };
         finishes.push(finished(job, lease, outcome));
     }
@@ -143,7 +202,11 @@ async fn finish_only(inner: &Inner, finishes: Vec<Finish>) -> Option<FinishRepor
 
 /// The end of a job's turn.
 pub(crate) fn finished(job: &ClaimedJob, lease: LeaseId, outcome: Outcome) -> Finish {
-    Finish { job: job.id, lease, outcome }
+    Finish {
+        job: job.id,
+        lease,
+        outcome,
+    }
 }
 
 /// The end of a carried delivery's turn.

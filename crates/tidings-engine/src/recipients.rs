@@ -21,7 +21,10 @@ pub(crate) fn check(to: &Recipient, default_region: Option<&str>) -> Result<(), 
 fn check_external_id(id: &str) -> Result<(), AcceptError> {
     if id.is_empty() || id.chars().count() > 200 {
         let problem = "use 1 to 200 characters".to_owned();
-        return Err(AcceptError::Invalid { field: "to.external_id".to_owned(), problem });
+        return Err(AcceptError::Invalid {
+            field: "to.external_id".to_owned(),
+            problem,
+        });
     }
     Ok(())
 }
@@ -32,20 +35,29 @@ fn check_inline(contact: &InlineContact, default_region: Option<&str>) -> Result
     }
     if contact.external_id.is_none() && contact.email.is_none() && contact.phone.is_none() {
         let problem = "give an external_id, an email or a phone".to_owned();
-        return Err(AcceptError::Invalid { field: "to.contact".to_owned(), problem });
+        return Err(AcceptError::Invalid {
+            field: "to.contact".to_owned(),
+            problem,
+        });
     }
     if let Some(name) = &contact.zone
         && zone::find(name).is_none()
     {
-        return Err(AcceptError::WrongZone { zone: name.chars().take(64).collect() });
+        return Err(AcceptError::WrongZone {
+            zone: name.chars().take(64).collect(),
+        });
     }
-    for (field, channel, text) in
-        [("email", Channel::Email, &contact.email), ("phone", Channel::Sms, &contact.phone)]
-    {
+    for (field, channel, text) in [
+        ("email", Channel::Email, &contact.email),
+        ("phone", Channel::Sms, &contact.phone),
+    ] {
         if let Some(text) = text
             && let Err(error) = Address::parse(channel, text.expose(), default_region)
         {
-            return Err(AcceptError::MalformedAddress { field: field.to_owned(), problem: error.to_string() });
+            return Err(AcceptError::MalformedAddress {
+                field: field.to_owned(),
+                problem: error.to_string(),
+            });
         }
     }
     Ok(())
@@ -87,7 +99,9 @@ async fn find(
 ) -> Result<Option<ContactId>, StoreError> {
     for (channel, text) in [(Channel::Email, &contact.email), (Channel::Sms, &contact.phone)] {
         let Some(text) = text else { continue };
-        let Ok(address) = Address::parse(channel, text.expose(), default_region) else { continue };
+        let Ok(address) = Address::parse(channel, text.expose(), default_region) else {
+            continue;
+        };
         if let Some(found) = contacts::find_by_address(tx, &address).await?.into_iter().next() {
             return Ok(Some(found));
         }
@@ -96,10 +110,19 @@ async fn find(
 }
 
 fn input(contact: &InlineContact) -> ContactInput {
-    let addresses = [(AddressKind::Email, &contact.email), (AddressKind::Phone, &contact.phone)]
-        .into_iter()
-        .filter_map(|(kind, text)| text.clone().map(|text| AddressInput { kind, text, primary: true }))
-        .collect();
+    let addresses = [
+        (AddressKind::Email, &contact.email),
+        (AddressKind::Phone, &contact.phone),
+    ]
+    .into_iter()
+    .filter_map(|(kind, text)| {
+        text.clone().map(|text| AddressInput {
+            kind,
+            text,
+            primary: true,
+        })
+    })
+    .collect();
     ContactInput {
         external_id: contact.external_id.clone(),
         name: contact.name.clone(),

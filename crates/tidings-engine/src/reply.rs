@@ -28,7 +28,9 @@ pub(crate) async fn apply_keyword(
     if !matches!(word, Keyword::OptOut | Keyword::OptIn) {
         return Ok(());
     }
-    let Ok(address) = Address::parse(message.channel, message.from.expose(), None) else { return Ok(()) };
+    let Ok(address) = Address::parse(message.channel, message.from.expose(), None) else {
+        return Ok(());
+    };
     let tenant = tx.tenant();
     let keyring = tx.keyring();
     let index = keyring.tenant_key(tx, tenant).await?.blind_index(&address);
@@ -54,8 +56,15 @@ pub(crate) async fn apply_keyword(
             contacts::start(tx, *contact, message.channel, now).await?;
         }
     }
-    let kind = if word == Keyword::OptOut { "ContactStopped" } else { "ContactStarted" };
-    let entries: Vec<_> = holders.iter().map(|contact| entry(tx, kind, *contact, None, message.channel)).collect();
+    let kind = if word == Keyword::OptOut {
+        "ContactStopped"
+    } else {
+        "ContactStarted"
+    };
+    let entries: Vec<_> = holders
+        .iter()
+        .map(|contact| entry(tx, kind, *contact, None, message.channel))
+        .collect();
     events::append(tx, &entries, dice, now).await?;
     Ok(())
 }
@@ -86,8 +95,9 @@ pub(crate) async fn store(
         None => None,
     };
     let word = keyword_of(message);
-    let content = serde_json::to_vec(message)
-        .map_err(|error| EngineError::Conflict { problem: format!("an inbound message cannot be kept: {error}") })?;
+    let content = serde_json::to_vec(message).map_err(|error| EngineError::Conflict {
+        problem: format!("an inbound message cannot be kept: {error}"),
+    })?;
     let occurred_at = message.occurred_at.unwrap_or(now);
     let id = dice.uuid(now);
     let row = NewInbound {
@@ -136,7 +146,11 @@ pub(crate) async fn store(
         };
         track::note(tx, &reported, &report, None, dice, now).await?;
     }
-    let kind = if word == Keyword::Review { "OptOutReviewNeeded" } else { "MessageReceived" };
+    let kind = if word == Keyword::Review {
+        "OptOutReviewNeeded"
+    } else {
+        "MessageReceived"
+    };
     let event = entry(tx, kind, contact, answered.map(|pair| pair.0), message.channel);
     events::append(tx, &[event], dice, now).await?;
     Ok(answer)
@@ -167,7 +181,10 @@ fn keyword_of(message: &InboundMessage) -> Keyword {
     }
 }
 
-async fn sender(tx: &mut TenantTx, message: &InboundMessage) -> Result<(BlindIndex, Option<ContactId>), EngineError> {
+async fn sender(
+    tx: &mut TenantTx,
+    message: &InboundMessage,
+) -> Result<(BlindIndex, Option<ContactId>), EngineError> {
     let tenant = tx.tenant();
     let keyring = tx.keyring();
     let key = keyring.tenant_key(tx, tenant).await?;
@@ -182,7 +199,13 @@ async fn sender(tx: &mut TenantTx, message: &InboundMessage) -> Result<(BlindInd
     }
 }
 
-fn entry(tx: &TenantTx, kind: &str, contact: ContactId, message: Option<MessageId>, channel: Channel) -> NewEvent {
+fn entry(
+    tx: &TenantTx,
+    kind: &str,
+    contact: ContactId,
+    message: Option<MessageId>,
+    channel: Channel,
+) -> NewEvent {
     NewEvent {
         tenant: tx.tenant(),
         kind: kind.to_owned(),

@@ -14,7 +14,7 @@ pub(crate) async fn rescue(inner: &Inner) -> Result<Vec<TakenOver>, EngineError>
     let now = inner.now();
     let lease_ms = i64::try_from(inner.limits.lease.as_millis()).unwrap_or(i64::MAX);
     let mut tx = inner.tx().await?;
-    let taken = take_over(&mut tx, inner.node, KINDS, LEASES, lease_ms, now).await?;
+    let taken = take_over(&mut tx, inner.node, KINDS, now, lease_ms, LEASES).await?;
     inner.fail.pass("rescue_before_commit");
     tx.commit().await?;
     for one in &taken {

@@ -14,14 +14,15 @@ use tidings_core::job::urgency_priority;
 use tidings_core::retry::{NextTry, next_try};
 use tidings_core::unknown::{self, Evidence, UnknownAction};
 use tidings_core::{
-    AttemptOutcome, ConnectionId, DeliveryState, Dice, ErrorCategory, MessageId, MessageStatus, Provenance, TenantId,
+    AttemptOutcome, ConnectionId, DeliveryState, Dice, ErrorCategory, MessageId, MessageStatus, Provenance,
+    TenantId,
 };
 use tidings_providers::Lookup;
 use tidings_queue::{FinishReport, Outcome, enqueue};
+use tidings_store::events::{self, NewEvent};
 use tidings_store::messages::dispatch;
 use tidings_store::messages::outcome::{self, AttemptResult, DeliveryMove, MessageMove};
 use tidings_store::messages::unknown as listed;
-use tidings_store::events::{self, NewEvent};
 
 /// How long a provider that could not be asked is left alone, while there is time.
 const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(60);
@@ -36,16 +37,20 @@ pub(crate) async fn resolve(
     carried: Vec<Carried>,
     reports: &mut Vec<FinishReport>,
 ) -> Result<(), EngineError> {
-    let (lost, unknown): (Vec<Carried>, Vec<Carried>) =
-        carried.into_iter().partition(|one| one.row.state == DeliveryState::Dispatching);
+    let (lost, unknown): (Vec<Carried>, Vec<Carried>) = carried
+        .into_iter()
+        .partition(|one| one.row.state == DeliveryState::Dispatching);
     if !lost.is_empty() {
         reports.push(name_unknown(inner, bench, &lost).await?);
     }
     if unknown.is_empty() {
         return Ok(());
     }
-    let asked: Vec<Asked> =
-        stream::iter(unknown).map(|one| ask(inner, bench, one)).buffer_unordered(ASKING).collect().await;
+    let asked: Vec<Asked> = stream::iter(unknown)
+        .map(|one| ask(inner, bench, one))
+        .buffer_unordered(ASKING)
+        .collect()
+        .await;
     reports.push(conclude(inner, bench, &asked).await?);
     Ok(())
 }
@@ -67,8 +72,16 @@ async fn name_unknown(inner: &Inner, bench: &Bench, lost: &[Carried]) -> Result<
         .collect();
     let mut aside = Aside::default();
     for one in lost {
-        aside.finishes.push(ended(one, bench.lease, wait(at, ErrorCategory::Transient, detail)));
-        aside.event(one, "DeliveryUnknown", json!({"channel": one.row.channel, "attempt": one.row.attempt_no}));
+        aside.finishes.push(ended(
+            one,
+            bench.lease,
+            wait(at, ErrorCategory::Transient, detail),
+        ));
+        aside.event(
+            one,
+            "DeliveryUnknown",
+            json!({"channel": one.row.channel, "attempt": one.row.attempt_no}),
+        );
     }
     let mut dice = inner.dice();
     let mut tx = inner.tx().await?;
@@ -105,20 +118,38 @@ struct Asked {
 }
 
 async fn ask(inner: &Inner, bench: &Bench, carried: Carried) -> Asked {
-    let silent = |carried| Asked { carried, evidence: Evidence::Unavailable, provider_message_id: None };
+    let silent = |carried| Asked {
+        carried,
+        evidence: Evidence::Unavailable,
+        provider_message_id: None,
+    };
     let row = &carried.row;
-    let Some(view) = bench.views.get(&row.tenant) else { return silent(carried) };
-    let route = row.connection.and_then(|id| view.routes.iter().find(|route| route.id == id));
-    let (Some(route), Some(reference)) = (route, row.reference.as_deref()) else { return silent(carried) };
-    let Ok(provider) = inner.providers.of(view, route) else { return silent(carried) };
+    let Some(view) = bench.views.get(&row.tenant) else {
+        return silent(carried);
+    };
+    let route = row
+        .connection
+        .and_then(|id| view.routes.iter().find(|route| route.id == id));
+    let (Some(route), Some(reference)) = (route, row.reference.as_deref()) else {
+        return silent(carried);
+    };
+    let Ok(provider) = inner.providers.of(view, route) else {
+        return silent(carried);
+    };
     let asked = tokio::time::timeout(inner.limits.call, provider.lookup(reference)).await;
     let (evidence, provider_message_id) = match asked {
         Ok(Lookup::Found { provider_message_id }) => (Evidence::Found, provider_message_id),
         Ok(Lookup::NotFound) => (Evidence::NotFound, None),
-        Ok(Lookup::Unavailable { .. }) if provider.capabilities().idempotent_send => (Evidence::Repeatable, None),
+        Ok(Lookup::Unavailable { .. }) if provider.capabilities().idempotent_send => {
+            (Evidence::Repeatable, None)
+        }
         Ok(Lookup::Unavailable { .. }) | Err(_) => (Evidence::Unavailable, None),
     };
-    Asked { carried, evidence, provider_message_id }
+    Asked {
+        carried,
+        evidence,
+        provider_message_id,
+    }
 }
 
 /// Decides about each and writes it.
@@ -129,11 +160,28 @@ async fn conclude(inner: &Inner, bench: &Bench, asked: &[Asked]) -> Result<Finis
     let mut results = Vec::with_capacity(asked.len());
     for one in asked {
         let row = &one.carried.row;
-        let Some(view) = bench.views.get(&row.tenant) else { continue };
+        let Some(view) = bench.views.get(&row.tenant) else {
+            continue;
+        };
         let attempted_at = row.attempted_at.unwrap_or(row.message.accepted_at);
-        let action =
-            unknown::resolve(row.channel, row.message.category, view.policy(), attempted_at, now, one.evidence);
-        act(inner, bench, &mut aside, &mut results, one, action, &mut dice, now);
+        let action = unknown::resolve(
+            row.channel,
+            row.message.category,
+            view.policy(),
+            attempted_at,
+            now,
+            one.evidence,
+        );
+        act(
+            inner,
+            bench,
+            &mut aside,
+            &mut results,
+            one,
+            action,
+            &mut dice,
+            now,
+        );
     }
     let mut tx = inner.tx().await?;
     outcome::attempts(&mut tx, &results, now).await?;
@@ -143,7 +191,10 @@ async fn conclude(inner: &Inner, bench: &Bench, asked: &[Asked]) -> Result<Finis
     Ok(report)
 }
 
-#[expect(clippy::too_many_arguments, reason = "one step of the conclusion, called once")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one step of the conclusion, called once"
+)]
 fn act(
     inner: &Inner,
     bench: &Bench,
@@ -159,13 +210,19 @@ fn act(
         UnknownAction::Accept => (AttemptOutcome::Accepted, DeliveryState::Accepted),
         UnknownAction::WaitUntil(_) => (AttemptOutcome::Unknown, DeliveryState::Unknown),
         UnknownAction::Resend => {
-            let known = if one.evidence == Evidence::NotFound { AttemptOutcome::Rejected } else { AttemptOutcome::Unknown };
+            let known = if one.evidence == Evidence::NotFound {
+                AttemptOutcome::Rejected
+            } else {
+                AttemptOutcome::Unknown
+            };
             (known, DeliveryState::Queued)
         }
         UnknownAction::Hold => (AttemptOutcome::Unknown, DeliveryState::Held),
         UnknownAction::Drop => (AttemptOutcome::Unknown, DeliveryState::Dropped),
     };
-    let Some(mut result) = result(carried, outcome, state) else { return };
+    let Some(mut result) = result(carried, outcome, state) else {
+        return;
+    };
     result.provider_message_id.clone_from(&one.provider_message_id);
     result.detail = Some(said(one.evidence, action).to_owned());
     let data = json!({"channel": carried.row.channel, "evidence": one.evidence, "state": state});
@@ -186,11 +243,17 @@ fn act(
             Outcome::Dead {
                 cause: "unknown_outcome".to_owned(),
                 category: ErrorCategory::Transient,
-                error: "nobody can tell whether it arrived; held for a person (a replay sends it again)".to_owned(),
+                error: "nobody can tell whether it arrived; held for a person (a replay sends it again)"
+                    .to_owned(),
             }
         }
         UnknownAction::Drop => {
-            aside.end_message(carried, MessageStatus::Failed, Provenance::Inferred, Some("unknown.dropped".to_owned()));
+            aside.end_message(
+                carried,
+                MessageStatus::Failed,
+                Provenance::Inferred,
+                Some("unknown.dropped".to_owned()),
+            );
             aside.event(carried, "MessageFailed", data);
             Outcome::Cancelled
         }
@@ -213,17 +276,35 @@ fn resend(
     if let NextTry::At { .. } = next_try(&failure, one.carried.job.kind, &inner.schedule, now, dice) {
         aside.event(&one.carried, "DeliveryResent", data);
         let error = said(one.evidence, UnknownAction::Resend).to_owned();
-        return Outcome::Retry { at: now, category: ErrorCategory::Transient, error, counts: true };
+        return Outcome::Retry {
+            at: now,
+            category: ErrorCategory::Transient,
+            error,
+            counts: true,
+        };
     }
     result.state = DeliveryState::Failed;
     let error = "every try was lost on the way".to_owned();
     // Only what certainly did not arrive may go by another channel.
     if one.evidence == Evidence::NotFound {
-        return fallback::after_failure(inner, aside, &one.carried, ErrorCategory::Transient, "lost", error, dice, now);
+        return fallback::after_failure(
+            inner,
+            aside,
+            &one.carried,
+            ErrorCategory::Transient,
+            "lost",
+            error,
+            dice,
+            now,
+        );
     }
     result.state = DeliveryState::Held;
     aside.event(&one.carried, "DeliveryHeld", data);
-    Outcome::Dead { cause: "unknown_outcome".to_owned(), category: ErrorCategory::Transient, error }
+    Outcome::Dead {
+        cause: "unknown_outcome".to_owned(),
+        category: ErrorCategory::Transient,
+        error,
+    }
 }
 
 const fn said(evidence: Evidence, action: UnknownAction) -> &'static str {
@@ -231,9 +312,15 @@ const fn said(evidence: Evidence, action: UnknownAction) -> &'static str {
         (Evidence::Found, _) => "the provider has the message",
         (Evidence::NotFound, _) => "the provider does not have the message; it is sent again",
         (Evidence::Repeatable, _) => "the provider takes the same reference once only; it is sent again",
-        (Evidence::Unavailable, UnknownAction::WaitUntil(_)) => "the provider cannot tell yet; it is asked again",
-        (Evidence::Unavailable, UnknownAction::Resend) => "nobody can tell; sent again by the tenant's policy",
-        (Evidence::Unavailable, UnknownAction::Hold) => "nobody can tell; held for a person by the tenant's policy",
+        (Evidence::Unavailable, UnknownAction::WaitUntil(_)) => {
+            "the provider cannot tell yet; it is asked again"
+        }
+        (Evidence::Unavailable, UnknownAction::Resend) => {
+            "nobody can tell; sent again by the tenant's policy"
+        }
+        (Evidence::Unavailable, UnknownAction::Hold) => {
+            "nobody can tell; held for a person by the tenant's policy"
+        }
         (Evidence::Unavailable, UnknownAction::Drop) => "nobody can tell; given up by the tenant's policy",
         (Evidence::Unavailable, UnknownAction::Accept) => "accepted",
     }
@@ -264,11 +351,22 @@ impl Engine {
         let inner = &self.inner;
         let now = inner.now();
         let mut tx = inner.tx().await?;
-        let not_found = || EngineError::NotFound { what: "message", id: message.to_string() };
-        let (delivery, _) = listed::newest_delivery(&mut tx, tenant, message).await?.ok_or_else(not_found)?;
-        let row = dispatch::load(&mut tx, &[(tenant, delivery)]).await?.pop().ok_or_else(not_found)?;
+        let not_found = || EngineError::NotFound {
+            what: "message",
+            id: message.to_string(),
+        };
+        let (delivery, _) = listed::newest_delivery(&mut tx, tenant, message)
+            .await?
+            .ok_or_else(not_found)?;
+        let row = dispatch::load(&mut tx, &[(tenant, delivery)])
+            .await?
+            .pop()
+            .ok_or_else(not_found)?;
         if !matches!(row.state, DeliveryState::Unknown | DeliveryState::Held) {
-            let problem = format!("the outcome of message {message} is not unknown: its delivery is {}", row.state);
+            let problem = format!(
+                "the outcome of message {message} is not unknown: its delivery is {}",
+                row.state
+            );
             return Err(EngineError::Conflict { problem });
         }
         let connection = row.connection.unwrap_or(ConnectionId(uuid::Uuid::nil()));
@@ -284,7 +382,10 @@ impl Engine {
             PersonDecides::Resend => {
                 let priority = urgency_priority(row.message.urgency);
                 let job = settle::send_job(inner, tenant, message, delivery, row.channel, priority, now);
-                let job = enqueue(&mut tx, &[job], now).await?.first().map(|enqueued| enqueued.id);
+                let job = enqueue(&mut tx, &[job], now)
+                    .await?
+                    .first()
+                    .map(|enqueued| enqueued.id);
                 let moving = DeliveryMove {
                     tenant,
                     delivery,
@@ -303,17 +404,29 @@ impl Engine {
                     delivery,
                     attempt_no: row.attempt_no,
                     connection,
-                    outcome: if arrived { AttemptOutcome::Accepted } else { AttemptOutcome::Unknown },
+                    outcome: if arrived {
+                        AttemptOutcome::Accepted
+                    } else {
+                        AttemptOutcome::Unknown
+                    },
                     category: None,
                     code: None,
                     detail: Some("decided by a person".to_owned()),
-                    state: if arrived { DeliveryState::Accepted } else { DeliveryState::Dropped },
+                    state: if arrived {
+                        DeliveryState::Accepted
+                    } else {
+                        DeliveryState::Dropped
+                    },
                     provider_message_id: None,
                     resolve_after: None,
                     keep_reference: true,
                 };
                 outcome::attempts(&mut tx, &[result], now).await?;
-                let moving = if arrived { to(MessageStatus::Sent, None) } else { to(MessageStatus::Failed, Some("unknown.dropped")) };
+                let moving = if arrived {
+                    to(MessageStatus::Sent, None)
+                } else {
+                    to(MessageStatus::Failed, Some("unknown.dropped"))
+                };
                 outcome::messages(&mut tx, &[moving], now).await?;
             }
         }

@@ -44,7 +44,11 @@ struct Entry {
 
 impl SandboxLine {
     pub fn new(store: Store, clock: Arc<dyn Clock>, seed: u64, tasks: TaskTracker) -> Self {
-        let limits = CoalesceLimits { batch_weight: 512, runners: 2, waiting_weight: 100_000 };
+        let limits = CoalesceLimits {
+            batch_weight: 512,
+            runners: 2,
+            waiting_weight: 100_000,
+        };
         let dice = Arc::new(Mutex::new(Dice::from_seed(seed ^ 0x5a5a_5a5a)));
         let handle = store.clone();
         let line = Coalescer::new(limits, tasks, move |entries: Vec<Entry>| {
@@ -66,7 +70,11 @@ impl SandboxLine {
 
     /// The memory of one connection.
     pub fn of(&self, tenant: TenantId, connection: ConnectionId) -> Arc<dyn Capture> {
-        Arc::new(SandboxMemory { line: self.clone(), tenant, connection })
+        Arc::new(SandboxMemory {
+            line: self.clone(),
+            tenant,
+            connection,
+        })
     }
 }
 
@@ -93,7 +101,11 @@ async fn take(
 }
 
 fn row(entry: Entry, key: &TenantKey, id: Uuid, now: Timestamp) -> Result<SandboxEntry, EngineError> {
-    let Entry { tenant, connection, captured } = entry;
+    let Entry {
+        tenant,
+        connection,
+        captured,
+    } = entry;
     let sealed = Sealed {
         to: Private::new(captured.to.expose().as_str().to_owned()),
         to_name: captured.to_name,
@@ -102,7 +114,10 @@ fn row(entry: Entry, key: &TenantKey, id: Uuid, now: Timestamp) -> Result<Sandbo
     let json = serde_json::to_vec(&sealed).unwrap_or_default();
     let follow_up = captured.follow_up.map(|follow| {
         let after = SignedDuration::try_from(follow.after).unwrap_or(SignedDuration::ZERO);
-        (follow.kind.as_str().to_owned(), now.saturating_add(after).unwrap_or(now))
+        (
+            follow.kind.as_str().to_owned(),
+            now.saturating_add(after).unwrap_or(now),
+        )
     });
     Ok(SandboxEntry {
         tenant,
@@ -128,21 +143,30 @@ struct SandboxMemory {
 #[async_trait]
 impl Capture for SandboxMemory {
     async fn accept(&self, captured: Captured) -> Result<AcceptedId, CaptureError> {
-        let entry = Entry { tenant: self.tenant, connection: self.connection, captured };
+        let entry = Entry {
+            tenant: self.tenant,
+            connection: self.connection,
+            captured,
+        };
         match self.line.line.submit(1, entry).await {
-            Ok(Ok(taken)) => {
-                Ok(AcceptedId { provider_message_id: taken.provider_message_id, duplicate: taken.duplicate })
-            }
+            Ok(Ok(taken)) => Ok(AcceptedId {
+                provider_message_id: taken.provider_message_id,
+                duplicate: taken.duplicate,
+            }),
             // A failed commit may still have reached the disk.
             Ok(Err(detail)) => Err(CaptureError::Unknown(detail)),
-            Err(_) => Err(CaptureError::NotStored("the engine is stopping or too much is waiting".to_owned())),
+            Err(_) => Err(CaptureError::NotStored(
+                "the engine is stopping or too much is waiting".to_owned(),
+            )),
         }
     }
 
     async fn lookup(&self, reference: &str) -> Result<Option<String>, CaptureError> {
         let failed = |error: tidings_store::StoreError| CaptureError::Unknown(error.to_string());
         let mut conn = self.line.store.worker_conn().await.map_err(failed)?;
-        ledger::look_up(&mut conn, self.tenant, self.connection, reference).await.map_err(failed)
+        ledger::look_up(&mut conn, self.tenant, self.connection, reference)
+            .await
+            .map_err(failed)
     }
 }
 

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use tidings_core::decide::{Decision, Facts, Plan, Verdict};
 use tidings_core::job::JobKind;
 use tidings_core::{
-    BatchId, Channel, DecisionId, DecisionStage, DeliveryId, Dice, JobId, MessageId, MessageStatus, TenantId, Urgency,
-    WaitsFor,
+    BatchId, Channel, DecisionId, DecisionStage, DeliveryId, Dice, JobId, MessageId, MessageStatus, TenantId,
+    Urgency, WaitsFor,
 };
 use tidings_queue::NewJob;
 use tidings_store::messages::record::{NewDecision, NewDelivery, Placement};
@@ -96,17 +96,33 @@ pub(crate) fn send_job(
     NewJob {
         process_after: Some(at),
         max_retries: i32::try_from(inner.schedule.max_retries(kind)).unwrap_or(i32::MAX),
-        ..NewJob::new(tenant, kind, priority, payload(&json!({"message_id": message, "delivery_id": delivery})))
+        ..NewJob::new(
+            tenant,
+            kind,
+            priority,
+            payload(&json!({"message_id": message, "delivery_id": delivery})),
+        )
     }
 }
 
 /// The job that decides again about a waiting message.
-pub(crate) fn release_job(inner: &Inner, tenant: TenantId, message: MessageId, urgency: Urgency, at: Timestamp) -> NewJob {
+pub(crate) fn release_job(
+    inner: &Inner,
+    tenant: TenantId,
+    message: MessageId,
+    urgency: Urgency,
+    at: Timestamp,
+) -> NewJob {
     let kind = JobKind::MessageRelease;
     NewJob {
         process_after: Some(at),
         max_retries: i32::try_from(inner.schedule.max_retries(kind)).unwrap_or(i32::MAX),
-        ..NewJob::new(tenant, kind, kind.priority(urgency), payload(&json!({"message_id": message})))
+        ..NewJob::new(
+            tenant,
+            kind,
+            kind.priority(urgency),
+            payload(&json!({"message_id": message})),
+        )
     }
 }
 
@@ -116,7 +132,12 @@ pub(crate) fn close_job(inner: &Inner, tenant: TenantId, batch: BatchId, at: Tim
     NewJob {
         process_after: Some(at),
         max_retries: i32::try_from(inner.schedule.max_retries(kind)).unwrap_or(i32::MAX),
-        ..NewJob::new(tenant, kind, kind.priority(Urgency::Low), payload(&json!({"batch_id": batch})))
+        ..NewJob::new(
+            tenant,
+            kind,
+            kind.priority(Urgency::Low),
+            payload(&json!({"batch_id": batch})),
+        )
     }
 }
 

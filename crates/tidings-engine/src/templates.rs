@@ -1,20 +1,21 @@
 //! Templates of a batch: the tenant's published versions, else the built-in ones. Compiled once and kept.
 
 use crate::error::EngineError;
-use moka::sync::Cache;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tidings_core::{Channel, MessageType, TemplateId, TenantId};
 use tidings_render::{CompiledTemplate, Format, TemplateSource, builtin, compile};
-use tidings_store::messages::published::{self, PublishedRow, TemplateText};
 use tidings_store::Conn;
+use tidings_store::messages::published::{self, PublishedRow, TemplateText};
 
-/// Compiled versions kept in memory.
-const KEPT: u64 = 4_096;
+/// Compiled versions kept in memory; beyond it all are compiled anew when they are needed.
+const KEPT: usize = 4_096;
+
+type Compiled = Result<Arc<CompiledTemplate>, String>;
 
 /// The compiled templates of one process.
 #[derive(Debug)]
-pub(crate) struct Templates(Cache<(TenantId, TemplateId), Result<Arc<CompiledTemplate>, String>>);
+pub(crate) struct Templates(Mutex<HashMap<(TenantId, TemplateId), Compiled>>);
 
 /// A template to render with.
 #[derive(Clone, Debug)]
@@ -49,7 +50,7 @@ pub(crate) struct Shelf {
 
 impl Templates {
     pub fn new() -> Self {
-        Self(Cache::new(KEPT))
+        Self(Mutex::default())
     }
 
     /// Loads what the types of a batch need. A published version that does not compile is left out with a warning: the
@@ -62,13 +63,17 @@ impl Templates {
         let wanted: Vec<_> = wanted.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
         let mut shelf = Shelf::default();
         for row in published::load(conn, &wanted).await? {
-            let compiled = match self.0.get(&(row.tenant, row.id)) {
+            let compiled = match self.kept(&row) {
                 Some(compiled) => compiled,
                 None => self.compile(conn, &row).await?,
             };
             match compiled {
                 Ok(compiled) => {
-                    shelf.own.entry((row.tenant, row.message_type.clone())).or_default().push((row, compiled));
+                    shelf
+                        .own
+                        .entry((row.tenant, row.message_type.clone()))
+                        .or_default()
+                        .push((row, compiled));
                 }
                 Err(problem) => {
                     tracing::warn!(tenant = %row.tenant, template = %row.id, problem, "a published template is unusable");
@@ -78,17 +83,27 @@ impl Templates {
         Ok(shelf)
     }
 
-    async fn compile(
-        &self,
-        conn: &mut Conn,
-        row: &PublishedRow,
-    ) -> Result<Result<Arc<CompiledTemplate>, String>, EngineError> {
+    async fn compile(&self, conn: &mut Conn, row: &PublishedRow) -> Result<Compiled, EngineError> {
         let compiled = match published::text(conn, row.tenant, row.id).await? {
-            Some(text) => compile(&source(row, text)).map(Arc::new).map_err(|error| error.to_string()),
+            Some(text) => compile(&source(row, text))
+                .map(Arc::new)
+                .map_err(|error| error.to_string()),
             None => Err("it was removed".to_owned()),
         };
-        self.0.insert((row.tenant, row.id), compiled.clone());
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= KEPT {
+            kept.clear();
+        }
+        kept.insert((row.tenant, row.id), compiled.clone());
         Ok(compiled)
+    }
+
+    fn kept(&self, row: &PublishedRow) -> Option<Compiled> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&(row.tenant, row.id))
+            .cloned()
     }
 }
 
@@ -110,14 +125,31 @@ fn source(row: &PublishedRow, text: TemplateText) -> TemplateSource {
 
 impl Shelf {
     /// The best template: the tenant's in the very locale, then in its language, then in any; else the built-in.
-    pub fn find(&self, tenant: TenantId, message_type: &MessageType, channel: Channel, locale: Option<&str>) -> Option<Template> {
-        let own = self.own.get(&(tenant, message_type.clone())).into_iter().flatten();
+    pub fn find(
+        &self,
+        tenant: TenantId,
+        message_type: &MessageType,
+        channel: Channel,
+        locale: Option<&str>,
+    ) -> Option<Template> {
+        let own = self
+            .own
+            .get(&(tenant, message_type.clone()))
+            .into_iter()
+            .flatten();
         let best = own
             .filter(|(row, _)| row.channel == channel)
-            .max_by_key(|(row, _)| (closeness(&row.locale, locale), std::cmp::Reverse(row.locale.clone())));
+            .max_by_key(|(row, _)| {
+                (
+                    closeness(&row.locale, locale),
+                    std::cmp::Reverse(row.locale.clone()),
+                )
+            });
         match best {
             Some((row, compiled)) => Some(Template::Own(row.id, Arc::clone(compiled))),
-            None => builtin(message_type.as_str(), channel).map(|template| Template::Builtin(template.compiled())),
+            None => {
+                builtin(message_type.as_str(), channel).map(|template| Template::Builtin(template.compiled()))
+            }
         }
     }
 
@@ -134,7 +166,13 @@ impl Shelf {
 /// How near a template's locale is to the one wanted; English where nothing is wanted.
 fn closeness(has: &str, wanted: Option<&str>) -> u8 {
     let wanted = wanted.unwrap_or("en");
-    let language = |locale: &str| locale.split(['-', '_']).next().unwrap_or(locale).to_ascii_lowercase();
+    let language = |locale: &str| {
+        locale
+            .split(['-', '_'])
+            .next()
+            .unwrap_or(locale)
+            .to_ascii_lowercase()
+    };
     if has.eq_ignore_ascii_case(wanted) {
         3
     } else if language(has) == language(wanted) {

@@ -34,7 +34,12 @@ impl TenantView {
 
     /// Channels with an enabled connection.
     pub fn connected(&self) -> Vec<Channel> {
-        self.routes.iter().map(|route| route.channel).collect::<BTreeSet<_>>().into_iter().collect()
+        self.routes
+            .iter()
+            .map(|route| route.channel)
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect()
     }
 }
 
@@ -72,7 +77,12 @@ fn brand(tenant: &Tenant) -> Brand {
     let default = Brand::default();
     Brand {
         name: tenant.name.clone(),
-        color: settings.branding.accent_colour.as_deref().and_then(|text| text.to_owned().try_into().ok()).unwrap_or(default.color),
+        color: settings
+            .branding
+            .accent_colour
+            .as_deref()
+            .and_then(|text| text.to_owned().try_into().ok())
+            .unwrap_or(default.color),
         logo_url: settings.branding.logo_url.clone(),
         website_url: settings.branding.website_url.clone(),
         support_email: settings.support_email.clone(),

@@ -15,9 +15,6 @@ use tokio_util::sync::CancellationToken;
 /// Runs that are moved into the line at once.
 const PROMOTED: u32 = 1_000;
 
-/// Rows of other programs that are taken up at once.
-const ADOPTED: u32 = 1_000;
-
 /// How often due schedules, arrivals and expired leases are looked for.
 const HOUSEKEEPING: Duration = Duration::from_millis(500);
 
@@ -49,11 +46,18 @@ impl Engine {
         register(inner).await?;
         let wake = Arc::new(Notify::new());
         let helpers = CancellationToken::new();
-        inner.tasks.spawn(listen(Arc::clone(inner), Arc::clone(&wake), helpers.clone()));
+        inner
+            .tasks
+            .spawn(listen(Arc::clone(inner), Arc::clone(&wake), helpers.clone()));
         inner.tasks.spawn(beat(Arc::clone(inner), helpers.clone()));
         let (sender, rescued) = tokio::sync::mpsc::channel(8);
-        inner.tasks.spawn(keep_house(Arc::clone(inner), Arc::clone(&wake), sender, helpers.clone()));
-        let mut worker = Worker::new(Arc::clone(inner), rescued);
+        inner.tasks.spawn(keep_house(
+            Arc::clone(inner),
+            Arc::clone(&wake),
+            sender,
+            helpers.clone(),
+        ));
+        let mut worker = Worker::new(self.clone(), rescued);
         worker.work(&stop, &wake).await;
         worker.drain().await;
         helpers.cancel();
@@ -75,27 +79,38 @@ impl Engine {
             let mut worked = false;
             for taken in rescue(inner).await? {
                 report.rescued += taken.jobs.len() as u64;
-                settle(&mut claimer, &mut report, &process(inner, taken.lease, taken.jobs).await);
+                settle(
+                    &mut claimer,
+                    &mut report,
+                    &process(self, taken.lease, taken.jobs).await,
+                );
                 worked = true;
             }
             let claimed = claim(inner, &mut claimer).await?;
             if let Some(lease) = claimed.lease {
                 report.batches += 1;
-                settle(&mut claimer, &mut report, &process(inner, lease, claimed.jobs).await);
+                settle(
+                    &mut claimer,
+                    &mut report,
+                    &process(self, lease, claimed.jobs).await,
+                );
                 worked = true;
             }
             if !worked {
                 return Ok(report);
             }
         }
-        Err(EngineError::Conflict { problem: format!("work goes on after {ROUNDS} rounds; a job makes itself due again") })
+        Err(EngineError::Conflict {
+            problem: format!("work goes on after {ROUNDS} rounds; a job makes itself due again"),
+        })
     }
 }
 
 async fn register(inner: &Inner) -> Result<(), EngineError> {
     let mut conn = inner.conn().await?;
     let version = env!("CARGO_PKG_VERSION");
-    let fence = tidings_queue::register(&mut conn, inner.node, &inner.node_name, version, inner.now()).await?;
+    let fence =
+        tidings_queue::register(&mut conn, inner.node, &inner.node_name, version, inner.now()).await?;
     if let Some(fence) = fence {
         tracing::warn!(reason = %fence.reason, "the queue is fenced: nothing is sent until an operator lifts the fence");
     }
@@ -109,12 +124,17 @@ async fn leave(inner: &Inner) {
     };
     match left.await {
         Ok(given_back) => tracing::info!(given_back, "the worker has drained"),
-        Err(error) => tracing::warn!(%error, "the worker could not sign off; its leases expire by themselves"),
+        Err(error) => {
+            tracing::warn!(%error, "the worker could not sign off; its leases expire by themselves")
+        }
     }
 }
 
 fn claimer(inner: &Inner) -> Claimer {
-    let limits = ClaimLimits { tenant_in_flight: inner.limits.tenant_in_flight, ..ClaimLimits::default() };
+    let limits = ClaimLimits {
+        tenant_in_flight: inner.limits.tenant_in_flight,
+        ..ClaimLimits::default()
+    };
     Claimer::new(inner.node, KINDS, limits)
 }
 
@@ -124,7 +144,9 @@ fn lease_ms(inner: &Inner) -> i64 {
 
 async fn claim(inner: &Inner, claimer: &mut Claimer) -> Result<Claimed, EngineError> {
     let mut conn = inner.conn().await?;
-    let claimed = claimer.claim(&mut conn, inner.limits.claim_batch, inner.now(), lease_ms(inner)).await?;
+    let claimed = claimer
+        .claim(&mut conn, inner.limits.claim_batch, inner.now(), lease_ms(inner))
+        .await?;
     inner.fail.pass("claim_after_commit");
     Ok(claimed)
 }
@@ -133,14 +155,17 @@ async fn claim(inner: &Inner, claimer: &mut Claimer) -> Result<Claimed, EngineEr
 async fn tend(inner: &Inner) -> Result<bool, EngineError> {
     let mut conn = inner.conn().await?;
     let promoted = promote(&mut conn, inner.now(), PROMOTED).await?;
-    let adopted = tidings_queue::adopt_arrivals(&mut conn, inner.now(), ADOPTED).await?;
-    Ok(promoted > 0 || adopted.ready > 0)
+    Ok(promoted > 0)
 }
 
 fn settle(claimer: &mut Claimer, report: &mut WorkerReport, finished: &[FinishReport]) {
     for one in finished {
         claimer.settle(one);
-        report.jobs += one.settled.iter().map(|settled| u64::from(settled.jobs)).sum::<u64>();
+        report.jobs += one
+            .settled
+            .iter()
+            .map(|settled| u64::from(settled.jobs))
+            .sum::<u64>();
     }
 }
 
@@ -148,6 +173,7 @@ type Taken = tidings_queue::TakenOver;
 
 /// The main loop's own things.
 struct Worker {
+    engine: Engine,
     inner: Arc<Inner>,
     claimer: Claimer,
     working: JoinSet<Vec<FinishReport>>,
@@ -164,8 +190,16 @@ enum Woken {
 }
 
 impl Worker {
-    fn new(inner: Arc<Inner>, rescued: tokio::sync::mpsc::Receiver<Vec<Taken>>) -> Self {
-        Self { claimer: claimer(&inner), inner, working: JoinSet::new(), rescued, report: WorkerReport::default() }
+    fn new(engine: Engine, rescued: tokio::sync::mpsc::Receiver<Vec<Taken>>) -> Self {
+        let inner = Arc::clone(&engine.inner);
+        Self {
+            claimer: claimer(&inner),
+            engine,
+            inner,
+            working: JoinSet::new(),
+            rescued,
+            report: WorkerReport::default(),
+        }
     }
 
     async fn work(&mut self, stop: &CancellationToken, wake: &Notify) {
@@ -197,8 +231,9 @@ impl Worker {
                 break;
             };
             self.report.batches += 1;
-            let inner = Arc::clone(&self.inner);
-            self.working.spawn(async move { process(&inner, lease, claimed.jobs).await });
+            let engine = self.engine.clone();
+            self.working
+                .spawn(async move { process(&engine, lease, claimed.jobs).await });
         }
         Ok(self.inner.limits.poll)
     }
@@ -212,18 +247,22 @@ impl Worker {
         let claimed = claim(&self.inner, &mut self.claimer).await?;
         if let Some(lease) = claimed.lease {
             self.report.batches += 1;
-            let inner = Arc::clone(&self.inner);
-            self.working.spawn(async move { process(&inner, lease, claimed.jobs).await });
+            let engine = self.engine.clone();
+            self.working
+                .spawn(async move { process(&engine, lease, claimed.jobs).await });
         }
         let until_due = next.map(|due| due.duration_since(self.inner.now()));
-        let until_due = until_due.and_then(|wait| Duration::try_from(wait).ok()).unwrap_or(self.inner.limits.poll);
+        let until_due = until_due
+            .and_then(|wait| Duration::try_from(wait).ok())
+            .unwrap_or(self.inner.limits.poll);
         Ok(until_due.clamp(Duration::from_millis(5), self.inner.limits.poll))
     }
 
     fn start_rescued(&mut self, taken: Taken) {
         self.report.rescued += taken.jobs.len() as u64;
-        let inner = Arc::clone(&self.inner);
-        self.working.spawn(async move { process(&inner, taken.lease, taken.jobs).await });
+        let engine = self.engine.clone();
+        self.working
+            .spawn(async move { process(&engine, taken.lease, taken.jobs).await });
     }
 
     async fn wait(&mut self, stop: &CancellationToken, wake: &Notify, pause: Duration) -> Woken {
@@ -255,7 +294,10 @@ impl Worker {
             }
         };
         if tokio::time::timeout(limit, finish).await.is_err() {
-            tracing::warn!(batches = self.working.len(), "the drain took too long; what is left is given back");
+            tracing::warn!(
+                batches = self.working.len(),
+                "the drain took too long; what is left is given back"
+            );
             self.working.shutdown().await;
         }
     }
@@ -296,7 +338,8 @@ async fn beat(inner: Arc<Inner>, stop: CancellationToken) {
         let beaten = async {
             let mut conn = inner.conn().await?;
             tidings_queue::heartbeat(&mut conn, inner.node, inner.now(), lease_ms(&inner)).await?;
-            let lease = jiff::SignedDuration::try_from(inner.limits.lease).unwrap_or(jiff::SignedDuration::ZERO);
+            let lease =
+                jiff::SignedDuration::try_from(inner.limits.lease).unwrap_or(jiff::SignedDuration::ZERO);
             let since = inner.now().saturating_sub(lease).unwrap_or(jiff::Timestamp::MIN);
             let nodes = tidings_queue::alive_nodes(&mut conn, since).await?;
             inner.limiter.set_nodes(u32::try_from(nodes.len()).unwrap_or(1));

@@ -54,6 +54,34 @@ impl TestDatabase {
         self.pool.get_or_init(make).clone()
     }
 
+    /// Runs a statement as the owner: what another program with access to the database would do. Returns how many rows
+    /// it touched.
+    ///
+    /// # Panics
+    /// When the database refuses.
+    pub async fn execute(&self, statement: &str) -> u64 {
+        match sqlx::query(AssertSqlSafe(statement)).execute(&self.pool()).await {
+            Ok(done) => done.rows_affected(),
+            Err(error) => panic!("{statement}: {error}"),
+        }
+    }
+
+    /// The first column of every row of a query, as text.
+    ///
+    /// # Panics
+    /// When the database refuses.
+    pub async fn texts(&self, query: &str) -> Vec<String> {
+        let wrapped =
+            format!("SELECT coalesce((t.r).a::text, '') FROM (SELECT q AS r FROM ({query}) AS q (a)) AS t");
+        match sqlx::query_scalar(AssertSqlSafe(wrapped))
+            .fetch_all(&self.pool())
+            .await
+        {
+            Ok(texts) => texts,
+            Err(error) => panic!("{query}: {error}"),
+        }
+    }
+
     /// The name of the database on its server.
     pub fn name(&self) -> &str {
         &self.name

@@ -6,7 +6,7 @@ use super::words::{channels, optional_word, word};
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use sqlx::PgConnection;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use tidings_core::{
     AddressId, BatchId, Category, Channel, ConnectionId, ContactId, DeliveryId, DeliveryState, JobId,
     MessageId, MessageStatus, MessageType, NodeId, Provenance, TenantId, Urgency, WaitsFor,
@@ -290,6 +290,29 @@ pub async fn load(
         });
     }
     Ok(loaded)
+}
+
+/// The newest delivery of each message, with everything a call needs.
+pub async fn newest(
+    conn: &mut PgConnection,
+    messages: &[(TenantId, MessageId)],
+) -> Result<HashMap<MessageId, Dispatchable>> {
+    let tenants: Vec<_> = messages.iter().map(|(tenant, _)| tenant.0).collect();
+    let ids: Vec<_> = messages.iter().map(|(_, message)| message.0).collect();
+    let rows = sqlx::query!(
+        r#"
+        SELECT DISTINCT ON (d.tenant_id, d.message_id) d.tenant_id, d.id
+        FROM unnest($1::uuid[], $2::uuid[]) AS i(tenant_id, message_id)
+        JOIN deliveries d ON d.tenant_id = i.tenant_id AND d.message_id = i.message_id
+        ORDER BY d.tenant_id, d.message_id, d.position DESC
+        "#,
+        &tenants,
+        &ids,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let wanted: Vec<_> = rows.into_iter().map(|row| (TenantId(row.tenant_id), DeliveryId(row.id))).collect();
+    Ok(load(conn, &wanted).await?.into_iter().map(|row| (row.message.id, row)).collect())
 }
 
 /// Begins dispatches: the intent of each call, durable with the caller's commit before the first byte leaves.

@@ -1,0 +1,5 @@
+//! The path of a message on a real database, with a clock that stands still: no sleeps, everything due is run.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod accepting;
+mod world;
