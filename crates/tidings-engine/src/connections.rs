@@ -16,7 +16,7 @@ use tidings_providers::config::{ConnectionConfig, Credentials, build};
 use tidings_providers::egress::Egress;
 use tidings_providers::{Provider, SendOutcome};
 use tidings_store::messages::routes::{self, RouteRow};
-use tidings_store::{Conn, Place};
+use tidings_store::{Conn, Place, TenantKey};
 
 /// Built providers kept in memory; beyond it all are built anew when they are needed.
 const KEPT: usize = 10_000;
@@ -47,7 +47,7 @@ impl Providers {
     }
 
     /// The provider of a connection; the error says what is wrong with its configuration.
-    pub fn of(&self, view: &TenantView, row: &RouteRow) -> Result<Arc<dyn Provider>, String> {
+    pub fn of(&self, key: &TenantKey, row: &RouteRow) -> Result<Arc<dyn Provider>, String> {
         let kept = self
             .built
             .lock()
@@ -59,7 +59,7 @@ impl Providers {
         {
             return built.provider;
         }
-        let provider = self.build(view, row);
+        let provider = self.build(key, row);
         let built = Built {
             config: row.config.clone(),
             credentials_sealed: row.credentials_sealed.clone(),
@@ -73,11 +73,11 @@ impl Providers {
         provider
     }
 
-    fn build(&self, view: &TenantView, row: &RouteRow) -> Result<Arc<dyn Provider>, String> {
+    fn build(&self, key: &TenantKey, row: &RouteRow) -> Result<Arc<dyn Provider>, String> {
         let credentials = match &row.credentials_sealed {
             Some(sealed) => {
                 let place = Place::new("connections", "credentials_sealed", row.tenant, row.id.0);
-                let text = view.key.open(&place, sealed).map_err(|error| error.to_string())?;
+                let text = key.open(&place, sealed).map_err(|error| error.to_string())?;
                 let text =
                     String::from_utf8(text).map_err(|_| "the stored credentials are not text".to_owned())?;
                 Credentials::new(SecretString::from(text))

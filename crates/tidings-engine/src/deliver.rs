@@ -493,7 +493,7 @@ fn ready_call(
     let Some(route) = view.routes.iter().find(|route| route.id == connection) else {
         return false;
     };
-    let provider = match inner.providers.of(view, route) {
+    let provider = match inner.providers.of(&view.key, route) {
         Ok(provider) => provider,
         Err(why) => {
             unreachable(inner, gated, bench.lease, &carried, why, dice, now);

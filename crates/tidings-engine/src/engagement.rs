@@ -15,8 +15,15 @@ use uuid::Uuid;
 /// Opens sooner than this after acceptance are a scanner's or prefetcher's: no person is that fast.
 const MACHINE_OPEN_SECONDS: i64 = 2;
 /// Parts of user agents that fetch images without a person: Apple's privacy proxy names itself only "Mozilla/5.0".
-const MACHINE_AGENTS: [&str; 7] =
-    ["googleimageproxy", "yahoomailproxy", "bot", "crawler", "spider", "preview", "barracuda"];
+const MACHINE_AGENTS: [&str; 7] = [
+    "googleimageproxy",
+    "yahoomailproxy",
+    "bot",
+    "crawler",
+    "spider",
+    "preview",
+    "barracuda",
+];
 
 /// Who reports what our own pixel, links and pages noticed: no connection.
 pub(crate) const OURSELVES: ConnectionId = ConnectionId(Uuid::nil());
@@ -27,19 +34,32 @@ const SAME_REPORT_SECONDS: i64 = 60;
 impl Engine {
     /// Notes that the pixel of a message was fetched. A token that is not ours changes nothing.
     pub async fn opened(&self, token: &str, user_agent: &str) -> Result<(), EngineError> {
-        let Some((tenant, key, token)) = self.token_key(token).await? else { return Ok(()) };
-        let Some(message) = token.open(&key) else { return Ok(()) };
-        let kind = if is_machine(user_agent) { DeliveryEventKind::MachineOpened } else { DeliveryEventKind::Opened };
+        let Some((tenant, key, token)) = self.token_key(token).await? else {
+            return Ok(());
+        };
+        let Some(message) = token.open(&key) else {
+            return Ok(());
+        };
+        let kind = if is_machine(user_agent) {
+            DeliveryEventKind::MachineOpened
+        } else {
+            DeliveryEventKind::Opened
+        };
         self.engaged(tenant, message, kind, None).await
     }
 
     /// Where a click leads; none for a token that is not ours. The click is noted on the way; when it cannot be, the person
     /// still gets where they wanted to go.
     pub async fn clicked(&self, token: &str, user_agent: &str) -> Result<Option<Url>, EngineError> {
-        let Some((message, tenant, url)) = self.click_target(token).await? else { return Ok(None) };
+        let Some((message, tenant, url)) = self.click_target(token).await? else {
+            return Ok(None);
+        };
         if !is_machine(user_agent) {
             let host = url.host_str().unwrap_or_default();
-            if let Err(error) = self.engaged(tenant, message, DeliveryEventKind::Clicked, Some(host)).await {
+            if let Err(error) = self
+                .engaged(tenant, message, DeliveryEventKind::Clicked, Some(host))
+                .await
+            {
                 tracing::warn!(%error, %message, "a click was not noted");
             }
         }
@@ -47,15 +67,26 @@ impl Engine {
     }
 
     async fn click_target(&self, token: &str) -> Result<Option<(MessageId, TenantId, Url)>, EngineError> {
-        let Some((tenant, key, token)) = self.token_key(token).await? else { return Ok(None) };
-        let Some((message, target)) = token.click(&key) else { return Ok(None) };
-        let url = Url::parse(&target).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        let Some((tenant, key, token)) = self.token_key(token).await? else {
+            return Ok(None);
+        };
+        let Some((message, target)) = token.click(&key) else {
+            return Ok(None);
+        };
+        let url = Url::parse(&target)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https"));
         Ok(url.map(|url| (message, tenant, url)))
     }
 
     /// A token with the key of the tenant it claims; none when there is no such tenant.
-    pub(crate) async fn token_key(&self, token: &str) -> Result<Option<(TenantId, TenantKey, Token)>, EngineError> {
-        let Some(token) = Token::parse(token) else { return Ok(None) };
+    pub(crate) async fn token_key(
+        &self,
+        token: &str,
+    ) -> Result<Option<(TenantId, TenantKey, Token)>, EngineError> {
+        let Some(token) = Token::parse(token) else {
+            return Ok(None);
+        };
         let tenant = token.tenant();
         let mut conn = self.inner.conn().await?;
         match self.store().keyring().tenant_key(&mut conn, tenant).await {
@@ -75,8 +106,12 @@ impl Engine {
         let now = self.now();
         let mut dice = self.dice();
         let mut tx = self.store().worker_tenant(tenant).tx().await?;
-        let Some(delivery) = reports::newest_of(&mut tx, message).await? else { return Ok(()) };
-        let Some(reported) = reports::lock(&mut tx, delivery).await? else { return Ok(()) };
+        let Some(delivery) = reports::newest_of(&mut tx, message).await? else {
+            return Ok(());
+        };
+        let Some(reported) = reports::lock(&mut tx, delivery).await? else {
+            return Ok(());
+        };
         let kind = match kind {
             DeliveryEventKind::Opened if too_soon(reported.sent_at, now) => DeliveryEventKind::MachineOpened,
             other => other,
@@ -85,7 +120,11 @@ impl Engine {
         let report = NewReport {
             id: DeliveryEventId(dice.uuid(now)),
             connection: OURSELVES,
-            dedupe_key: format!("{}:{message}:{moment}:{}", kind.as_str(), detail.unwrap_or_default()),
+            dedupe_key: format!(
+                "{}:{message}:{moment}:{}",
+                kind.as_str(),
+                detail.unwrap_or_default()
+            ),
             delivery: Some(reported.delivery),
             message: Some(message),
             kind,
@@ -120,8 +159,14 @@ mod tests {
         for (agent, machine) in [
             ("", true),
             ("Mozilla/5.0", true),
-            ("Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)", true),
-            ("Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15", false),
+            (
+                "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)",
+                true,
+            ),
+            (
+                "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15",
+                false,
+            ),
         ] {
             assert_eq!(is_machine(agent), machine, "{agent}");
         }

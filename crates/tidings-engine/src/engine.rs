@@ -16,8 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tidings_core::retry::Schedule;
 use tidings_core::{Clock, ConnectionId, Dice, NodeId, TenantId};
-use tidings_providers::Provider;
 use tidings_providers::egress::Egress;
+use tidings_providers::{CheckReport, Provider};
 use tidings_store::{Store, WorkerConn, WorkerTx};
 use tokio_util::task::TaskTracker;
 use url::Url;
@@ -253,6 +253,18 @@ impl Engine {
         &self.inner.store
     }
 
+    /// Tests a connection's credentials and endpoint without sending.
+    ///
+    /// # Errors
+    /// When the tenant has no such enabled connection, or it cannot be built from its settings.
+    pub async fn check_connection(
+        &self,
+        tenant: TenantId,
+        connection: ConnectionId,
+    ) -> Result<CheckReport, EngineError> {
+        Ok(self.inner.provider_of(tenant, connection).await?.check().await)
+    }
+
     /// Where recipients reach this installation.
     pub fn public_base_url(&self) -> &Url {
         &self.inner.base
@@ -293,12 +305,7 @@ impl Inner {
         Ok(self.store.worker_conn().await?)
     }
 
-    /// The same, by its longer name.
-    pub async fn connection(&self) -> Result<WorkerConn, EngineError> {
-        self.conn().await
-    }
-
-    /// A connection's provider, ready to verify webhooks or to be tested.
+    /// A connection's provider, ready to be tested.
     pub async fn provider_of(
         &self,
         tenant: TenantId,
@@ -317,7 +324,7 @@ impl Inner {
             .find(|row| row.id == connection)
             .ok_or_else(not_found)?;
         self.providers
-            .of(view, row)
+            .of(&view.key, row)
             .map_err(|problem| EngineError::Conflict { problem })
     }
 

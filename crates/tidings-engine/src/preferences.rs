@@ -123,7 +123,9 @@ pub(crate) struct Visited {
 impl Engine {
     /// What the preference page shows; none for a token that is not ours. Changes nothing.
     pub async fn preference_page(&self, token: &str) -> Result<Option<PreferenceVisit>, EngineError> {
-        let Some((tenant, contact)) = self.preference_holder(token).await? else { return Ok(None) };
+        let Some((tenant, contact)) = self.preference_holder(token).await? else {
+            return Ok(None);
+        };
         let mut tx = self.store().worker_tenant(tenant).tx().await?;
         let visit = visit(&mut tx, contact).await?;
         tx.commit().await?;
@@ -136,7 +138,9 @@ impl Engine {
         token: &str,
         action: &PreferenceAction,
     ) -> Result<Option<PreferenceVisit>, EngineError> {
-        let Some((tenant, contact)) = self.preference_holder(token).await? else { return Ok(None) };
+        let Some((tenant, contact)) = self.preference_holder(token).await? else {
+            return Ok(None);
+        };
         let now = self.now();
         let mut dice = self.dice();
         let mut tx = self.store().worker_tenant(tenant).tx().await?;
@@ -152,8 +156,13 @@ impl Engine {
         Ok(Some(visit))
     }
 
-    pub(crate) async fn preference_holder(&self, token: &str) -> Result<Option<(TenantId, ContactId)>, EngineError> {
-        let Some((tenant, key, token)) = self.token_key(token).await? else { return Ok(None) };
+    pub(crate) async fn preference_holder(
+        &self,
+        token: &str,
+    ) -> Result<Option<(TenantId, ContactId)>, EngineError> {
+        let Some((tenant, key, token)) = self.token_key(token).await? else {
+            return Ok(None);
+        };
         Ok(token.preferences(&key).map(|contact| (tenant, contact)))
     }
 }
@@ -163,12 +172,16 @@ async fn visit(tx: &mut TenantTx, contact: ContactId) -> Result<PreferenceVisit,
         return Ok(PreferenceVisit::Contact(Box::new(visited.page())));
     }
     let tenant = tx.tenant();
-    Ok(PreferenceVisit::Erased(Sender::of(tenants::get(tx, tenant).await?)))
+    Ok(PreferenceVisit::Erased(Sender::of(
+        tenants::get(tx, tenant).await?,
+    )))
 }
 
 /// Loads what the page needs; none for a contact who is unknown or erased.
 pub(crate) async fn visited(tx: &mut TenantTx, contact: ContactId) -> Result<Option<Visited>, EngineError> {
-    let Some(contact) = living(tx, contact).await? else { return Ok(None) };
+    let Some(contact) = living(tx, contact).await? else {
+        return Ok(None);
+    };
     let id = tx.tenant();
     let tenant = tenants::get(tx, id).await?;
     let connected: BTreeSet<Channel> = routes::load(tx, &[id])
@@ -178,7 +191,10 @@ pub(crate) async fn visited(tx: &mut TenantTx, contact: ContactId) -> Result<Opt
         .map(|route| route.channel)
         .collect();
     let held = |channel: Channel| {
-        contact.addresses.iter().any(|address| address.kind == AddressKind::of(channel) && address.valid)
+        contact
+            .addresses
+            .iter()
+            .any(|address| address.kind == AddressKind::of(channel) && address.valid)
     };
     let chosen = |channel: Channel| {
         contact.preferences.opted_out.contains(&channel) || contact.preferences.stopped.contains(&channel)
@@ -189,10 +205,17 @@ pub(crate) async fn visited(tx: &mut TenantTx, contact: ContactId) -> Result<Opt
         .filter(|channel| held(*channel) && (connected.contains(channel) || chosen(*channel)))
         .collect();
     let known = consents::in_force(tx, &[(id, contact.id)]).await?;
-    let indexes: Vec<_> = contact.addresses.iter().map(|address| (id, address.blind_index)).collect();
+    let indexes: Vec<_> = contact
+        .addresses
+        .iter()
+        .map(|address| (id, address.blind_index))
+        .collect();
     let suppressed = suppressions::in_force(tx, &indexes).await?;
-    let mut languages: BTreeSet<String> =
-        templates::all_published(tx, id).await?.into_iter().map(|template| template.key.locale).collect();
+    let mut languages: BTreeSet<String> = templates::all_published(tx, id)
+        .await?
+        .into_iter()
+        .map(|template| template.key.locale)
+        .collect();
     languages.extend(tenant.settings.default_locale.clone());
     languages.extend(contact.locale.clone());
     Ok(Some(Visited {
@@ -216,8 +239,18 @@ impl Visited {
                 stopped: self.stopped(*channel),
             })
             .collect();
-        let topics = TOPICS.iter().map(|topic| TopicChoice { topic: *topic, on: self.topic_on(*topic) }).collect();
-        let addresses = self.contact.addresses.iter().filter_map(contacts::ContactAddress::address);
+        let topics = TOPICS
+            .iter()
+            .map(|topic| TopicChoice {
+                topic: *topic,
+                on: self.topic_on(*topic),
+            })
+            .collect();
+        let addresses = self
+            .contact
+            .addresses
+            .iter()
+            .filter_map(contacts::ContactAddress::address);
         PreferencePage {
             addresses: addresses.map(|address| address.masked()).collect(),
             channels,
@@ -232,7 +265,8 @@ impl Visited {
     }
 
     fn stopped(&self, channel: Channel) -> bool {
-        self.contact.preferences.stopped.contains(&channel) || self.is_suppressed(channel, SuppressionReason::Stop)
+        self.contact.preferences.stopped.contains(&channel)
+            || self.is_suppressed(channel, SuppressionReason::Stop)
     }
 
     fn channel_on(&self, channel: Channel) -> bool {
@@ -241,13 +275,19 @@ impl Visited {
     }
 
     fn is_suppressed(&self, channel: Channel, reason: SuppressionReason) -> bool {
-        self.suppressed.iter().any(|entry| entry.channel == channel && entry.reason == reason)
+        self.suppressed
+            .iter()
+            .any(|entry| entry.channel == channel && entry.reason == reason)
     }
 
     /// On while the rules would let it through on one of the channels.
     fn topic_on(&self, topic: Category) -> bool {
         let by_channel = |channel: &Channel| permitted(&self.consents, &self.tenant.policy, topic, *channel);
-        if self.channels.is_empty() { false } else { self.channels.iter().any(by_channel) }
+        if self.channels.is_empty() {
+            false
+        } else {
+            self.channels.iter().any(by_channel)
+        }
     }
 
     async fn perform(
@@ -260,7 +300,9 @@ impl Visited {
         match action {
             PreferenceAction::Save(choices) => self.save(tx, choices, dice, now).await,
             PreferenceAction::Pause => {
-                let until = now.saturating_add(SignedDuration::from_hours(24 * PAUSE_DAYS)).unwrap_or(now);
+                let until = now
+                    .saturating_add(SignedDuration::from_hours(24 * PAUSE_DAYS))
+                    .unwrap_or(now);
                 self.pause(tx, Some(until), now).await
             }
             PreferenceAction::Resume => self.pause(tx, None, now).await,
@@ -274,7 +316,10 @@ impl Visited {
         until: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<Vec<&'static str>, EngineError> {
-        let change = PreferencesChange { paused_until: Some(until), ..PreferencesChange::default() };
+        let change = PreferencesChange {
+            paused_until: Some(until),
+            ..PreferencesChange::default()
+        };
         contacts::update_preferences(tx, self.contact.id, change, now).await?;
         Ok(vec![if until.is_some() { "paused" } else { "resumed" }])
     }
@@ -306,7 +351,10 @@ impl Visited {
             let rest = self.contact.preferences.quiet_hours.iter().skip(1).copied();
             change.quiet_hours = Some(choices.quiet_hours.into_iter().chain(rest).collect());
         }
-        if let Some(language) = choices.language.clone().filter(|chosen| self.languages.contains(chosen))
+        if let Some(language) = choices
+            .language
+            .clone()
+            .filter(|chosen| self.languages.contains(chosen))
             && self.contact.locale.as_ref() != Some(&language)
         {
             changed.push("language");
@@ -323,7 +371,11 @@ impl Visited {
 
     /// The shown channels that go on (or off) by these choices. A stopped one does neither.
     fn newly(&self, choices: &PreferenceChoices, on: bool) -> Vec<Channel> {
-        let movable = self.channels.iter().copied().filter(|channel| !self.stopped(*channel));
+        let movable = self
+            .channels
+            .iter()
+            .copied()
+            .filter(|channel| !self.stopped(*channel));
         movable
             .filter(|channel| choices.channels.contains(channel) == on && self.channel_on(*channel) != on)
             .collect()
@@ -332,7 +384,12 @@ impl Visited {
     /// Opens an unsubscribed channel again, on the contact's own word.
     async fn lift(&self, tx: &mut TenantTx, channel: Channel, now: Timestamp) -> Result<(), EngineError> {
         let reasons = [SuppressionReason::Unsubscribe];
-        for address in self.contact.addresses.iter().filter(|address| address.kind == AddressKind::of(channel)) {
+        for address in self
+            .contact
+            .addresses
+            .iter()
+            .filter(|address| address.kind == AddressKind::of(channel))
+        {
             suppressions::lift_matching(tx, channel, address.blind_index, &reasons, SOURCE, now).await?;
         }
         Ok(())
@@ -351,13 +408,18 @@ impl Visited {
         let mut changed = false;
         for topic in TOPICS {
             let wanted = choices.topics.contains(&topic);
-            let blocked = |channel: &Channel| !permitted(&self.consents, &self.tenant.policy, topic, *channel);
+            let blocked =
+                |channel: &Channel| !permitted(&self.consents, &self.tenant.policy, topic, *channel);
             let renewed = wanted && opened && self.channels.iter().any(blocked);
             if self.topic_on(topic) == wanted && !renewed {
                 continue;
             }
             changed = true;
-            let wording = choices.wordings.iter().find(|(of, _)| *of == topic).map(|(_, words)| words.clone());
+            let wording = choices
+                .wordings
+                .iter()
+                .find(|(of, _)| *of == topic)
+                .map(|(_, words)| words.clone());
             let entry = NewConsent {
                 contact: self.contact.id,
                 purpose: topic,
@@ -394,7 +456,10 @@ impl Visited {
             })
             .collect();
         suppressions::add(tx, &items, dice, now).await?;
-        let change = PreferencesChange { opted_out: Some(Channel::ALL.to_vec()), ..PreferencesChange::default() };
+        let change = PreferencesChange {
+            opted_out: Some(Channel::ALL.to_vec()),
+            ..PreferencesChange::default()
+        };
         contacts::update_preferences(tx, self.contact.id, change, now).await?;
         for topic in TOPICS {
             withdraw(tx, self.contact.id, topic, None, SOURCE, dice, now).await?;
@@ -409,7 +474,9 @@ fn permitted(consents: &[ConsentFacts], policy: &Policy, topic: Category, channe
         .iter()
         .filter(|consent| consent.purpose == topic && consent.channel.is_none_or(|only| only == channel))
         .max_by_key(|consent| (consent.at, !consent.granted))
-        .map_or(!policy.consent_required.contains(&topic), |consent| consent.granted)
+        .map_or(!policy.consent_required.contains(&topic), |consent| {
+            consent.granted
+        })
 }
 
 async fn note(
@@ -425,7 +492,12 @@ async fn note(
     let all = changed.contains(&"everything_off");
     let event = NewEvent {
         tenant: tx.tenant(),
-        kind: if all { "ContactUnsubscribed" } else { "PreferencesChanged" }.to_owned(),
+        kind: if all {
+            "ContactUnsubscribed"
+        } else {
+            "PreferencesChanged"
+        }
+        .to_owned(),
         contact: Some(contact),
         message: None,
         subject: None,

@@ -7,11 +7,11 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::preferences::{Visited, visited};
 use tidings_core::{Address, Channel};
+use tidings_store::TenantTx;
 use tidings_store::audit::{self, AuditEntry};
 use tidings_store::erasure::{self, ErasureCertificate};
 use tidings_store::events::{self, NewEvent};
 use tidings_store::export::{self, ContactExport};
-use tidings_store::TenantTx;
 
 /// Who did it, as the audit log says it.
 const ACTOR: &str = "contact, by the preference page";
@@ -32,11 +32,19 @@ pub enum Proven<T> {
 
 impl Engine {
     /// The contact's data for the contact, once an address of theirs is named.
-    pub async fn export_own_data(&self, token: &str, address: &str) -> Result<Proven<Box<ContactExport>>, EngineError> {
-        let Some((tenant, contact)) = self.preference_holder(token).await? else { return Ok(Proven::Unknown) };
+    pub async fn export_own_data(
+        &self,
+        token: &str,
+        address: &str,
+    ) -> Result<Proven<Box<ContactExport>>, EngineError> {
+        let Some((tenant, contact)) = self.preference_holder(token).await? else {
+            return Ok(Proven::Unknown);
+        };
         let now = self.now();
         let mut tx = self.store().worker_tenant(tenant).tx().await?;
-        let Some(visited) = visited(&mut tx, contact).await? else { return Ok(Proven::Unknown) };
+        let Some(visited) = visited(&mut tx, contact).await? else {
+            return Ok(Proven::Unknown);
+        };
         if !is_theirs(&mut tx, &visited, address).await? {
             return Ok(Proven::AddressDiffers);
         }
@@ -56,12 +64,20 @@ impl Engine {
     }
 
     /// Erases the contact, once an address of theirs is named.
-    pub async fn erase_own_data(&self, token: &str, address: &str) -> Result<Proven<ErasureCertificate>, EngineError> {
-        let Some((tenant, contact)) = self.preference_holder(token).await? else { return Ok(Proven::Unknown) };
+    pub async fn erase_own_data(
+        &self,
+        token: &str,
+        address: &str,
+    ) -> Result<Proven<ErasureCertificate>, EngineError> {
+        let Some((tenant, contact)) = self.preference_holder(token).await? else {
+            return Ok(Proven::Unknown);
+        };
         let now = self.now();
         let mut dice = self.dice();
         let mut tx = self.store().worker_tenant(tenant).tx().await?;
-        let Some(visited) = visited(&mut tx, contact).await? else { return Ok(Proven::Unknown) };
+        let Some(visited) = visited(&mut tx, contact).await? else {
+            return Ok(Proven::Unknown);
+        };
         if !is_theirs(&mut tx, &visited, address).await? {
             return Ok(Proven::AddressDiffers);
         }
@@ -88,11 +104,22 @@ async fn is_theirs(tx: &mut TenantTx, visited: &Visited, text: &str) -> Result<b
     if text.is_empty() || text.len() > MAX_GIVEN_BYTES {
         return Ok(false);
     }
-    let channel = if text.contains('@') { Channel::Email } else { Channel::Sms };
+    let channel = if text.contains('@') {
+        Channel::Email
+    } else {
+        Channel::Sms
+    };
     let Ok(address) = Address::parse(channel, text, visited.tenant.policy.default_region.as_deref()) else {
         return Ok(false);
     };
     let keyring = tx.keyring();
-    let index = keyring.tenant_key(tx, visited.tenant.id).await?.blind_index(&address);
-    Ok(visited.contact.addresses.iter().any(|held| held.blind_index == index))
+    let index = keyring
+        .tenant_key(tx, visited.tenant.id)
+        .await?
+        .blind_index(&address);
+    Ok(visited
+        .contact
+        .addresses
+        .iter()
+        .any(|held| held.blind_index == index))
 }

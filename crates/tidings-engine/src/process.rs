@@ -2,10 +2,9 @@
 //! transactions that write their effects.
 
 use crate::deliver::{self, Carried};
-use crate::engine::{Engine, Inner};
+use crate::engine::Inner;
 use crate::error::EngineError;
-use crate::webhook::{self, Processed};
-use crate::{batch, foreign, hold};
+use crate::{batch, foreign, hold, webhook};
 use serde::Deserialize;
 use tidings_core::job::JobKind;
 use tidings_core::retry::{Failure, NextTry, next_try};
@@ -61,8 +60,7 @@ impl Sorted {
 }
 
 /// Works on a batch and returns what was finished.
-pub(crate) async fn process(engine: &Engine, lease: LeaseId, jobs: Vec<ClaimedJob>) -> Vec<FinishReport> {
-    let inner = &*engine.inner;
+pub(crate) async fn process(inner: &Inner, lease: LeaseId, jobs: Vec<ClaimedJob>) -> Vec<FinishReport> {
     let sorted = Sorted::of(jobs);
     let mut reports = Vec::new();
     if !sorted.done.is_empty() {
@@ -87,7 +85,7 @@ pub(crate) async fn process(engine: &Engine, lease: LeaseId, jobs: Vec<ClaimedJo
         settle_failure(inner, lease, sorted.releases, worked, &mut reports).await;
     }
     for job in sorted.webhooks {
-        let worked = apply_webhook(engine, lease, &job, &mut reports).await;
+        let worked = apply_webhook(inner, lease, &job, &mut reports).await;
         settle_failure(inner, lease, vec![job], worked, &mut reports).await;
     }
     for job in sorted.closes {
@@ -99,39 +97,12 @@ pub(crate) async fn process(engine: &Engine, lease: LeaseId, jobs: Vec<ClaimedJo
 
 /// Applies a stored webhook; reports that find no delivery yet bring the job back.
 async fn apply_webhook(
-    engine: &Engine,
+    inner: &Inner,
     lease: LeaseId,
     job: &ClaimedJob,
     reports: &mut Vec<FinishReport>,
 ) -> Result<(), EngineError> {
-    let inner = &*engine.inner;
-    let outcome = match webhook::process(engine, job).await? {
-        Processed::Done => Outcome::Done,
-        Processed::Unmatched(count) => {
-            let failure = Failure {
-                category: ErrorCategory::Transient,
-                retries: u32::try_from(job.retry_count).unwrap_or(0),
-                max_retries: u32::try_from(job.max_retries).unwrap_or(0),
-                retry_after: None,
-                first_due_at: inner.now(),
-            };
-            match next_try(
-                &failure,
-                job.kind,
-                &inner.schedule,
-                inner.now(),
-                &mut inner.dice(),
-            ) {
-                NextTry::At { at, counts } => Outcome::Retry {
-                    at,
-                    category: ErrorCategory::Transient,
-                    error: format!("{count} reports are about messages that are not known yet"),
-                    counts,
-                },
-                NextTry::GiveUp => Outcome::Done,
-            }
-        }
-    };
+    let outcome = webhook::process(inner, job).await?;
     reports.extend(finish_only(inner, vec![finished(job, lease, outcome)]).await);
     Ok(())
 }

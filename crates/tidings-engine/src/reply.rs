@@ -165,7 +165,11 @@ fn answer_to(message: &InboundMessage, word: Keyword, contact: ContactId) -> Opt
         Keyword::OptOut | Keyword::None | Keyword::Review => return None,
     };
     let open = message.handled_keyword.is_none();
-    open.then_some(ToAnswer { contact, channel: message.channel, message_type })
+    open.then_some(ToAnswer {
+        contact,
+        channel: message.channel,
+        message_type,
+    })
 }
 
 /// What a message asks for. The provider's own reading counts where it gives one.

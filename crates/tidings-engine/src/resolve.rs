@@ -133,7 +133,7 @@ async fn ask(inner: &Inner, bench: &Bench, carried: Carried) -> Asked {
     let (Some(route), Some(reference)) = (route, row.reference.as_deref()) else {
         return silent(carried);
     };
-    let Ok(provider) = inner.providers.of(view, route) else {
+    let Ok(provider) = inner.providers.of(&view.key, route) else {
         return silent(carried);
     };
     let asked = tokio::time::timeout(inner.limits.call, provider.lookup(reference)).await;

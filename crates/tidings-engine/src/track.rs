@@ -69,7 +69,16 @@ async fn record(
     dice: &mut Dice,
     now: Timestamp,
 ) -> Result<(), EngineError> {
-    if !note(tx, reported, &report, event.provider_message_id.as_deref(), dice, now).await? {
+    if !note(
+        tx,
+        reported,
+        &report,
+        event.provider_message_id.as_deref(),
+        dice,
+        now,
+    )
+    .await?
+    {
         return Ok(());
     }
     metrics::counter!("tidings_delivery_events_total", "kind" => event.kind.as_str(), "channel" => reported.channel.as_str())
@@ -78,7 +87,8 @@ async fn record(
         && let Some(sent_at) = reported.sent_at
     {
         let seconds = report.occurred_at.duration_since(sent_at).as_secs_f64().max(0.0);
-        metrics::histogram!("crm_delivery_time_seconds", "channel" => reported.channel.as_str()).record(seconds);
+        metrics::histogram!("crm_delivery_time_seconds", "channel" => reported.channel.as_str())
+            .record(seconds);
     }
     learn(tx, reported, event, dice, now).await
 }
@@ -92,7 +102,10 @@ pub(crate) async fn note(
     dice: &mut Dice,
     now: Timestamp,
 ) -> Result<bool, EngineError> {
-    if reports::insert(tx, std::slice::from_ref(report), now).await?.is_empty() {
+    if reports::insert(tx, std::slice::from_ref(report), now)
+        .await?
+        .is_empty()
+    {
         return Ok(false);
     }
     if let Some(state) = moved_to(reported.state, report.kind) {
@@ -128,7 +141,12 @@ const fn moved_to(state: DeliveryState, kind: DeliveryEventKind) -> Option<Deliv
     );
     match kind {
         Kind::Accepted | Kind::Deferred if open => Some(State::Accepted),
-        Kind::Delivered | Kind::MachineOpened | Kind::Opened | Kind::Clicked | Kind::Complained | Kind::Replied
+        Kind::Delivered
+        | Kind::MachineOpened
+        | Kind::Opened
+        | Kind::Clicked
+        | Kind::Complained
+        | Kind::Replied
             if open || matches!(state, State::Accepted | State::Failed) =>
         {
             Some(State::Delivered)
@@ -211,7 +229,14 @@ async fn suppress(
     match because {
         SuppressBecause::HardBounce => {
             let why = code.unwrap_or_else(|| reason.as_str().to_owned());
-            contacts::mark_known_bad(tx, tenant, address, &why.chars().take(64).collect::<String>(), now).await?;
+            contacts::mark_known_bad(
+                tx,
+                tenant,
+                address,
+                &why.chars().take(64).collect::<String>(),
+                now,
+            )
+            .await?;
         }
         SuppressBecause::Stop => contacts::stop(tx, reported.contact, reported.channel, now).await?,
         SuppressBecause::Complaint | SuppressBecause::Unsubscribe => {}
@@ -237,8 +262,12 @@ async fn address_of(
     event: &ReportedEvent,
 ) -> Result<Option<BlindIndex>, EngineError> {
     let primary = reports::primary_index(tx, reported.contact, reported.channel).await?;
-    let Some(named) = &event.recipient else { return Ok(primary) };
-    let Ok(address) = Address::parse(reported.channel, named.expose(), None) else { return Ok(primary) };
+    let Some(named) = &event.recipient else {
+        return Ok(primary);
+    };
+    let Ok(address) = Address::parse(reported.channel, named.expose(), None) else {
+        return Ok(primary);
+    };
     let tenant = tx.tenant();
     let keyring = tx.keyring();
     let index = keyring.tenant_key(tx, tenant).await?.blind_index(&address);
@@ -260,7 +289,12 @@ mod tests {
     #[test]
     fn a_reference_names_its_delivery() {
         let id = "0197a2b0-0000-7000-8000-000000000001";
-        assert_eq!(delivery_of(&format!("{id}-3")).map(|id| id.to_string()).as_deref(), Some(id));
+        assert_eq!(
+            delivery_of(&format!("{id}-3"))
+                .map(|id| id.to_string())
+                .as_deref(),
+            Some(id)
+        );
         for wrong in ["", "x", id, "0197a2b0-3", &format!("{id}-x")] {
             assert_eq!(delivery_of(wrong), None, "{wrong}");
         }

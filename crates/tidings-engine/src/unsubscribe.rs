@@ -67,7 +67,9 @@ struct Verified {
 impl Engine {
     /// What the unsubscribe page shows; none for a token that is not ours. Changes nothing.
     pub async fn unsubscribe_page(&self, token: &str) -> Result<Option<UnsubscribePage>, EngineError> {
-        let Some(verified) = self.unsubscriber(token).await? else { return Ok(None) };
+        let Some(verified) = self.unsubscriber(token).await? else {
+            return Ok(None);
+        };
         let mut tx = self.store().worker_tenant(verified.tenant).tx().await?;
         let page = self.page(&mut tx, &verified).await?;
         tx.commit().await?;
@@ -80,7 +82,9 @@ impl Engine {
         token: &str,
         by: UnsubscribedBy,
     ) -> Result<Option<UnsubscribePage>, EngineError> {
-        let Some(verified) = self.unsubscriber(token).await? else { return Ok(None) };
+        let Some(verified) = self.unsubscriber(token).await? else {
+            return Ok(None);
+        };
         let now = self.now();
         let mut dice = self.dice();
         let mut tx = self.store().worker_tenant(verified.tenant).tx().await?;
@@ -95,7 +99,9 @@ impl Engine {
     }
 
     async fn unsubscriber(&self, token: &str) -> Result<Option<Verified>, EngineError> {
-        let Some((tenant, key, token)) = self.token_key(token).await? else { return Ok(None) };
+        let Some((tenant, key, token)) = self.token_key(token).await? else {
+            return Ok(None);
+        };
         Ok(token.unsubscribe(&key).map(|who| Verified { tenant, key, who }))
     }
 
@@ -105,7 +111,9 @@ impl Engine {
         let index = BlindIndex(who.address);
         let held = contact.as_ref().and_then(|contact| {
             let mut addresses = contact.addresses.iter();
-            addresses.find(|address| address.blind_index == index).and_then(contacts::ContactAddress::address)
+            addresses
+                .find(|address| address.blind_index == index)
+                .and_then(contacts::ContactAddress::address)
         });
         let closed = suppressions::in_force(tx, &[(*tenant, index)]).await?;
         let preferences_url = match &contact {
@@ -116,9 +124,9 @@ impl Engine {
             sender: Sender::of(tenants::get(tx, *tenant).await?),
             address: held.map(|address| address.masked()),
             channel: who.channel,
-            done: closed.iter().any(|entry| {
-                entry.channel == who.channel && entry.reason == SuppressionReason::Unsubscribe
-            }),
+            done: closed
+                .iter()
+                .any(|entry| entry.channel == who.channel && entry.reason == SuppressionReason::Unsubscribe),
             preferences_url,
             language: contact.and_then(|contact| contact.locale),
         })
@@ -153,7 +161,16 @@ async fn close(
     let contact = living(tx, who.contact).await?.map(|contact| contact.id);
     let withdrawn = match contact {
         Some(contact) => {
-            withdraw(tx, contact, Category::Marketing, Some(who.channel), by.source(), dice, now).await?
+            withdraw(
+                tx,
+                contact,
+                Category::Marketing,
+                Some(who.channel),
+                by.source(),
+                dice,
+                now,
+            )
+            .await?
         }
         None => false,
     };
@@ -188,20 +205,38 @@ pub(crate) async fn withdraw(
     let newest = known
         .values()
         .flatten()
-        .filter(|consent| consent.purpose == purpose && (consent.channel.is_none() || consent.channel == channel))
+        .filter(|consent| {
+            consent.purpose == purpose && (consent.channel.is_none() || consent.channel == channel)
+        })
         .max_by_key(|consent| (consent.at, !consent.granted));
     if newest.is_some_and(|consent| !consent.granted) {
         return Ok(false);
     }
-    let entry = NewConsent { contact, purpose, channel, granted: false, source: source.to_owned(), wording: None };
+    let entry = NewConsent {
+        contact,
+        purpose,
+        channel,
+        granted: false,
+        source: source.to_owned(),
+        wording: None,
+    };
     consents::record(tx, entry, dice, now).await?;
     Ok(true)
 }
 
 /// The delivery's own timeline says so too, while the message exists.
-async fn report(tx: &mut TenantTx, who: &Unsubscriber, dice: &mut Dice, now: Timestamp) -> Result<(), EngineError> {
-    let Some(delivery) = reports::newest_of(tx, who.message).await? else { return Ok(()) };
-    let Some(reported) = reports::lock(tx, delivery).await? else { return Ok(()) };
+async fn report(
+    tx: &mut TenantTx,
+    who: &Unsubscriber,
+    dice: &mut Dice,
+    now: Timestamp,
+) -> Result<(), EngineError> {
+    let Some(delivery) = reports::newest_of(tx, who.message).await? else {
+        return Ok(());
+    };
+    let Some(reported) = reports::lock(tx, delivery).await? else {
+        return Ok(());
+    };
     let report = NewReport {
         id: DeliveryEventId(dice.uuid(now)),
         connection: engagement::OURSELVES,

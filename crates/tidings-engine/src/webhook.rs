@@ -62,18 +62,31 @@ struct Payload {
 
 impl Engine {
     /// The connection that a webhook's URL names, before its body is read: a stranger's body costs nothing.
-    pub async fn webhook_receiver(&self, provider: &str, connection: &str) -> Result<WebhookReceiver, WebhookError> {
+    pub async fn webhook_receiver(
+        &self,
+        provider: &str,
+        connection: &str,
+    ) -> Result<WebhookReceiver, WebhookError> {
         let provider = ProviderKind::from_str(provider).map_err(|_| WebhookError::UnknownConnection)?;
         let connection = ConnectionId::from_str(connection).map_err(|_| WebhookError::UnknownConnection)?;
         let mut conn = self.inner.conn().await?;
-        let found = inbox::connection(&mut conn, connection).await.map_err(EngineError::from)?;
-        let found =
-            found.filter(|found| found.target.provider == provider).ok_or(WebhookError::UnknownConnection)?;
+        let found = inbox::connection(&mut conn, connection)
+            .await
+            .map_err(EngineError::from)?;
+        let found = found
+            .filter(|found| found.target.provider == provider)
+            .ok_or(WebhookError::UnknownConnection)?;
         let keyring = self.store().keyring();
-        let key = keyring.tenant_key(&mut conn, found.target.tenant).await.map_err(EngineError::from)?;
+        let key = keyring
+            .tenant_key(&mut conn, found.target.tenant)
+            .await
+            .map_err(EngineError::from)?;
         let target = found.target;
-        let provider =
-            self.inner.providers.of(&key, &route(found)).map_err(WebhookError::Misconfigured)?;
+        let provider = self
+            .inner
+            .providers
+            .of(&key, &route(found))
+            .map_err(WebhookError::Misconfigured)?;
         Ok(WebhookReceiver { target, provider })
     }
 
@@ -90,7 +103,8 @@ impl Engine {
             Err(_) => "refused",
         };
         let provider = receiver.target.provider.as_str();
-        metrics::counter!("tidings_webhooks_total", "provider" => provider, "outcome" => outcome).increment(1);
+        metrics::counter!("tidings_webhooks_total", "provider" => provider, "outcome" => outcome)
+            .increment(1);
         result
     }
 
@@ -101,7 +115,12 @@ impl Engine {
     ) -> Result<WebhookResponse, WebhookError> {
         let target = &receiver.target;
         let now = self.now();
-        let WebhookParsed { mut events, mut inbound, response, skipped } = receiver.provider.webhook(request, now)?;
+        let WebhookParsed {
+            mut events,
+            mut inbound,
+            response,
+            skipped,
+        } = receiver.provider.webhook(request, now)?;
         for skipped in skipped.iter().take(20) {
             tracing::warn!(connection = %target.connection, reason = %skipped, "an element of a webhook was skipped");
         }
@@ -110,7 +129,8 @@ impl Engine {
             return Err(WebhookRefusal::Malformed(limit).into());
         }
         // A channel's own connection speaks of no other channel.
-        inbound.retain(|message| message.channel == target.channel || target.provider == ProviderKind::Sandbox);
+        inbound
+            .retain(|message| message.channel == target.channel || target.provider == ProviderKind::Sandbox);
         events.iter_mut().for_each(bound);
         let kept = Kept { events, inbound };
         if !kept.events.is_empty() || !kept.inbound.is_empty() {
@@ -126,13 +146,17 @@ impl Engine {
         digest: &[u8],
         now: Timestamp,
     ) -> Result<(), EngineError> {
-        let content = serde_json::to_vec(kept)
-            .map_err(|error| EngineError::Conflict { problem: format!("the webhook cannot be kept: {error}") })?;
+        let content = serde_json::to_vec(kept).map_err(|error| EngineError::Conflict {
+            problem: format!("the webhook cannot be kept: {error}"),
+        })?;
         let mut dice = self.dice();
         let store = self.store().worker_tenant(target.tenant);
         let mut tx = store.tx().await?;
         let id = dice.uuid(now);
-        if inbox::store(&mut tx, id, target, digest, &content, now).await?.is_none() {
+        if inbox::store(&mut tx, id, target, digest, &content, now)
+            .await?
+            .is_none()
+        {
             return Ok(tx.rollback().await?);
         }
         for message in &kept.inbound {
@@ -192,8 +216,11 @@ fn bound(event: &mut ReportedEvent) {
 }
 
 fn process_job(inner: &Inner, tenant: TenantId, id: Uuid) -> Result<NewJob, EngineError> {
-    let payload = serde_json::value::to_raw_value(&Payload { webhook_id: id })
-        .map_err(|error| EngineError::Conflict { problem: error.to_string() })?;
+    let payload = serde_json::value::to_raw_value(&Payload { webhook_id: id }).map_err(|error| {
+        EngineError::Conflict {
+            problem: error.to_string(),
+        }
+    })?;
     let kind = JobKind::WebhookProcess;
     Ok(NewJob {
         source_reference: Some(format!("webhook:{id}")),
@@ -205,8 +232,10 @@ fn process_job(inner: &Inner, tenant: TenantId, id: Uuid) -> Result<NewJob, Engi
 /// Applies a stored webhook and says how its job ends. Reports about deliveries nobody knows yet make the job come back: a
 /// webhook may be faster than the answer to the call it is about. What is unknown after the last try is none of ours.
 pub(crate) async fn process(inner: &Inner, job: &ClaimedJob) -> Result<Outcome, EngineError> {
-    let payload: Payload = serde_json::from_str(job.payload.get())
-        .map_err(|error| EngineError::Conflict { problem: format!("the payload of webhook.process: {error}") })?;
+    let payload: Payload =
+        serde_json::from_str(job.payload.get()).map_err(|error| EngineError::Conflict {
+            problem: format!("the payload of webhook.process: {error}"),
+        })?;
     let now = inner.now();
     let mut dice = inner.dice();
     let mut tx = inner.store.worker_tenant(job.tenant).tx().await?;
@@ -214,9 +243,18 @@ pub(crate) async fn process(inner: &Inner, job: &ClaimedJob) -> Result<Outcome, 
         tx.rollback().await?;
         return Ok(Outcome::Done);
     };
-    let kept: Kept = serde_json::from_slice(&stored.content)
-        .map_err(|error| EngineError::Conflict { problem: format!("the stored webhook cannot be read: {error}") })?;
-    let unmatched = track::apply(&mut tx, stored.connection, &kept.events, stored.received_at, &mut dice, now).await?;
+    let kept: Kept = serde_json::from_slice(&stored.content).map_err(|error| EngineError::Conflict {
+        problem: format!("the stored webhook cannot be read: {error}"),
+    })?;
+    let unmatched = track::apply(
+        &mut tx,
+        stored.connection,
+        &kept.events,
+        stored.received_at,
+        &mut dice,
+        now,
+    )
+    .await?;
     for message in &kept.inbound {
         reply::store(&mut tx, stored.connection, message, &mut dice, now).await?;
     }
@@ -227,7 +265,8 @@ pub(crate) async fn process(inner: &Inner, job: &ClaimedJob) -> Result<Outcome, 
         tx.commit().await?;
         return Ok(outcome);
     }
-    let failure = (unmatched > 0).then(|| format!("{unmatched} reports are about messages this connection never sent"));
+    let failure =
+        (unmatched > 0).then(|| format!("{unmatched} reports are about messages this connection never sent"));
     inbox::mark_processed(&mut tx, payload.webhook_id, failure.as_deref(), now).await?;
     tx.commit().await?;
     Ok(Outcome::Done)

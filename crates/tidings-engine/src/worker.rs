@@ -57,7 +57,7 @@ impl Engine {
             sender,
             helpers.clone(),
         ));
-        let mut worker = Worker::new(self.clone(), rescued);
+        let mut worker = Worker::new(Arc::clone(inner), rescued);
         worker.work(&stop, &wake).await;
         worker.drain().await;
         helpers.cancel();
@@ -82,7 +82,7 @@ impl Engine {
                 settle(
                     &mut claimer,
                     &mut report,
-                    &process(self, taken.lease, taken.jobs).await,
+                    &process(inner, taken.lease, taken.jobs).await,
                 );
                 worked = true;
             }
@@ -92,7 +92,7 @@ impl Engine {
                 settle(
                     &mut claimer,
                     &mut report,
-                    &process(self, lease, claimed.jobs).await,
+                    &process(inner, lease, claimed.jobs).await,
                 );
                 worked = true;
             }
@@ -173,7 +173,6 @@ type Taken = tidings_queue::TakenOver;
 
 /// The main loop's own things.
 struct Worker {
-    engine: Engine,
     inner: Arc<Inner>,
     claimer: Claimer,
     working: JoinSet<Vec<FinishReport>>,
@@ -190,11 +189,9 @@ enum Woken {
 }
 
 impl Worker {
-    fn new(engine: Engine, rescued: tokio::sync::mpsc::Receiver<Vec<Taken>>) -> Self {
-        let inner = Arc::clone(&engine.inner);
+    fn new(inner: Arc<Inner>, rescued: tokio::sync::mpsc::Receiver<Vec<Taken>>) -> Self {
         Self {
             claimer: claimer(&inner),
-            engine,
             inner,
             working: JoinSet::new(),
             rescued,
@@ -231,9 +228,9 @@ impl Worker {
                 break;
             };
             self.report.batches += 1;
-            let engine = self.engine.clone();
+            let inner = Arc::clone(&self.inner);
             self.working
-                .spawn(async move { process(&engine, lease, claimed.jobs).await });
+                .spawn(async move { process(&inner, lease, claimed.jobs).await });
         }
         Ok(self.inner.limits.poll)
     }
@@ -247,9 +244,9 @@ impl Worker {
         let claimed = claim(&self.inner, &mut self.claimer).await?;
         if let Some(lease) = claimed.lease {
             self.report.batches += 1;
-            let engine = self.engine.clone();
+            let inner = Arc::clone(&self.inner);
             self.working
-                .spawn(async move { process(&engine, lease, claimed.jobs).await });
+                .spawn(async move { process(&inner, lease, claimed.jobs).await });
         }
         let until_due = next.map(|due| due.duration_since(self.inner.now()));
         let until_due = until_due
@@ -260,9 +257,9 @@ impl Worker {
 
     fn start_rescued(&mut self, taken: Taken) {
         self.report.rescued += taken.jobs.len() as u64;
-        let engine = self.engine.clone();
+        let inner = Arc::clone(&self.inner);
         self.working
-            .spawn(async move { process(&engine, taken.lease, taken.jobs).await });
+            .spawn(async move { process(&inner, taken.lease, taken.jobs).await });
     }
 
     async fn wait(&mut self, stop: &CancellationToken, wake: &Notify, pause: Duration) -> Woken {
