@@ -13,7 +13,7 @@ mod openapi;
 pub mod page;
 mod pages;
 pub mod problem;
-mod public;
+pub mod public;
 pub mod scope;
 mod state;
 pub mod v1;
@@ -45,7 +45,6 @@ pub fn router(state: ApiState, process: &str) -> Router {
         .merge(health::router())
         .merge(pages::router())
         .layer(DefaultBodyLimit::max(BODY_MAX))
-        .merge(public::router())
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(CatchPanicLayer::custom(middleware::on_panic))

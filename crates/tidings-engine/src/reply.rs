@@ -1,12 +1,18 @@
 //! Messages from contacts: keywords obeyed, replies joined to what they answer.
 
+use crate::accept::{self, Submission};
+use crate::engine::Inner;
 use crate::error::EngineError;
+use crate::request::{AcceptError, AcceptRequest, MAX_REQUESTS, MAX_SOURCE_REFERENCE, Recipient};
 use crate::track;
 use jiff::Timestamp;
 use tidings_core::decide::facts::SuppressionReason;
 use tidings_core::event::DeliveryEventKind;
 use tidings_core::keyword::{self, Keyword};
-use tidings_core::{Address, Channel, ConnectionId, ContactId, DeliveryEventId, Dice, MessageId, Provenance};
+use tidings_core::{
+    Address, Category, Channel, ConnectionId, ContactId, DeliveryEventId, Dice, MessageId, MessageType,
+    Provenance, TenantId, Urgency,
+};
 use tidings_providers::InboundMessage;
 use tidings_store::events::{self, NewEvent};
 use tidings_store::suppressions::{self, NewSuppression};
@@ -50,8 +56,16 @@ pub(crate) async fn apply_keyword(
             contacts::stop(tx, *contact, message.channel, now).await?;
         }
     } else {
-        let reasons = [SuppressionReason::Stop, SuppressionReason::Unsubscribe];
-        suppressions::lift_matching(tx, message.channel, index, &reasons, &source, now).await?;
+        let lifted =
+            suppressions::lift_matching(tx, message.channel, index, reasons(message), &source, now).await?;
+        let stopped = contacts::get_many(tx, &holders).await?;
+        let stopped = stopped
+            .iter()
+            .any(|contact| contact.preferences.stopped.contains(&message.channel));
+        if lifted == 0 && !stopped {
+            // A "yes" that answers a question of ours, most likely.
+            return Ok(());
+        }
         for contact in &holders {
             contacts::start(tx, *contact, message.channel, now).await?;
         }
@@ -69,8 +83,26 @@ pub(crate) async fn apply_keyword(
     Ok(())
 }
 
+/// What a START lifts. "Yes" undoes a STOP, as providers have it, but is no subscription: it may answer something else.
+fn reasons(message: &InboundMessage) -> &'static [SuppressionReason] {
+    if is_yes(message) {
+        &[SuppressionReason::Stop]
+    } else {
+        &[SuppressionReason::Stop, SuppressionReason::Unsubscribe]
+    }
+}
+
+fn is_yes(message: &InboundMessage) -> bool {
+    message
+        .text
+        .expose()
+        .trim()
+        .trim_end_matches(['.', '!'])
+        .eq_ignore_ascii_case("yes")
+}
+
 /// A keyword that its sender gets one answer to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct ToAnswer {
     /// Who wrote.
     pub contact: ContactId,
@@ -78,6 +110,8 @@ pub(crate) struct ToAnswer {
     pub channel: Channel,
     /// The built-in message type of the answer.
     pub message_type: &'static str,
+    /// The same for the same message, so that it is answered once.
+    pub source_reference: String,
 }
 
 /// Stores a message and joins it to the newest message that went to its sender. The answer says what keyword wants a
@@ -164,12 +198,57 @@ fn answer_to(message: &InboundMessage, word: Keyword, contact: ContactId) -> Opt
         Keyword::OptIn => "sms_opt_in",
         Keyword::OptOut | Keyword::None | Keyword::Review => return None,
     };
-    let open = message.handled_keyword.is_none();
-    open.then_some(ToAnswer {
+    let open = message.handled_keyword.is_none() && !is_yes(message);
+    open.then(|| ToAnswer {
         contact,
         channel: message.channel,
         message_type,
+        source_reference: format!("keyword:{}", message.dedupe_key)
+            .chars()
+            .take(MAX_SOURCE_REFERENCE)
+            .collect(),
     })
+}
+
+/// Accepts the answers, each once.
+pub(crate) async fn answer(
+    inner: &Inner,
+    tenant: TenantId,
+    answers: Vec<ToAnswer>,
+) -> Result<(), EngineError> {
+    let mut requests = Vec::with_capacity(answers.len());
+    for answer in answers {
+        let message_type =
+            MessageType::parse(answer.message_type).map_err(|error| EngineError::Conflict {
+                problem: error.to_string(),
+            })?;
+        let mut request = AcceptRequest::new(Recipient::ContactId(answer.contact), message_type);
+        request.channel = Some(answer.channel);
+        request.category = Some(Category::Transactional);
+        request.urgency = Some(Urgency::Critical);
+        request.source_reference = Some(answer.source_reference);
+        requests.push(request);
+    }
+    for requests in requests.chunks(MAX_REQUESTS) {
+        let submission = Submission {
+            tenant,
+            requests: requests.to_vec(),
+            key: None,
+            carrier: None,
+        };
+        for refused in accept::accept_batch(inner, vec![submission])
+            .await
+            .into_iter()
+            .flatten()
+            .filter_map(Result::err)
+        {
+            if let AcceptError::Unavailable { reason } = refused {
+                return Err(EngineError::Conflict { problem: reason });
+            }
+            tracing::warn!(error = %refused, "the answer to a keyword was not accepted");
+        }
+    }
+    Ok(())
 }
 
 /// What a message asks for. The provider's own reading counts where it gives one.

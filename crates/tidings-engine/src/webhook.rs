@@ -255,8 +255,10 @@ pub(crate) async fn process(inner: &Inner, job: &ClaimedJob) -> Result<Outcome, 
         now,
     )
     .await?;
+    let mut answers = Vec::new();
     for message in &kept.inbound {
-        reply::store(&mut tx, stored.connection, message, &mut dice, now).await?;
+        let answer = reply::store(&mut tx, stored.connection, message, &mut dice, now).await?;
+        answers.extend(answer.filter(|_| stored.provider == ProviderKind::Sandbox));
     }
     if unmatched > 0
         && let Some(outcome) = again(inner, job, unmatched, &mut dice, now)
@@ -264,6 +266,12 @@ pub(crate) async fn process(inner: &Inner, job: &ClaimedJob) -> Result<Outcome, 
         // What was matched is stored and will not be applied twice.
         tx.commit().await?;
         return Ok(outcome);
+    }
+    if !answers.is_empty() {
+        // Accepted in a transaction of its own, before the webhook counts as applied; a repetition finds it done.
+        tx.commit().await?;
+        reply::answer(inner, job.tenant, answers).await?;
+        tx = inner.store.worker_tenant(job.tenant).tx().await?;
     }
     let failure =
         (unmatched > 0).then(|| format!("{unmatched} reports are about messages this connection never sent"));

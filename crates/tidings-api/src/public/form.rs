@@ -16,9 +16,16 @@ pub(super) struct Form(BTreeMap<String, Vec<String>>);
 impl Form {
     /// Reads a body. Without a content type it is taken as URL-encoded: one-click requests of some programs have none.
     pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Self {
-        let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let kind = headers
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
         let mut form = Self::default();
-        if kind.trim_start().to_ascii_lowercase().starts_with("multipart/form-data") {
+        if kind
+            .trim_start()
+            .to_ascii_lowercase()
+            .starts_with("multipart/form-data")
+        {
             if let Some(boundary) = boundary(kind) {
                 for (name, value) in parts(body, &boundary) {
                     form.push(name, value);
@@ -50,15 +57,23 @@ impl Form {
 
     /// Whether it asks to unsubscribe by one click (RFC 8058 section 3.2), or by the page's button, which says the same.
     pub(super) fn is_one_click(&self) -> bool {
-        let fields = self.0.iter().filter(|(name, _)| name.eq_ignore_ascii_case("list-unsubscribe"));
-        fields.flat_map(|(_, values)| values).any(|value| value.trim().eq_ignore_ascii_case("one-click"))
+        let fields = self
+            .0
+            .iter()
+            .filter(|(name, _)| name.eq_ignore_ascii_case("list-unsubscribe"));
+        fields
+            .flat_map(|(_, values)| values)
+            .any(|value| value.trim().eq_ignore_ascii_case("one-click"))
     }
 }
 
 /// The boundary parameter of a content type (RFC 2046 section 5.1.1).
 fn boundary(kind: &str) -> Option<String> {
     let parameters = kind.split(';').skip(1).filter_map(|part| part.split_once('='));
-    let value = parameters.into_iter().find(|(name, _)| name.trim().eq_ignore_ascii_case("boundary"))?.1;
+    let value = parameters
+        .into_iter()
+        .find(|(name, _)| name.trim().eq_ignore_ascii_case("boundary"))?
+        .1;
     let value = value.trim().trim_matches('"');
     (!value.is_empty() && value.len() <= 70).then(|| value.to_owned())
 }
@@ -84,9 +99,14 @@ fn parts(body: &[u8], boundary: &str) -> Vec<(String, String)> {
 }
 
 fn part_name(head: &str) -> Option<String> {
-    let line = head.lines().find(|line| line.to_ascii_lowercase().starts_with("content-disposition:"))?;
+    let line = head
+        .lines()
+        .find(|line| line.to_ascii_lowercase().starts_with("content-disposition:"))?;
     let parameters = line.split(';').skip(1).filter_map(|part| part.split_once('='));
-    let value = parameters.into_iter().find(|(name, _)| name.trim().eq_ignore_ascii_case("name"))?.1;
+    let value = parameters
+        .into_iter()
+        .find(|(name, _)| name.trim().eq_ignore_ascii_case("name"))?
+        .1;
     Some(value.trim().trim_matches('"').to_owned())
 }
 
@@ -107,11 +127,15 @@ mod tests {
     fn one_click_in_every_form_it_comes_in() {
         let form = "application/x-www-form-urlencoded";
         let multi = "multipart/form-data; boundary=x";
-        let part = "--x\r\nContent-Disposition: form-data; name=\"List-Unsubscribe\"\r\n\r\nOne-Click\r\n--x--\r\n";
+        let part =
+            "--x\r\nContent-Disposition: form-data; name=\"List-Unsubscribe\"\r\n\r\nOne-Click\r\n--x--\r\n";
         for (kind, body) in [
             (form, "List-Unsubscribe=One-Click"),
             ("", "List-Unsubscribe=One-Click"),
-            ("application/x-www-form-urlencoded; charset=UTF-8", "a=b&List-Unsubscribe=One-Click"),
+            (
+                "application/x-www-form-urlencoded; charset=UTF-8",
+                "a=b&List-Unsubscribe=One-Click",
+            ),
             (multi, part),
             ("Multipart/Form-Data; Boundary=\"x\"", part),
             (multi, &part.replace("\r\n", "\n")),
@@ -129,8 +153,14 @@ mod tests {
             ("", "List-Unsubscribe=No"),
             ("application/json", "{\"List-Unsubscribe\":\"One-Click\"}"),
             (multi, "List-Unsubscribe=One-Click"),
-            (multi, "--x\r\nContent-Disposition: form-data; name=\"other\"\r\n\r\nOne-Click\r\n--x--"),
-            (multi, "--x--\r\n--x\r\nContent-Disposition: form-data; name=\"List-Unsubscribe\"\r\n\r\nOne-Click\r\n"),
+            (
+                multi,
+                "--x\r\nContent-Disposition: form-data; name=\"other\"\r\n\r\nOne-Click\r\n--x--",
+            ),
+            (
+                multi,
+                "--x--\r\n--x\r\nContent-Disposition: form-data; name=\"List-Unsubscribe\"\r\n\r\nOne-Click\r\n",
+            ),
             ("multipart/form-data", "--x"),
         ] {
             assert!(!read(kind, body).is_one_click(), "{kind} {body}");

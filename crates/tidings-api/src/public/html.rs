@@ -62,7 +62,9 @@ struct Said<'a> {
 
 /// Renders a template of ours. All of them are compiled by a test.
 pub(super) fn render<T: Serialize>(name: &str, context: &T) -> String {
-    let rendered = templates().get_template(name).and_then(|template| template.render(Value::from(Serde(context))));
+    let rendered = templates()
+        .get_template(name)
+        .and_then(|template| template.render(Value::from(Serde(context))));
     rendered.unwrap_or_else(|error| {
         tracing::error!(%error, name, "a page cannot be rendered; this is a bug");
         String::new()
@@ -76,8 +78,14 @@ fn templates() -> &'static Environment<'static> {
         for (name, source) in [
             ("frame.html", include_str!("../../assets/public/frame.html")),
             ("notice.html", include_str!("../../assets/public/notice.html")),
-            ("unsubscribe.html", include_str!("../../assets/public/unsubscribe.html")),
-            ("preferences.html", include_str!("../../assets/public/preferences.html")),
+            (
+                "unsubscribe.html",
+                include_str!("../../assets/public/unsubscribe.html"),
+            ),
+            (
+                "preferences.html",
+                include_str!("../../assets/public/preferences.html"),
+            ),
             ("erase.html", include_str!("../../assets/public/erase.html")),
         ] {
             if let Err(error) = environment.add_template(name, source) {
@@ -126,21 +134,39 @@ pub(super) fn notice(status: StatusCode, notice: Notice) -> Response {
         Notice::Unavailable => ("unavailable_title", "unavailable_lead"),
     };
     let (title, lead) = (texts.get(title).to_owned(), texts.get(lead).to_owned());
-    let content = render("notice.html", &Said { title: &title, lead: &lead });
-    page(status, &PageFrame { sender: None, texts: &texts, title: &title, content: &content })
+    let content = render(
+        "notice.html",
+        &Said {
+            title: &title,
+            lead: &lead,
+        },
+    );
+    page(
+        status,
+        &PageFrame {
+            sender: None,
+            texts: &texts,
+            title: &title,
+            content: &content,
+        },
+    )
 }
 
 /// The page of a failure; the cause goes to the log.
 pub(super) fn failed(error: &EngineError) -> Response {
     tracing::error!(%error, "a public page failed");
     let mut response = notice(StatusCode::SERVICE_UNAVAILABLE, Notice::Unavailable);
-    response.headers_mut().insert(header::RETRY_AFTER, axum::http::HeaderValue::from_static("10"));
+    response
+        .headers_mut()
+        .insert(header::RETRY_AFTER, axum::http::HeaderValue::from_static("10"));
     response
 }
 
 /// The style sheet with the sender's colour, made readable by day and by night.
 fn style(accent: Option<&str>) -> String {
-    let accent = accent.and_then(|text| Color::parse(text).ok()).unwrap_or(Color::new(0x0f, 0x76, 0x6e));
+    let accent = accent
+        .and_then(|text| Color::parse(text).ok())
+        .unwrap_or(Color::new(0x0f, 0x76, 0x6e));
     let (day, night) = (accent.readable_on(Color::WHITE), accent.readable_on(NIGHT));
     include_str!("../../assets/public/public.css")
         .replace("DAY_ACCENT", &day.to_string())
@@ -156,9 +182,17 @@ mod tests {
     #[test]
     fn every_template_compiles_and_the_style_cannot_be_broken_out_of() {
         assert_eq!(templates().templates().count(), 5);
-        for accent in [None, Some("#ff0000"), Some("</style><script>"), Some("red;}body{display:none")] {
+        for accent in [
+            None,
+            Some("#ff0000"),
+            Some("</style><script>"),
+            Some("red;}body{display:none"),
+        ] {
             let style = style(accent);
-            assert!(!style.contains('<') && !style.contains("display:none"), "{accent:?}");
+            assert!(
+                !style.contains('<') && !style.contains("display:none"),
+                "{accent:?}"
+            );
             assert!(!style.contains("ACCENT"), "{accent:?}");
         }
     }

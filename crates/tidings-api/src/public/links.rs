@@ -7,7 +7,8 @@ use axum::response::{IntoResponse, Response};
 use tidings_engine::Engine;
 
 /// A transparent GIF of one pixel.
-const PIXEL: &[u8] = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff\x21\xf9\x04\x01\x00\x00\x00\x00\x2c\
+const PIXEL: &[u8] =
+    b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff\x21\xf9\x04\x01\x00\x00\x00\x00\x2c\
 \x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x01\x44\x00\x3b";
 
 /// `GET /t/o/{token}`: always the pixel, whatever the token, so that a mail never shows a broken image.
@@ -22,10 +23,19 @@ pub(super) async fn pixel(
     {
         tracing::warn!(%error, "an open was not noted");
     }
-    let mut response = ([(header::CONTENT_TYPE, "image/gif"), (header::CACHE_CONTROL, "no-store")], PIXEL).into_response();
+    let mut response = (
+        [
+            (header::CONTENT_TYPE, "image/gif"),
+            (header::CACHE_CONTROL, "no-store"),
+        ],
+        PIXEL,
+    )
+        .into_response();
     // Mail is read on other sites' pages.
     let policy = HeaderName::from_static("cross-origin-resource-policy");
-    response.headers_mut().insert(policy, HeaderValue::from_static("cross-origin"));
+    response
+        .headers_mut()
+        .insert(policy, HeaderValue::from_static("cross-origin"));
     response
 }
 
@@ -37,7 +47,11 @@ pub(super) async fn click(
     headers: HeaderMap,
 ) -> Response {
     // HEAD is a checker's question, not a person's click.
-    let agent = if method == Method::GET { agent(&headers) } else { "" };
+    let agent = if method == Method::GET {
+        agent(&headers)
+    } else {
+        ""
+    };
     let target = match engine.clicked(&token, agent).await {
         Ok(Some(target)) => target,
         Ok(None) => return html::notice(StatusCode::NOT_FOUND, Notice::LinkUnknown),
@@ -49,7 +63,10 @@ pub(super) async fn click(
                 (header::LOCATION, location),
                 (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
                 (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-                (HeaderName::from_static("x-robots-tag"), HeaderValue::from_static("noindex, nofollow")),
+                (
+                    HeaderName::from_static("x-robots-tag"),
+                    HeaderValue::from_static("noindex, nofollow"),
+                ),
             ];
             (StatusCode::FOUND, fixed).into_response()
         }
@@ -58,5 +75,8 @@ pub(super) async fn click(
 }
 
 fn agent(headers: &HeaderMap) -> &str {
-    headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    headers
+        .get(header::USER_AGENT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
 }

@@ -73,7 +73,11 @@ struct Told<'a> {
 }
 
 /// `GET /p/{token}`.
-pub(super) async fn show(State(engine): State<Engine>, Path(token): Path<String>, headers: HeaderMap) -> Response {
+pub(super) async fn show(
+    State(engine): State<Engine>,
+    Path(token): Path<String>,
+    headers: HeaderMap,
+) -> Response {
     visited(&engine, &token, &headers, Said::Nothing).await
 }
 
@@ -92,9 +96,25 @@ pub(super) async fn act(
             None => visited(&engine, &token, &headers, Said::Wrong("quiet_wrong")).await,
         },
         "pause" => change(&engine, &token, &headers, PreferenceAction::Pause, "paused_done").await,
-        "resume" => change(&engine, &token, &headers, PreferenceAction::Resume, "resumed_done").await,
+        "resume" => {
+            change(
+                &engine,
+                &token,
+                &headers,
+                PreferenceAction::Resume,
+                "resumed_done",
+            )
+            .await
+        }
         "unsubscribe_all" => {
-            change(&engine, &token, &headers, PreferenceAction::UnsubscribeAll, "everything_off_done").await
+            change(
+                &engine,
+                &token,
+                &headers,
+                PreferenceAction::UnsubscribeAll,
+                "everything_off_done",
+            )
+            .await
         }
         "export" => export(&engine, &token, &headers, address).await,
         "erase" => confirm(&engine, &token, &headers, None).await,
@@ -130,19 +150,31 @@ async fn save(engine: &Engine, token: &str, headers: &HeaderMap, mut choices: Pr
     match engine.preference_page(token).await {
         Ok(Some(PreferenceVisit::Contact(page))) => {
             let texts = Texts::of(&page.sender, page.language.as_deref(), headers);
-            choices.wordings = TOPICS.iter().map(|topic| (*topic, texts.get(topic_key(*topic)).to_owned())).collect();
+            choices.wordings = TOPICS
+                .iter()
+                .map(|topic| (*topic, texts.get(topic_key(*topic)).to_owned()))
+                .collect();
         }
         Ok(_) => {}
         Err(error) => return html::failed(&error),
     }
-    change(engine, token, headers, PreferenceAction::Save(choices), "saved_done").await
+    change(
+        engine,
+        token,
+        headers,
+        PreferenceAction::Save(choices),
+        "saved_done",
+    )
+    .await
 }
 
 /// Reads the form; none when the quiet hours are no times of day.
 fn choices(form: &Form) -> Option<PreferenceChoices> {
     let time = |name: &str| match form.one(name).map(str::trim).filter(|text| !text.is_empty()) {
         None => Some(None),
-        Some(text) => Time::strptime("%H:%M", text.get(..5).unwrap_or(text)).ok().map(Some),
+        Some(text) => Time::strptime("%H:%M", text.get(..5).unwrap_or(text))
+            .ok()
+            .map(Some),
     };
     let quiet_hours = match (time("quiet_from")?, time("quiet_to")?) {
         (None, None) => None,
@@ -151,8 +183,17 @@ fn choices(form: &Form) -> Option<PreferenceChoices> {
     };
     let channels: BTreeSet<Channel> = form.all("channel").filter_map(|word| word.parse().ok()).collect();
     let topics: BTreeSet<Category> = form.all("topic").filter_map(|word| word.parse().ok()).collect();
-    let language = form.one("language").filter(|text| !text.is_empty()).map(str::to_owned);
-    Some(PreferenceChoices { channels, topics, quiet_hours, language, wordings: Vec::new() })
+    let language = form
+        .one("language")
+        .filter(|text| !text.is_empty())
+        .map(str::to_owned);
+    Some(PreferenceChoices {
+        channels,
+        topics,
+        quiet_hours,
+        language,
+        wordings: Vec::new(),
+    })
 }
 
 async fn export(engine: &Engine, token: &str, headers: &HeaderMap, address: &str) -> Response {
@@ -161,7 +202,10 @@ async fn export(engine: &Engine, token: &str, headers: &HeaderMap, address: &str
             let json = serde_json::to_vec_pretty(&export).unwrap_or_default();
             let fixed = [
                 (header::CONTENT_TYPE, "application/json"),
-                (header::CONTENT_DISPOSITION, "attachment; filename=\"my-data.json\""),
+                (
+                    header::CONTENT_DISPOSITION,
+                    "attachment; filename=\"my-data.json\"",
+                ),
                 (header::CACHE_CONTROL, "no-store"),
             ];
             (fixed, json).into_response()
@@ -181,10 +225,23 @@ async fn confirm(engine: &Engine, token: &str, headers: &HeaderMap, wrong: Optio
         Err(error) => return html::failed(&error),
     };
     let texts = Texts::of(&page.sender, page.language.as_deref(), headers);
-    let erasing = Erasing { t: &texts, wrong: wrong.map(|key| texts.get(key)), addresses: &page.addresses };
+    let erasing = Erasing {
+        t: &texts,
+        wrong: wrong.map(|key| texts.get(key)),
+        addresses: &page.addresses,
+    };
     let content = html::render("erase.html", &erasing);
-    let status = if wrong.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
-    let frame = PageFrame { sender: Some(&page.sender), texts: &texts, title: texts.get("erase_title"), content: &content };
+    let status = if wrong.is_some() {
+        StatusCode::UNPROCESSABLE_ENTITY
+    } else {
+        StatusCode::OK
+    };
+    let frame = PageFrame {
+        sender: Some(&page.sender),
+        texts: &texts,
+        title: texts.get("erase_title"),
+        content: &content,
+    };
     html::page(status, &frame)
 }
 
@@ -207,8 +264,22 @@ fn answer(visit: &PreferenceVisit, headers: &HeaderMap, said: Said) -> Response 
 fn erased(sender: &Sender, headers: &HeaderMap) -> Response {
     let texts = Texts::of(sender, None, headers);
     let title = texts.get("erased_title");
-    let content = html::render("notice.html", &Told { title, lead: texts.get("erased_lead") });
-    html::page(StatusCode::OK, &PageFrame { sender: Some(sender), texts: &texts, title, content: &content })
+    let content = html::render(
+        "notice.html",
+        &Told {
+            title,
+            lead: texts.get("erased_lead"),
+        },
+    );
+    html::page(
+        StatusCode::OK,
+        &PageFrame {
+            sender: Some(sender),
+            texts: &texts,
+            title,
+            content: &content,
+        },
+    )
 }
 
 fn shown(page: &PreferencePage, headers: &HeaderMap, said: Said) -> Response {
@@ -237,20 +308,42 @@ fn shown(page: &PreferencePage, headers: &HeaderMap, said: Said) -> Response {
         said,
         wrong,
         addresses: &page.addresses,
-        channels: page.channels.iter().map(|choice| channel(&texts, *choice)).collect(),
+        channels: page
+            .channels
+            .iter()
+            .map(|choice| channel(&texts, *choice))
+            .collect(),
         topics: topics.collect(),
-        paused: page.paused_until.map(|until| texts.get("paused_until").replace("{date}", &day(until, zone.as_ref()))),
+        paused: page.paused_until.map(|until| {
+            texts
+                .get("paused_until")
+                .replace("{date}", &day(until, zone.as_ref()))
+        }),
         quiet_from: clock(page.quiet_hours.map(|window| window.start)),
         quiet_to: clock(page.quiet_hours.map(|window| window.end)),
         quiet_hint: match &page.zone {
-            Some(name) if zone.is_some() => texts.get("quiet_hint_zone").replace("{zone}", &name.replace('_', " ")),
+            Some(name) if zone.is_some() => texts
+                .get("quiet_hint_zone")
+                .replace("{zone}", &name.replace('_', " ")),
             _ => texts.get("quiet_hint").to_owned(),
         },
-        languages: if page.languages.len() > 1 { languages.collect() } else { Vec::new() },
+        languages: if page.languages.len() > 1 {
+            languages.collect()
+        } else {
+            Vec::new()
+        },
     };
     let content = html::render("preferences.html", &content);
     let title = texts.get("preferences_title");
-    html::page(status, &PageFrame { sender: Some(&page.sender), texts: &texts, title, content: &content })
+    html::page(
+        status,
+        &PageFrame {
+            sender: Some(&page.sender),
+            texts: &texts,
+            title,
+            content: &content,
+        },
+    )
 }
 
 fn channel<'a>(texts: &'a Texts, choice: ChannelChoice) -> Choice<'a> {
@@ -263,7 +356,11 @@ fn channel<'a>(texts: &'a Texts, choice: ChannelChoice) -> Choice<'a> {
     Choice {
         value: choice.channel.as_str(),
         label: texts.get(label),
-        hint: if choice.stopped { texts.get("stopped_hint") } else { "" },
+        hint: if choice.stopped {
+            texts.get("stopped_hint")
+        } else {
+            ""
+        },
         on: choice.on,
         locked: choice.stopped,
     }
@@ -279,5 +376,7 @@ const fn topic_key(topic: Category) -> &'static str {
 
 /// A day as a person reads it, where they are.
 fn day(at: Timestamp, zone: Option<&TimeZone>) -> String {
-    at.to_zoned(zone.cloned().unwrap_or(TimeZone::UTC)).strftime("%-d %B %Y").to_string()
+    at.to_zoned(zone.cloned().unwrap_or(TimeZone::UTC))
+        .strftime("%-d %B %Y")
+        .to_string()
 }

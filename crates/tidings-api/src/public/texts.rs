@@ -16,18 +16,30 @@ const ENGLISH: &[(&str, &str)] = &[
     ("channel_sms", "text message"),
     ("channel_whatsapp", "WhatsApp"),
     ("unsubscribe_title", "Unsubscribe?"),
-    ("unsubscribe_lead", "{sender} will stop sending you offers, news and reminders by {channel}."),
+    (
+        "unsubscribe_lead",
+        "{sender} will stop sending you offers, news and reminders by {channel}.",
+    ),
     ("unsubscribe_button", "Unsubscribe"),
     ("unsubscribe_instead", "Choose what you get instead"),
     ("unsubscribed_title", "You are unsubscribed"),
-    ("unsubscribed_lead", "{sender} will not send you offers, news or reminders by {channel} any more."),
+    (
+        "unsubscribed_lead",
+        "{sender} will not send you offers, news or reminders by {channel} any more.",
+    ),
     ("unsubscribed_change", "Change your preferences"),
-    ("still_coming", "Messages about something you have ordered or booked, such as receipts, still arrive."),
+    (
+        "still_coming",
+        "Messages about something you have ordered or booked, such as receipts, still arrive.",
+    ),
     ("preferences_title", "Your preferences"),
     ("preferences_lead", "Choose how {sender} may reach you."),
     ("your_addresses", "For"),
     ("channels", "How we may write to you"),
-    ("stopped_hint", "Stopped by your STOP. Text START to the same number to hear from us here again."),
+    (
+        "stopped_hint",
+        "Stopped by your STOP. Text START to the same number to hear from us here again.",
+    ),
     ("topics", "What you want to hear about"),
     ("topic_marketing", "Offers and news"),
     ("topic_service", "Reminders and service notices"),
@@ -35,42 +47,81 @@ const ENGLISH: &[(&str, &str)] = &[
     ("quiet", "Quiet hours"),
     ("quiet_from", "From"),
     ("quiet_to", "Until"),
-    ("quiet_hint", "We write outside these hours only when it cannot wait."),
-    ("quiet_hint_zone", "Your local time ({zone}). We write in these hours only when it cannot wait."),
-    ("quiet_wrong", "Please give both times of your quiet hours, or neither."),
+    (
+        "quiet_hint",
+        "We write outside these hours only when it cannot wait.",
+    ),
+    (
+        "quiet_hint_zone",
+        "Your local time ({zone}). We write in these hours only when it cannot wait.",
+    ),
+    (
+        "quiet_wrong",
+        "Please give both times of your quiet hours, or neither.",
+    ),
     ("speak", "Language"),
     ("save", "Save"),
     ("saved_done", "Saved."),
     ("pause", "Take a break"),
-    ("pause_lead", "Hear nothing from us for 30 days, except about what you have ordered or booked."),
+    (
+        "pause_lead",
+        "Hear nothing from us for 30 days, except about what you have ordered or booked.",
+    ),
     ("pause_button", "Pause for 30 days"),
     ("paused_until", "Paused until {date}."),
     ("paused_done", "Paused. You will hear nothing for 30 days."),
     ("resume_button", "Resume now"),
     ("resumed_done", "Welcome back: messages come again as you chose."),
     ("everything_off", "Stop everything"),
-    ("everything_off_lead", "Turns off every channel and topic at once."),
+    (
+        "everything_off_lead",
+        "Turns off every channel and topic at once.",
+    ),
     ("everything_off_button", "Unsubscribe from everything"),
-    ("everything_off_done", "Done. You will get nothing from us, except about what you have ordered or booked."),
+    (
+        "everything_off_done",
+        "Done. You will get nothing from us, except about what you have ordered or booked.",
+    ),
     ("your_data", "Your data"),
-    ("your_data_lead", "To be sure that it is you, enter one of your addresses in full."),
+    (
+        "your_data_lead",
+        "To be sure that it is you, enter one of your addresses in full.",
+    ),
     ("address", "Your e-mail address or phone number"),
-    ("address_wrong", "That is not one of the addresses we have for you. Nothing was done."),
+    (
+        "address_wrong",
+        "That is not one of the addresses we have for you. Nothing was done.",
+    ),
     ("export_button", "Download my data"),
     ("erase_button", "Erase my data"),
     ("erase_title", "Erase your data?"),
-    ("erase_lead", "We delete your name, addresses and messages for good. We keep a code that cannot be read back, only to make \
-      sure that we do not write to you again. This cannot be undone."),
+    (
+        "erase_lead",
+        "We delete your name, addresses and messages for good. We keep a code that cannot be read back, only to make \
+      sure that we do not write to you again. This cannot be undone.",
+    ),
     ("erase_confirm_button", "Erase for good"),
     ("erase_cancel", "Keep my data"),
     ("erased_title", "Your data is erased"),
-    ("erased_lead", "We hold nothing about you any more and will not write to you."),
+    (
+        "erased_lead",
+        "We hold nothing about you any more and will not write to you.",
+    ),
     ("link_unknown_title", "This link does not work"),
-    ("link_unknown_lead", "It may be cut off or very old. Open it again from the message, or copy it whole."),
+    (
+        "link_unknown_lead",
+        "It may be cut off or very old. Open it again from the message, or copy it whole.",
+    ),
     ("form_unknown_title", "That did not work"),
-    ("form_unknown_lead", "The page did not get what it needs, and nothing was changed. Open the link in the message again."),
+    (
+        "form_unknown_lead",
+        "The page did not get what it needs, and nothing was changed. Open the link in the message again.",
+    ),
     ("unavailable_title", "Just a moment"),
-    ("unavailable_lead", "We cannot do this right now, and nothing was changed. Please try again in a minute."),
+    (
+        "unavailable_lead",
+        "We cannot do this right now, and nothing was changed. Please try again in a minute.",
+    ),
     ("questions", "Questions?"),
 ];
 
@@ -82,7 +133,12 @@ pub(super) struct Texts(BTreeMap<String, String>);
 impl Texts {
     /// Ours, in English.
     pub(super) fn english() -> Self {
-        Self(ENGLISH.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect())
+        Self(
+            ENGLISH
+                .iter()
+                .map(|(key, text)| ((*key).to_owned(), (*text).to_owned()))
+                .collect(),
+        )
     }
 
     /// The sender's, over ours.

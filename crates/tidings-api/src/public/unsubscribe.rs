@@ -22,7 +22,11 @@ struct Shown<'a> {
 }
 
 /// `GET /u/{token}`.
-pub(super) async fn show(State(engine): State<Engine>, Path(token): Path<String>, headers: HeaderMap) -> Response {
+pub(super) async fn show(
+    State(engine): State<Engine>,
+    Path(token): Path<String>,
+    headers: HeaderMap,
+) -> Response {
     match engine.unsubscribe_page(&token).await {
         Ok(Some(page)) => shown(&page, &headers),
         Ok(None) => html::notice(StatusCode::NOT_FOUND, Notice::LinkUnknown),
@@ -41,7 +45,11 @@ pub(super) async fn act(
     if !form.is_one_click() {
         return html::notice(StatusCode::BAD_REQUEST, Notice::FormUnknown);
     }
-    let by = if form.one("by") == Some("page") { UnsubscribedBy::Page } else { UnsubscribedBy::OneClick };
+    let by = if form.one("by") == Some("page") {
+        UnsubscribedBy::Page
+    } else {
+        UnsubscribedBy::OneClick
+    };
     match engine.unsubscribe(&token, by).await {
         Ok(Some(page)) => shown(&page, &headers),
         Ok(None) => html::notice(StatusCode::NOT_FOUND, Notice::LinkUnknown),
@@ -56,8 +64,18 @@ fn shown(page: &UnsubscribePage, headers: &HeaderMap) -> Response {
         Channel::Sms => "channel_sms",
         Channel::Whatsapp | Channel::WhatsappWeb => "channel_whatsapp",
     };
-    let title = texts.get(if page.done { "unsubscribed_title" } else { "unsubscribe_title" }).to_owned();
-    let lead = texts.get(if page.done { "unsubscribed_lead" } else { "unsubscribe_lead" });
+    let title = texts
+        .get(if page.done {
+            "unsubscribed_title"
+        } else {
+            "unsubscribe_title"
+        })
+        .to_owned();
+    let lead = texts.get(if page.done {
+        "unsubscribed_lead"
+    } else {
+        "unsubscribe_lead"
+    });
     let lead = lead.replace("{channel}", texts.get(channel));
     let shown = Shown {
         t: &texts,
@@ -67,5 +85,13 @@ fn shown(page: &UnsubscribePage, headers: &HeaderMap) -> Response {
         preferences_url: page.preferences_url.as_deref(),
     };
     let content = html::render("unsubscribe.html", &shown);
-    html::page(StatusCode::OK, &PageFrame { sender: Some(&page.sender), texts: &texts, title: &title, content: &content })
+    html::page(
+        StatusCode::OK,
+        &PageFrame {
+            sender: Some(&page.sender),
+            texts: &texts,
+            title: &title,
+            content: &content,
+        },
+    )
 }

@@ -22,46 +22,68 @@ pub(super) async fn take(
     OriginalUri(uri): OriginalUri,
     request: Request,
 ) -> Answer<Response> {
-    let receiver = engine.webhook_receiver(&provider, &connection).await.map_err(problem)?;
+    let receiver = engine
+        .webhook_receiver(&provider, &connection)
+        .await
+        .map_err(problem)?;
     let (parts, body) = request.into_parts();
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let request = WebhookRequest {
         method: parts.method.as_str().to_owned(),
-        url: format!("{}{path}", engine.public_base_url().as_str().trim_end_matches('/')),
+        url: format!(
+            "{}{path}",
+            engine.public_base_url().as_str().trim_end_matches('/')
+        ),
         headers: text_headers(&parts.headers),
         body: read(body).await?,
     };
-    Ok(answer(engine.webhook(&receiver, &request).await.map_err(problem)?))
+    Ok(answer(
+        engine.webhook(&receiver, &request).await.map_err(problem)?,
+    ))
 }
 
 async fn read(body: Body) -> Answer<axum::body::Bytes> {
     to_bytes(body, BODY_MAX).await.map_err(|_| {
         let detail = "the body is larger than 30 MiB or ended early";
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body.too_large", "The body is too large", detail)
+        Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body.too_large",
+            "The body is too large",
+            detail,
+        )
     })
 }
 
 /// Names come in lower case; values that are not text are of no use to a verifier.
 fn text_headers(headers: &HeaderMap) -> Vec<(String, String)> {
     let text = |value: &axum::http::HeaderValue| value.to_str().ok().map(str::to_owned);
-    let pairs = headers.iter().filter_map(|(name, value)| Some((name.as_str().to_owned(), text(value)?)));
+    let pairs = headers
+        .iter()
+        .filter_map(|(name, value)| Some((name.as_str().to_owned(), text(value)?)));
     pairs.take(HEADERS_MAX).collect()
 }
 
 fn answer(response: WebhookResponse) -> Response {
     match response.content_type {
-        Some(kind) => ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-store")], response.body).into_response(),
+        Some(kind) => (
+            [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-store")],
+            response.body,
+        )
+            .into_response(),
         None if response.body.is_empty() => StatusCode::NO_CONTENT.into_response(),
         None => ([(header::CACHE_CONTROL, "no-store")], response.body).into_response(),
     }
 }
 
 fn problem(error: WebhookError) -> Problem {
-    let refused = |status, code, detail: String| Problem::new(status, code, "The webhook was refused", detail);
+    let refused =
+        |status, code, detail: String| Problem::new(status, code, "The webhook was refused", detail);
     match error {
-        WebhookError::UnknownConnection => {
-            refused(StatusCode::NOT_FOUND, "webhook.unknown", WebhookError::UnknownConnection.to_string())
-        }
+        WebhookError::UnknownConnection => refused(
+            StatusCode::NOT_FOUND,
+            "webhook.unknown",
+            WebhookError::UnknownConnection.to_string(),
+        ),
         WebhookError::Refused(refusal) => {
             let (status, code) = match &refusal {
                 WebhookRefusal::SignatureMissing => (StatusCode::UNAUTHORIZED, "webhook.unsigned"),
