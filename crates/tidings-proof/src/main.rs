@@ -1,0 +1,101 @@
+//! The proofs of Tidings: benchmarks, kill tests and verification vectors, against the real binary and a real
+//! PostgreSQL. `cargo xtask bench`, `crash` and `vectors` build and run it.
+
+mod bench;
+mod crash;
+mod standin;
+mod vectors;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use tidings_postgres::{Binaries, Cluster, Options};
+
+#[derive(Debug, Parser)]
+#[command(name = "tidings-proof", version)]
+struct Cli {
+    #[command(subcommand)]
+    proof: Proof,
+}
+
+#[derive(Debug, Subcommand)]
+enum Proof {
+    /// Rates of the queue, the whole path and the HTTP submission, beside PostgreSQL's own floor.
+    Bench {
+        /// Print only the JSON line.
+        #[arg(long)]
+        json: bool,
+        /// Measure against this server instead of a private one. A database of its own is made and dropped.
+        #[arg(long, env = "TIDINGS_BENCH_DATABASE_URL")]
+        database_url: Option<String>,
+        /// Rounds of each measurement; the median counts.
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+    },
+    /// Kills the real process at random fail points under load and counts against the provider's ledger.
+    Crash {
+        /// How often to kill.
+        #[arg(long, default_value_t = 200)]
+        kills: u32,
+        /// Seed of the choice of fail points and moments.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Print only the JSON line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Runs verification vectors through the real verifiers and parsers.
+    Vectors {
+        /// The folder of vectors.
+        dir: PathBuf,
+        /// Print only the JSON line.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn main() -> Result<()> {
+    let cli = Cli::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    match cli.proof {
+        Proof::Bench { json, database_url, rounds } => {
+            let (cluster, url) = database(database_url, "bench")?;
+            let summary = runtime.block_on(bench::run(&url, rounds, !json))?;
+            drop(cluster);
+            println!("{summary}");
+            Ok(())
+        }
+        Proof::Crash { kills, seed, json } => {
+            let (cluster, url) = database(None, "crash")?;
+            let folder = crash::folder("crash")?;
+            let options = crash::CrashOptions {
+                kills,
+                seed,
+                binary: crash::sibling_binary()?,
+                database_url: url,
+                folder,
+            };
+            let summary = runtime.block_on(crash::run(options, !json))?;
+            drop(cluster);
+            println!("{summary}");
+            let clean = summary["lost"] == 0 && summary["duplicate"] == 0;
+            std::process::exit(i32::from(!clean));
+        }
+        Proof::Vectors { dir, json } => {
+            let failed = runtime.block_on(vectors::run(&dir, !json))?;
+            std::process::exit(i32::from(failed > 0));
+        }
+    }
+}
+
+/// The given server, or a private cluster in a temporary folder that ends with the proof.
+fn database(given: Option<String>, name: &str) -> Result<(Option<Cluster>, String)> {
+    if let Some(url) = given {
+        return Ok((None, url));
+    }
+    let folder = crash::folder(&format!("{name}-pg"))?;
+    let binaries = Binaries::find(None, None).context("the proof needs PostgreSQL's programs")?;
+    let cluster = Cluster::open(Options::new(folder, binaries)).context("the private PostgreSQL did not start")?;
+    let url = cluster.url();
+    Ok((Some(cluster), url))
+}

@@ -1,0 +1,247 @@
+//! The command line: what can be asked of `tidings`, and where each answer lives.
+//!
+//! Exit codes: 0 done; 1 failed; 2 wrong use of the command line; 3 something was refused or not found.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use tidings_core::TenantId;
+
+/// Decides who should hear what, when and on which channel, gets it there, and can say why.
+#[derive(Debug, Parser)]
+#[command(name = "tidings", version, propagate_version = true)]
+pub struct Cli {
+    /// Where the private PostgreSQL and the generated key live, when DATABASE_URL is unset.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Where PostgreSQL's programs (initdb, postgres, pg_ctl) are.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub pg_bin: Option<PathBuf>,
+    /// Answer in JSON, for machines.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the engine: API, workers and scheduler in one process, or one role of them.
+    Serve(Serve),
+    /// Load a small tenant with the sandbox, send a realistic mix, and say what became of each.
+    Demo(Demo),
+    /// Bring the database to this version's schema.
+    Migrate,
+    /// Make tenants, contacts, connections, templates and keys as a TOML file says; shows the difference first.
+    Apply(Apply),
+    /// Send one message, or a file of requests (one JSON object a line).
+    Send(Send),
+    /// Say why a message was sent, held or not sent.
+    Explain(Explain),
+    /// Look at the queue and its dead letters.
+    #[command(subcommand)]
+    Queue(Queue),
+    /// Make, list and revoke API keys.
+    #[command(subcommand)]
+    Key(Key),
+    /// Rotate the master key.
+    #[command(subcommand)]
+    Keys(Keys),
+    /// Check this installation and say what to do about what is wrong.
+    Doctor,
+}
+
+/// Which part of the engine to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    /// Everything in one process.
+    All,
+    /// The HTTP API, webhooks and tracking.
+    Api,
+    /// Workers: claim, send, track.
+    Worker,
+    /// Schedules.
+    Scheduler,
+}
+
+/// Options of `serve`.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Run one role only.
+    #[arg(long, value_enum, default_value = "all")]
+    pub role: Role,
+    /// Address and port to bind (TIDINGS_LISTEN).
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<std::net::SocketAddr>,
+    /// Do not migrate at start; refuse to start on an older schema.
+    #[arg(long)]
+    pub no_migrate: bool,
+}
+
+/// Options of `demo`.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// End when every message has settled; the last line is a JSON summary.
+    #[arg(long)]
+    pub once: bool,
+    /// Address and port to bind.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8420")]
+    pub listen: std::net::SocketAddr,
+}
+
+/// Options of `apply`.
+#[derive(Debug, Args)]
+pub struct Apply {
+    /// The TOML file.
+    pub file: PathBuf,
+    /// Show the difference and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// The tenant a command is about.
+#[derive(Debug, Args)]
+pub struct Tenant {
+    /// The tenant's id or slug; may be left out when there is only one.
+    #[arg(long, value_name = "ID|SLUG", env = "TIDINGS_TENANT")]
+    pub tenant: Option<String>,
+}
+
+/// Options of `send`.
+#[derive(Debug, Args)]
+pub struct Send {
+    /// The tenant.
+    #[command(flatten)]
+    pub tenant: Tenant,
+    /// A file of requests, one JSON object a line (`-` for standard input), as POST /v1/messages takes them.
+    #[arg(long, short, value_name = "FILE", conflicts_with_all = ["message_type", "to", "contact", "context"])]
+    pub file: Option<PathBuf>,
+    /// The message type.
+    #[arg(long = "type", value_name = "TYPE")]
+    pub message_type: Option<String>,
+    /// An e-mail address or phone number; makes the contact when it is new.
+    #[arg(long, conflicts_with = "contact")]
+    pub to: Option<String>,
+    /// The contact's id or external id.
+    #[arg(long)]
+    pub contact: Option<String>,
+    /// The template's variables, as a JSON object.
+    #[arg(long, default_value = "{}")]
+    pub context: String,
+    /// critical, high, normal or low.
+    #[arg(long)]
+    pub urgency: Option<String>,
+    /// email, sms, whatsapp or whatsapp_web.
+    #[arg(long)]
+    pub channel: Option<String>,
+    /// The same reference is sent once, however often it is asked for.
+    #[arg(long, value_name = "TEXT")]
+    pub source_reference: Option<String>,
+}
+
+/// Options of `explain`.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// The tenant.
+    #[command(flatten)]
+    pub tenant: Tenant,
+    /// The message's id.
+    pub message: tidings_core::MessageId,
+}
+
+/// The queue.
+#[derive(Debug, Subcommand)]
+pub enum Queue {
+    /// How much waits, runs and died, by type.
+    Stats,
+    /// List dead letters.
+    List(DeadLetters),
+    /// Group dead letters by cause.
+    Causes,
+    /// Put dead letters back into the queue.
+    Replay(Replay),
+    /// Delete dead letters.
+    Purge(Purge),
+    /// Let a fenced (cloned or restored) database send again.
+    Unfence,
+}
+
+/// Which dead letters.
+#[derive(Debug, Args)]
+pub struct DeadLetters {
+    /// Only of this tenant.
+    #[arg(long)]
+    pub tenant: Option<TenantId>,
+    /// Only with this cause.
+    #[arg(long)]
+    pub cause: Option<String>,
+    /// How many at most.
+    #[arg(long, default_value_t = 50)]
+    pub limit: u32,
+}
+
+/// Options of `queue replay`.
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// Which.
+    #[command(flatten)]
+    pub which: DeadLetters,
+    /// Job ids; without any, all that match.
+    pub jobs: Vec<i64>,
+    /// Also replay jobs whose message may already have arrived.
+    #[arg(long)]
+    pub even_if_duplicate: bool,
+    /// Say what would be replayed, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Options of `queue purge`.
+#[derive(Debug, Args)]
+pub struct Purge {
+    /// Which.
+    #[command(flatten)]
+    pub which: DeadLetters,
+    /// Really delete.
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// API keys.
+#[derive(Debug, Subcommand)]
+pub enum Key {
+    /// Make a key; its secret is shown once.
+    Create(CreateKey),
+    /// List keys.
+    List(Tenant),
+    /// Revoke a key.
+    Revoke {
+        /// The key's id.
+        id: tidings_core::ApiKeyId,
+    },
+}
+
+/// Options of `key create`.
+#[derive(Debug, Args)]
+pub struct CreateKey {
+    /// The tenant; without one, an operator's key.
+    #[command(flatten)]
+    pub tenant: Tenant,
+    /// Make a key for the operator of the installation instead of a tenant.
+    #[arg(long)]
+    pub operator: bool,
+    /// What it is for.
+    #[arg(long, default_value = "cli")]
+    pub name: String,
+    /// Scopes, comma separated; all of the tenant's by default.
+    #[arg(long, value_delimiter = ',')]
+    pub scopes: Vec<String>,
+}
+
+/// Master keys.
+#[derive(Debug, Subcommand)]
+pub enum Keys {
+    /// Re-wrap every tenant's key under the present master key.
+    Rotate,
+}
