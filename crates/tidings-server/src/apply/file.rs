@@ -62,6 +62,8 @@ pub struct ConnectionSection {
     /// Share among connections of the same priority.
     #[serde(default = "one")]
     pub weight: i32,
+    /// `{ limit, per_ms }`; the provider's default when left out.
+    pub rate_limit: Option<tidings_store::connections::RateLimit>,
     /// Sender identity, base URL, options.
     #[serde(default)]
     pub settings: toml::Table,
