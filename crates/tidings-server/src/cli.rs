@@ -219,6 +219,9 @@ pub enum Key {
     Revoke {
         /// The key's id.
         id: tidings_core::ApiKeyId,
+        /// The tenant.
+        #[command(flatten)]
+        tenant: Tenant,
     },
 }
 

@@ -41,6 +41,8 @@ pub struct Config {
     pub retry_delay: Option<Duration>,
     /// `MAX_RETRIES`: tries after the first.
     pub max_retries: u32,
+    /// `TIDINGS_LEASE_SECONDS`: how long a worker may be silent before its jobs are rescued.
+    pub lease: Duration,
     /// `TIDINGS_DRAIN_SECONDS`: how long a stopping process may finish what it began.
     pub drain: Duration,
     /// `TIDINGS_ALLOW_LOOPBACK`: connections may point at this machine (stand-ins, tests).
@@ -129,6 +131,9 @@ impl Config {
                 .clamp(1, 4096),
             retry_delay: (retry_minutes > 0).then(|| Duration::from_secs(retry_minutes * 60)),
             max_retries: environment.parsed("MAX_RETRIES", 3u32, "a whole number")?.min(100),
+            lease: Duration::from_secs(
+                environment.parsed("TIDINGS_LEASE_SECONDS", 30u64, "a whole number of seconds")?.clamp(2, 50),
+            ),
             drain: Duration::from_secs(environment.parsed("TIDINGS_DRAIN_SECONDS", 25u64, "a whole number of seconds")?),
             allow_loopback: environment.switch("TIDINGS_ALLOW_LOOPBACK", false)?,
             seed: match environment.get(&["TIDINGS_SEED"]) {

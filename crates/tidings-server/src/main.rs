@@ -3,9 +3,117 @@
 mod apply;
 mod cli;
 mod clock;
+mod commands;
 mod config;
 mod database;
+mod installation;
 mod master_key;
+mod node;
 mod telemetry;
 
-fn main() {}
+use anyhow::Result;
+use clap::Parser;
+use cli::{Cli, Command};
+use config::{Config, Environment};
+use installation::{Installation, Opening};
+use std::process::ExitCode;
+use telemetry::LogFormat;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Something was refused or not found; everything else that fails is 1, wrong use of the command line is 2.
+const REFUSED: u8 = 3;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match start(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            let refused = error.chain().any(|cause| {
+                matches!(
+                    cause.downcast_ref::<tidings_store::StoreError>(),
+                    Some(
+                        tidings_store::StoreError::NotFound { .. }
+                            | tidings_store::StoreError::Conflict { .. }
+                            | tidings_store::StoreError::Invalid { .. }
+                    )
+                )
+            });
+            if refused { ExitCode::from(REFUSED) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+fn start(cli: Cli) -> Result<ExitCode> {
+    let environment = Environment::load()?;
+    let mut config = Config::from_environment(&environment)?;
+    if let Some(data_dir) = &cli.data_dir {
+        config.data_dir.clone_from(data_dir);
+    } else if environment.get(&["TIDINGS_DATA_DIR"]).is_none() {
+        config.data_dir = tidings_postgres::default_data_dir(config.data_dir.clone());
+    }
+    if cli.pg_bin.is_some() {
+        config.pg_bin.clone_from(&cli.pg_bin);
+    }
+    let serving = matches!(cli.command, Command::Serve(_));
+    let filter = match (serving, environment.get(&["RUST_LOG", "LOG_LEVEL"])) {
+        (true, _) | (false, Some(_)) => config.log_filter.clone(),
+        // A command's answer is on standard output; only what went wrong belongs beside it.
+        (false, None) => "warn".to_owned(),
+    };
+    telemetry::start_logging(&filter, if serving { LogFormat::Json } else { LogFormat::Human })?;
+    // One TLS library for every connection of the process.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(dispatch(cli, config, environment))
+}
+
+async fn dispatch(cli: Cli, config: Config, environment: Environment) -> Result<ExitCode> {
+    let json = cli.json;
+    match cli.command {
+        Command::Serve(options) => {
+            let metrics = telemetry::start_metrics()?;
+            let opening = if options.no_migrate { Opening::EngineWithoutMigration } else { Opening::Engine };
+            let installation = Installation::open(config, environment, opening).await?;
+            commands::serve::run(installation, &options, metrics).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Demo(options) => commands::demo::run(config, environment, &options).await,
+        Command::Doctor => {
+            let code = commands::doctor::run(config, environment, json).await?;
+            Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+        }
+        Command::Migrate => {
+            let installation = Installation::open(config, environment, Opening::GuestAnySchema).await?;
+            let done = commands::migrate::run(&installation, json).await;
+            finish(installation, done).await
+        }
+        other => {
+            let installation = Installation::open(config, environment, Opening::Guest).await?;
+            let done = guest(&installation, &other, json).await;
+            finish(installation, done).await
+        }
+    }
+}
+
+/// Commands that join a running engine's database, or open it for as long as they last.
+async fn guest(installation: &Installation, command: &Command, json: bool) -> Result<()> {
+    match command {
+        Command::Apply(options) => commands::apply::run(installation, options, json).await,
+        Command::Send(options) => commands::send::run(installation, options, json).await,
+        Command::Explain(options) => commands::explain::run(installation, options, json).await,
+        Command::Queue(command) => commands::queue::run(installation, command, json).await,
+        Command::Key(command) => commands::key::run(installation, command, json).await,
+        Command::Keys(cli::Keys::Rotate) => commands::keys::rotate(installation, json).await,
+        Command::Serve(_) | Command::Demo(_) | Command::Migrate | Command::Doctor => Ok(()),
+    }
+}
+
+async fn finish(installation: Installation, done: Result<()>) -> Result<ExitCode> {
+    let closed = installation.close().await;
+    done?;
+    closed?;
+    Ok(ExitCode::SUCCESS)
+}

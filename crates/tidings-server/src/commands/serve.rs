@@ -1,0 +1,25 @@
+//! `tidings serve`: the engine, until it is told to stop.
+
+use crate::cli::{Role, Serve};
+use crate::installation::Installation;
+use crate::node::{self, Roles};
+use anyhow::Result;
+use metrics_exporter_prometheus::PrometheusHandle;
+
+/// Runs the roles until a signal, then drains.
+pub async fn run(installation: Installation, options: &Serve, metrics: PrometheusHandle) -> Result<()> {
+    let roles = match options.role {
+        Role::All => Roles { api: true, worker: true, scheduler: true },
+        Role::Api => Roles { api: true, worker: false, scheduler: false },
+        Role::Worker => Roles { api: false, worker: true, scheduler: false },
+        Role::Scheduler => Roles { api: false, worker: false, scheduler: true },
+    };
+    let listen = options.listen.unwrap_or(installation.config.listen);
+    let running = node::start(&installation, roles, listen, metrics).await?;
+    if let Some(address) = running.address {
+        tracing::info!(%address, docs = %format!("http://{address}/docs"), "listening");
+    }
+    node::until_told_to_stop().await?;
+    running.stop(installation.config.drain).await?;
+    installation.close().await
+}

@@ -1,0 +1,160 @@
+//! One process of Tidings: the engine, its workers, its HTTP server, and how they stop.
+
+use crate::config::Config;
+use crate::installation::Installation;
+use anyhow::{Context, Result};
+use metrics_exporter_prometheus::PrometheusHandle;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tidings_api::{ApiSettings, ApiState};
+use tidings_core::retry::Schedule;
+use tidings_engine::{Engine, EngineOptions, FailPoints, Limits};
+use tidings_providers::egress::{Egress, EgressPolicy};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// What a process does.
+#[derive(Clone, Copy, Debug)]
+pub struct Roles {
+    /// Answers HTTP.
+    pub api: bool,
+    /// Works off the queue.
+    pub worker: bool,
+    /// Runs schedules.
+    pub scheduler: bool,
+}
+
+/// A running process.
+#[derive(Debug)]
+pub struct Node {
+    /// The engine.
+    pub engine: Engine,
+    /// Where it answers HTTP.
+    pub address: Option<SocketAddr>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// How often figures that are counted in the database are refreshed for `/metrics`.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Builds the engine of an installation, not yet working.
+pub fn engine(installation: &Installation) -> Result<Engine> {
+    let config = &installation.config;
+    let policy = if config.allow_loopback { EgressPolicy::for_stand_ins() } else { EgressPolicy::default() };
+    let fail_points = installation.environment.get(&["TIDINGS_FAIL_POINTS"]).unwrap_or_default();
+    let words: Vec<String> = fail_points.split(',').filter(|word| !word.is_empty()).map(str::to_owned).collect();
+    Ok(Engine::new(EngineOptions {
+        store: installation.store.clone(),
+        clock: Arc::new(installation.clock),
+        seed: installation.seed()?,
+        node_name: format!("{}:{}", host_name(), std::process::id()),
+        public_base_url: config.public_base_url(),
+        egress: Egress::new(policy).context("the HTTP client could not be built")?,
+        limits: limits(config),
+        schedule: schedule(config),
+        fail_points: FailPoints::arm(&words).context("TIDINGS_FAIL_POINTS")?,
+    }))
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        calls: config.max_concurrent_jobs,
+        lease: config.lease,
+        poll: config.poll_interval,
+        drain: config.drain,
+        ..Limits::default()
+    }
+}
+
+fn schedule(config: &Config) -> Schedule {
+    let mut schedule = Schedule { send_retries: config.max_retries, ..Schedule::default() };
+    if let Some(delay) = config.retry_delay {
+        schedule.send = vec![delay];
+    }
+    schedule
+}
+
+fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned())
+}
+
+/// Starts the roles. The address is bound before this returns, so a port that is taken is an error here.
+pub async fn start(
+    installation: &Installation,
+    roles: Roles,
+    listen: SocketAddr,
+    metrics: PrometheusHandle,
+) -> Result<Node> {
+    let engine = engine(installation)?;
+    let tasks = TaskTracker::new();
+    let stop = CancellationToken::new();
+    if roles.worker {
+        let (engine, stop) = (engine.clone(), stop.clone());
+        tasks.spawn(async move {
+            if let Err(error) = engine.run(stop.clone()).await {
+                tracing::error!(%error, "the workers ended");
+                stop.cancel();
+            }
+        });
+    }
+    let address = if roles.api { Some(listen_on(&engine, listen, metrics.clone(), &tasks, &stop).await?) } else { None };
+    let upkeep = stop.clone();
+    tasks.spawn(async move {
+        while tokio::time::timeout(UPKEEP_INTERVAL, upkeep.cancelled()).await.is_err() {
+            metrics.run_upkeep();
+        }
+    });
+    Ok(Node { engine, address, tasks, stop })
+}
+
+async fn listen_on(
+    engine: &Engine,
+    listen: SocketAddr,
+    metrics: PrometheusHandle,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<SocketAddr> {
+    let listener = tokio::net::TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("cannot listen on {listen}; is another process there? Set TIDINGS_LISTEN"))?;
+    let address = listener.local_addr()?;
+    let settings = ApiSettings { metrics: Arc::new(move || metrics.render()) };
+    let router = tidings_api::router(ApiState::new(engine.clone(), settings), &engine.node().to_string());
+    let stop = stop.clone();
+    tasks.spawn(async move {
+        if let Err(error) = tidings_api::serve(listener, router, stop.cancelled_owned()).await {
+            tracing::error!(%error, "the HTTP server ended");
+        }
+    });
+    Ok(address)
+}
+
+impl Node {
+    /// Stops claiming and accepting, lets what was begun end within the limit, and returns.
+    pub async fn stop(self, limit: Duration) -> Result<()> {
+        self.stop.cancel();
+        self.tasks.close();
+        // The workers release what they hold within their own limit; this one is for a hanging connection.
+        let drained = tokio::time::timeout(limit + Duration::from_secs(3), self.tasks.wait()).await;
+        if drained.is_err() {
+            tracing::warn!("not everything ended in time; leases bring back what was begun");
+        }
+        let _ = tokio::time::timeout(Duration::from_secs(2), self.engine.close()).await;
+        Ok(())
+    }
+}
+
+/// Returns at SIGTERM or SIGINT.
+pub async fn until_told_to_stop() -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
+    }
+    Ok(())
+}
