@@ -15,6 +15,7 @@ pub mod pending;
 pub mod published;
 pub mod read;
 pub mod record;
+pub mod replay;
 pub mod routes;
 pub mod sandbox;
 pub mod unknown;
