@@ -1,8 +1,12 @@
 //! One file a command: parse, call, print.
 
 pub mod apply;
+pub mod demo;
 pub mod doctor;
+pub mod explain;
 pub mod key;
 pub mod keys;
 pub mod migrate;
+pub mod queue;
+pub mod send;
 pub mod serve;

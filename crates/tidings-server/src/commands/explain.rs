@@ -1,0 +1,81 @@
+//! `tidings explain MESSAGE`: every rule's word on it, and what became of it.
+
+use crate::cli;
+use crate::installation::Installation;
+use crate::node;
+use anyhow::Result;
+use serde_json::Value;
+use tidings_engine::{DeliveryTold, Explanation};
+
+/// Prints the explanation.
+pub async fn run(installation: &Installation, options: &cli::Explain, json: bool) -> Result<()> {
+    let tenant = installation.tenant(options.tenant.tenant.as_deref()).await?.id;
+    let engine = node::engine(installation)?;
+    let explanation = engine.explain(tenant, options.message).await?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&explanation)?);
+    } else {
+        print(&explanation);
+    }
+    Ok(())
+}
+
+fn print(told: &Explanation) {
+    println!("{} {} to contact {}", told.message_type, told.message_id, told.contact_id);
+    println!("  {} ({} {}), by {}", told.status, told.urgency, told.category, told.provenance);
+    if let Some(because) = &told.ended_because {
+        println!("  ended because: {because}");
+    }
+    if let Some(again) = told.decide_again_at {
+        println!("  decided again at {again}");
+    }
+    for decision in &told.decisions {
+        println!("\n{} decision at {}: {}", decision.stage, decision.decided_at, verdict(&decision.verdict));
+        for reason in decision.reasons.as_array().into_iter().flatten() {
+            println!("  {:<15} {:<8} {:<28} {}", text(reason, "rule"), text(reason, "verdict"), text(reason, "code"), text(reason, "detail"));
+        }
+        if let Some(at) = decision.changes_at {
+            println!("  asking again could give another answer from {at}");
+        }
+    }
+    for delivery in &told.deliveries {
+        print_delivery(delivery);
+    }
+    if !told.events.is_empty() {
+        println!("\nreported afterwards");
+    }
+    for event in &told.events {
+        println!("  {}  {} ({})", event.occurred_at, event.kind, event.provenance);
+    }
+}
+
+fn print_delivery(delivery: &DeliveryTold) {
+    println!("\ndelivery by {}: {}", delivery.channel, delivery.state);
+    for attempt in &delivery.attempts {
+        let why = match (&attempt.category, &attempt.code) {
+            (Some(category), Some(code)) => format!(" ({category}, {code})"),
+            (Some(category), None) => format!(" ({category})"),
+            _ => String::new(),
+        };
+        let detail = attempt.detail.as_deref().map(|detail| format!(": {detail}")).unwrap_or_default();
+        println!("  attempt {} at {}: {}{why}{detail}", attempt.attempt_no, attempt.intended_at, attempt.outcome);
+    }
+    if let Some(at) = delivery.resolve_after {
+        println!("  nobody knows whether it arrived; asked about again at {at}");
+    }
+}
+
+fn verdict(verdict: &Value) -> String {
+    let word = verdict["verdict"].as_str().unwrap_or("?");
+    let channels: Vec<&str> =
+        verdict["channels"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    match (word, channels.is_empty()) {
+        ("send", false) => format!("send by {} at {}", channels.join(", then "), verdict["at"].as_str().unwrap_or("once")),
+        ("hold", _) => format!("hold until {}", verdict["until"].as_str().unwrap_or("?")),
+        _ => word.to_owned(),
+    }
+}
+
+fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value[field].as_str().unwrap_or_default()
+}
