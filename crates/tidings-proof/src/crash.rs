@@ -4,6 +4,8 @@
 use crate::standin::StandIn;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -68,7 +70,7 @@ struct Load {
 }
 
 /// Runs the proof; the answer is the JSON line to print.
-pub async fn run(options: CrashOptions) -> Result<Value> {
+pub async fn run(options: CrashOptions, talk: bool) -> Result<Value> {
     let standin = StandIn::start().await?;
     let kills = options.kills;
     let mut dice = Dice::from_seed(options.seed);
@@ -76,7 +78,7 @@ pub async fn run(options: CrashOptions) -> Result<Value> {
     let load = Arc::new(Load::default());
     let submitters: Vec<_> = (0..SUBMITTERS).map(|lane| submit(Arc::clone(&engine), Arc::clone(&load), lane)).collect();
     let submitting = futures::future::join_all(submitters);
-    let killing = kill_repeatedly(&engine, &load, kills, &mut dice);
+    let killing = kill_repeatedly(&engine, &load, kills, &mut dice, talk);
     let (_, killed) = tokio::join!(submitting, killing);
     let points = killed?;
     settle(&engine, &standin, &load).await.map(|mut summary| {
@@ -162,7 +164,7 @@ impl Engine {
     async fn start(&self, fail_point: Option<(&str, u64)>) -> Result<Child> {
         let mut command = self.command(&["serve", "--no-migrate", "--listen", &format!("127.0.0.1:{}", self.port)]);
         if let Some((point, nth)) = fail_point {
-            command.env("TIDINGS_FAIL_POINTS", format!("{point}={nth}"));
+            command.env("TIDINGS_FAIL_POINTS", format!("{point}@{nth}"));
         }
         let log = std::fs::File::options().create(true).append(true).open(self.options.folder.join("serve.log"))?;
         command.stdout(Stdio::null()).stderr(log);
@@ -173,11 +175,6 @@ impl Engine {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    async fn get(&self, path: &str) -> Result<Value> {
-        let response = self.client.get(self.url(path)).bearer_auth(&self.key).send().await?;
-        ensure!(response.status().is_success(), "GET {path} answered {}", response.status());
-        Ok(response.json().await?)
-    }
 }
 
 /// Submits one message after the other, each until it is acknowledged; a lost answer is asked for again under
@@ -185,11 +182,11 @@ impl Engine {
 async fn submit(engine: Arc<Engine>, load: Arc<Load>, lane: usize) {
     for number in 0u64.. {
         let body = json!({
-            "message_type": "welcome",
-            "contact": { "external_id": format!("c{lane}-{number}"), "email": format!("c{lane}-{number}@example.com"), "name": "Kim" },
+            "to": { "contact": { "external_id": format!("c{lane}-{number}"), "email": format!("c{lane}-{number}@example.com") } },
+            "message_type": "proof",
             "urgency": "critical",
             "category": "transactional",
-            "content": { "subject": "Crash proof", "body": "Sent once, or not at all." },
+            "content": { "subject": "Kill proof", "body": "Sent once, or not at all." },
             "source_reference": format!("{lane}-{number}"),
         });
         loop {
@@ -211,7 +208,7 @@ async fn submit(engine: Arc<Engine>, load: Arc<Load>, lane: usize) {
             };
             let acknowledged = response.status().is_success();
             let Ok(answer) = response.json::<Value>().await else { continue };
-            if let (true, Some(id)) = (acknowledged, answer["id"].as_str()) {
+            if let (true, Some(id)) = (acknowledged, answer["message_id"].as_str()) {
                 load.acknowledged.lock().await.push(id.to_owned());
                 load.submitted.fetch_add(1, Ordering::Relaxed);
                 break;
@@ -228,10 +225,14 @@ async fn kill_repeatedly(
     load: &Load,
     kills: u32,
     dice: &mut Dice,
+    talk: bool,
 ) -> Result<std::collections::BTreeMap<String, u32>> {
     let mut met = std::collections::BTreeMap::new();
     let result = async {
-        for _ in 0..kills {
+        for kill in 0..kills {
+            if talk && kill % 10 == 0 {
+                eprintln!("{kill} kills, {} messages acknowledged", load.submitted.load(Ordering::Relaxed));
+            }
             let index = usize::try_from(dice.below(FAIL_POINTS.len() as u64)).unwrap_or(0);
             let nth = 1 + dice.below(6);
             let mut child = engine.start(Some((FAIL_POINTS[index], nth))).await?;
@@ -277,40 +278,50 @@ async fn settle(engine: &Engine, standin: &StandIn, load: &Load) -> Result<Value
     let mut child = engine.start(None).await?;
     wait_until_up(engine, &mut child).await?;
     let acknowledged = load.acknowledged.lock().await.clone();
+    let mut database = PgConnection::connect(&engine.options.database_url).await?;
     let started = Instant::now();
-    let mut open = acknowledged.clone();
-    let mut unknown = Vec::new();
-    while started.elapsed() < SETTLE_LIMIT && !open.is_empty() {
-        let mut still = Vec::new();
-        unknown.clear();
-        for id in &open {
-            let message = engine.get(&format!("/v1/messages/{id}")).await?;
-            match message["status"].as_str().unwrap_or_default() {
-                "pending" | "queued" => still.push(id.clone()),
-                _ => {}
-            }
-            if message["unknown"].as_bool() == Some(true) {
-                unknown.push(id.clone());
-            }
-        }
-        open = still;
-        if !open.is_empty() {
-            tokio::time::sleep(Duration::from_millis(250)).await;
-        }
+    let mut open = on_the_way(&mut database).await?;
+    while started.elapsed() < SETTLE_LIMIT && open > 0 {
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        open = on_the_way(&mut database).await?;
     }
     child.kill().await?;
+    let unknown = unknown(&mut database).await?;
     let ledger = standin.ledger();
     let duplicate = ledger.by_message.values().filter(|accepts| accepts.len() > 1).count();
-    let lost = acknowledged.iter().filter(|id| !ledger.by_message.contains_key(*id) && !unknown.contains(id)).count();
+    let lost: Vec<&String> =
+        acknowledged.iter().filter(|id| !ledger.by_message.contains_key(*id) && !unknown.contains(*id)).collect();
+    for id in lost.iter().take(10) {
+        eprintln!("lost: {id}");
+    }
     Ok(json!({
         "kills": 0,
-        "lost": lost,
+        "lost": lost.len(),
         "duplicate": duplicate,
         "unknown": unknown.len(),
         "acknowledged": acknowledged.len(),
         "accepted_by_provider": ledger.by_message.len(),
-        "unsettled": open.len(),
+        "unsettled": open,
+        "settled_in_s": started.elapsed().as_secs(),
     }))
+}
+
+/// Messages whose end is not known yet and not waited for by a person.
+async fn on_the_way(database: &mut PgConnection) -> Result<i64> {
+    let open: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM messages m WHERE m.status IN ('pending', 'queued')
+         AND NOT EXISTS (SELECT FROM unknown_deliveries u WHERE u.tenant_id = m.tenant_id AND u.message_id = m.id AND u.held)",
+    )
+    .fetch_one(database)
+    .await?;
+    Ok(open)
+}
+
+/// Messages with a delivery that is listed as unknown.
+async fn unknown(database: &mut PgConnection) -> Result<HashSet<String>> {
+    let ids: Vec<String> =
+        sqlx::query_scalar("SELECT message_id::text FROM unknown_deliveries").fetch_all(database).await?;
+    Ok(ids.into_iter().collect())
 }
 
 /// A fresh folder for the proof, removed when it is dropped.

@@ -9,7 +9,7 @@ mod vectors;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
-use tidings_postgres::{Binaries, Cluster, Options};
+use tidings_postgres::{Binaries, Cluster, Options, Settings};
 
 #[derive(Debug, Parser)]
 #[command(name = "tidings-proof", version)]
@@ -95,7 +95,8 @@ fn database(given: Option<String>, name: &str) -> Result<(Option<Cluster>, Strin
     }
     let folder = crash::folder(&format!("{name}-pg"))?;
     let binaries = Binaries::find(None, None).context("the proof needs PostgreSQL's programs")?;
-    let cluster = Cluster::open(Options::new(folder, binaries)).context("the private PostgreSQL did not start")?;
+    let options = Options { data_dir: folder, binaries, settings: Settings::product() };
+    let cluster = Cluster::open(&options).context("the private PostgreSQL did not start")?;
     let url = cluster.url();
     Ok((Some(cluster), url))
 }
