@@ -53,7 +53,7 @@ impl Engine {
         trial: Trial,
     ) -> Result<Replayed, EngineError> {
         let now = self.now();
-        let mut tx = self.store().worker().begin().await?;
+        let mut tx = self.inner.tx().await?;
         let letters = dead::list(&mut tx, filter, None, MAX_REPLAYED).await?;
         let wanted: Vec<_> = letters.iter().filter(|letter| jobs.is_empty() || jobs.contains(&letter.job)).collect();
         let deliveries: Vec<(JobId, TenantId, DeliveryId)> = wanted

@@ -12,6 +12,7 @@ mod cancel;
 mod coalesce;
 mod compose;
 mod connections;
+pub mod dead_letters;
 mod deliver;
 mod engagement;
 mod engine;

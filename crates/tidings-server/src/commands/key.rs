@@ -5,7 +5,7 @@ use crate::installation::Installation;
 use anyhow::{Result, bail};
 use secrecy::ExposeSecret;
 use serde_json::json;
-use tidings_api::Scope;
+use tidings_api::scope::Scope;
 use tidings_core::Clock;
 use tidings_store::api_keys::{self, ApiKey, NewApiKey};
 

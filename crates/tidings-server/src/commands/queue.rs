@@ -10,7 +10,7 @@ use tidings_core::{Clock, JobId};
 use tidings_engine::dead_letters::{Duplicates, MAX_REPLAYED, Trial};
 use tidings_queue::dead::{self, DeadLetter, Filter};
 use tidings_queue::guard;
-use tidings_queue::stats::{StatRow, stats};
+use tidings_queue::{StatRow, stats};
 
 /// Runs one of the queue commands.
 pub async fn run(installation: &Installation, command: &Queue, json: bool) -> Result<()> {

@@ -4,13 +4,14 @@ use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use sqlx::PgConnection;
 use std::collections::HashSet;
+use crate::Result;
 use tidings_core::{DeliveryId, TenantId};
 
 /// Deliveries whose message may already have arrived: an attempt of it was accepted, or nobody knows.
 pub async fn may_have_arrived(
     conn: &mut PgConnection,
     deliveries: &[(TenantId, DeliveryId)],
-) -> Result<HashSet<DeliveryId>, sqlx::Error> {
+) -> Result<HashSet<DeliveryId>> {
     let tenants: Vec<_> = deliveries.iter().map(|pair| pair.0.0).collect();
     let ids: Vec<_> = deliveries.iter().map(|pair| pair.1.0).collect();
     let found = sqlx::query_scalar!(
@@ -34,7 +35,7 @@ pub async fn reset(
     conn: &mut PgConnection,
     deliveries: &[(TenantId, DeliveryId)],
     now: Timestamp,
-) -> Result<(), sqlx::Error> {
+) -> Result<()> {
     let tenants: Vec<_> = deliveries.iter().map(|pair| pair.0.0).collect();
     let ids: Vec<_> = deliveries.iter().map(|pair| pair.1.0).collect();
     sqlx::query!(

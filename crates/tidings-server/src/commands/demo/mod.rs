@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use tidings_api::Scope;
+use tidings_api::scope::Scope;
 use tidings_core::{Clock, MessageId, TenantId};
 use tidings_store::api_keys::{self, NewApiKey};
 

@@ -73,7 +73,7 @@ pub fn later() -> Result<Vec<Step>> {
 }
 
 fn step(shows: &'static str, message_type: &str, contact: &str, with: Value) -> Result<Step> {
-    let context = tidings_render::sample(message_type).context("a built-in type without a sample")?;
+    let context = tidings_render::sample::sample(message_type).context("a built-in type without a sample")?;
     let mut request = json!({
         "to": { "external_id": contact },
         "message_type": message_type,
