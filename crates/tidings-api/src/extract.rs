@@ -16,6 +16,10 @@ use serde_path_to_error::{Path as FieldPath, Segment};
 #[derive(Debug)]
 pub struct Json<T>(pub T);
 
+/// A JSON body that may be left out.
+#[derive(Debug)]
+pub struct OptionalJson<T>(pub Option<T>);
+
 /// A JSON body with its fingerprint, for requests that may carry an `Idempotency-Key`.
 #[derive(Debug)]
 pub struct Fingerprinted<T> {
@@ -58,6 +62,29 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Fingerprinted<T> {
             body,
             fingerprint: digest(&SHA256, &input).as_ref().to_vec(),
         })
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for OptionalJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let typed = request.headers().contains_key(header::CONTENT_TYPE);
+        if typed {
+            return json_bytes(request, state)
+                .await
+                .and_then(|bytes| parse_json(&bytes))
+                .map(Some)
+                .map(Self);
+        }
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(|rejection| body_problem(&rejection))?;
+        if bytes.is_empty() {
+            Ok(Self(None))
+        } else {
+            parse_json(&bytes).map(Some).map(Self)
+        }
     }
 }
 
@@ -131,6 +158,15 @@ pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     })?;
     deserializer.end().map_err(|error| json_problem("", &error))?;
     Ok(value)
+}
+
+/// The same for a part that is JSON already; pointers are relative to it.
+pub fn parse_value<T: DeserializeOwned>(value: Value) -> Result<T, Problem> {
+    if !value.is_object() {
+        return Err(Problem::invalid_field("", "type.wrong", "send a JSON object"));
+    }
+    serde_path_to_error::deserialize(value)
+        .map_err(|error| json_problem(&pointer(error.path()), error.inner()))
 }
 
 fn json_problem(pointer: &str, error: &serde_json::Error) -> Problem {

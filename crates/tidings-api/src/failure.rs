@@ -1,6 +1,8 @@
 //! From failures of the layers below to problems. Causes of our own are logged here, once, and never answered.
 
 use crate::problem::{FieldError, Problem};
+use tidings_engine::EngineError;
+use tidings_engine::queue::QueueError;
 use tidings_engine::store::StoreError;
 
 /// Seconds a caller should wait while the database is away.
@@ -26,6 +28,32 @@ impl From<StoreError> for Problem {
             ),
             other => {
                 tracing::error!(error = %other, "the store failed");
+                Self::internal()
+            }
+        }
+    }
+}
+
+impl From<QueueError> for Problem {
+    fn from(error: QueueError) -> Self {
+        if error.is_retryable() {
+            tracing::warn!(%error, "the queue's database is not reachable");
+            return database_unreachable();
+        }
+        tracing::error!(%error, "the queue failed");
+        Self::internal()
+    }
+}
+
+impl From<EngineError> for Problem {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Store(error) => error.into(),
+            EngineError::Queue(error) => error.into(),
+            EngineError::NotFound { what, .. } => Self::not_found(what),
+            EngineError::Conflict { problem } => Self::conflict("conflict", problem),
+            other => {
+                tracing::error!(error = %other, "the engine failed");
                 Self::internal()
             }
         }

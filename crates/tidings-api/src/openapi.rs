@@ -184,12 +184,6 @@ impl Requirements {
         };
         self.scopes.get(&(method.clone(), path.to_owned())).copied()
     }
-
-    /// How many operations ask for a scope.
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.scopes.len()
-    }
 }
 
 fn operation<'a>(

@@ -1,16 +1,19 @@
 //! What handlers work with: the engine, the document, the figures.
 
-use crate::auth::{Caller, Identity};
+use crate::auth::{Caller, Identity, Operator};
 use crate::problem::{Answer, Problem};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use tidings_core::{Dice, TenantId};
+use tidings_engine::Engine;
+use tidings_engine::queue::guard;
 use tidings_engine::store::api_keys;
 use tidings_engine::store::audit::{self, AuditEntry};
+use tidings_engine::store::connections::ConnectionSettings;
 use tidings_engine::store::tenants::{self, Tenant, TenantStatus};
-use tidings_engine::store::{Store, TenantStore, TenantTx};
+use tidings_engine::store::{Store, StoreError, TenantStore, TenantTx};
 
 /// Renders the process's figures as Prometheus text.
 pub type MetricsRenderer = Arc<dyn Fn() -> String + Send + Sync>;
@@ -34,9 +37,7 @@ pub struct ApiState(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    store: Store,
-    clock: Arc<dyn tidings_core::Clock>,
-    dice: std::sync::Mutex<Dice>,
+    engine: Engine,
     settings: ApiSettings,
     document: OnceLock<String>,
 }
@@ -50,41 +51,61 @@ pub(crate) struct Readiness {
 
 impl ApiState {
     /// State over an engine.
-    pub fn new(store: Store, clock: Arc<dyn tidings_core::Clock>, settings: ApiSettings) -> Self {
-        let dice = std::sync::Mutex::new(Dice::from_seed(1));
+    pub fn new(engine: Engine, settings: ApiSettings) -> Self {
         Self(Arc::new(Inner {
-            store,
-            clock,
-            dice,
+            engine,
             settings,
             document: OnceLock::new(),
         }))
     }
 
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
     /// The store beneath the engine.
     pub fn store(&self) -> &Store {
-        &self.0.store
+        self.0.engine.store()
     }
 
     /// The present instant by the engine's clock.
     pub fn now(&self) -> Timestamp {
-        self.0.clock.now()
+        self.0.engine.now()
     }
 
     /// Dice for one request.
     pub fn dice(&self) -> Dice {
-        Dice::from_seed(
-            self.0
-                .dice
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .below(u64::MAX),
-        )
+        self.0.engine.dice()
     }
 
     /// The caller's tables.
     pub fn tenant(&self, caller: &Caller) -> TenantStore {
         self.store().tenant(caller.tenant)
+    }
+
+    /// The caller's tables in the workers' role: for what spans the queue's own tables.
+    pub(crate) fn worker_tenant(&self, caller: &Caller) -> TenantStore {
+        self.store().worker_tenant(caller.tenant)
+    }
+
+    /// Whether a connection's settings are of its provider's form.
+    pub(crate) fn check_connection(&self, settings: &ConnectionSettings) -> Answer<()> {
+        self.engine().check_settings(settings).map_err(|error| {
+            // "smtp settings.host": the place after the provider's name is the field.
+            let field = error
+                .place
+                .split_whitespace()
+                .nth(1)
+                .unwrap_or("provider")
+                .replace('.', "/");
+            let pointer = if field == "connection" {
+                "/provider".to_owned()
+            } else {
+                format!("/{field}")
+            };
+            Problem::invalid_field(pointer, "connection.invalid", error.problem)
+        })
     }
 
     /// The region national phone forms are read in, by the caller's tenant.
@@ -134,12 +155,41 @@ impl ApiState {
         Ok(())
     }
 
+    /// Writes down what an operator did, in the operators' own chain.
+    pub(crate) async fn audit_operator(
+        &self,
+        operator: &Operator,
+        action: &str,
+        tenant: TenantId,
+    ) -> Answer<()> {
+        let entry = AuditEntry {
+            tenant: audit::OPERATOR,
+            actor: operator.actor(),
+            action: action.to_owned(),
+            object: tenant.to_string(),
+            contact: None,
+            detail: None,
+        };
+        let mut tx = self.store().worker().begin().await.map_err(StoreError::from)?;
+        audit::append(&mut tx, self.store().keyring(), entry, self.now()).await?;
+        tx.commit().await.map_err(StoreError::from)?;
+        Ok(())
+    }
+
     /// Whether the database answers, is migrated, and sending is not fenced.
     pub(crate) async fn readiness(&self) -> Answer<Readiness> {
         let state = self.store().schema_state().await?;
+        if state.pending > 0 {
+            return Ok(Readiness {
+                pending_migrations: state.pending,
+                fenced: None,
+            });
+        }
+        let mut connection = self.store().worker().acquire().await.map_err(StoreError::from)?;
+        let fence = guard::check(&mut connection, "readyz", self.now()).await?;
         Ok(Readiness {
-            pending_migrations: state.pending,
-            fenced: None,
+            pending_migrations: 0,
+            fenced: fence.map(|fence| fence.reason),
         })
     }
 

@@ -3,7 +3,7 @@
 use tidings_core::decide::facts::SuppressionReason;
 use tidings_core::decide::verdict::{Rule, RuleVerdict};
 use tidings_core::event::{BounceClass, DeliveryEventKind};
-use tidings_core::job::JobStatus;
+use tidings_core::job::{JobKind, JobStatus};
 use tidings_core::{Category, ErrorCategory, MessageStatus, ProviderKind, Urgency};
 use tidings_engine::store::templates::{BodyFormat, TemplateState};
 use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
@@ -44,6 +44,8 @@ words! {
     CategoryWord = Category, "What the message is in law; decides about consent, caps, opt-outs and footers";
     /// Schema of [`MessageStatus`].
     MessageStatusWord = MessageStatus, "What is known of a message; moves forward only";
+    /// Schema of [`JobKind`].
+    JobKindWord = JobKind, "What a job does";
     /// Schema of [`JobStatus`].
     JobStatusWord = JobStatus, "Where a job stands";
     /// Schema of [`ErrorCategory`].

@@ -73,6 +73,16 @@ impl Providers {
         provider
     }
 
+    /// A provider of a configuration that is only looked at, and not kept.
+    pub fn fresh(
+        &self,
+        config: &ConnectionConfig,
+        tenant: TenantId,
+        connection: ConnectionId,
+    ) -> Result<Arc<dyn Provider>, tidings_providers::ConfigError> {
+        build(config, &self.egress, self.sandbox.of(tenant, connection))
+    }
+
     fn build(&self, key: &TenantKey, row: &RouteRow) -> Result<Arc<dyn Provider>, String> {
         let credentials = match &row.credentials_sealed {
             Some(sealed) => {

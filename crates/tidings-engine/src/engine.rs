@@ -17,7 +17,6 @@ use std::time::Duration;
 use tidings_core::retry::Schedule;
 use tidings_core::{Clock, ConnectionId, Dice, NodeId, TenantId};
 use tidings_providers::egress::Egress;
-use tidings_providers::{CheckReport, Provider};
 use tidings_store::{Store, WorkerConn, WorkerTx};
 use tokio_util::task::TaskTracker;
 use url::Url;
@@ -258,18 +257,6 @@ impl Engine {
         &self.inner.store
     }
 
-    /// Tests a connection's credentials and endpoint without sending.
-    ///
-    /// # Errors
-    /// When the tenant has no such enabled connection, or it cannot be built from its settings.
-    pub async fn check_connection(
-        &self,
-        tenant: TenantId,
-        connection: ConnectionId,
-    ) -> Result<CheckReport, EngineError> {
-        Ok(self.inner.provider_of(tenant, connection).await?.check().await)
-    }
-
     /// Where recipients reach this installation.
     pub fn public_base_url(&self) -> &Url {
         &self.inner.base
@@ -308,29 +295,6 @@ impl Inner {
     /// A connection of the workers' pool.
     pub async fn conn(&self) -> Result<WorkerConn, EngineError> {
         Ok(self.store.worker_conn().await?)
-    }
-
-    /// A connection's provider, ready to be tested.
-    pub async fn provider_of(
-        &self,
-        tenant: TenantId,
-        connection: ConnectionId,
-    ) -> Result<Arc<dyn Provider>, EngineError> {
-        let mut conn = self.conn().await?;
-        let views = tenancy::load(self, &mut conn, [tenant]).await?;
-        let not_found = || EngineError::NotFound {
-            what: "enabled connection",
-            id: connection.to_string(),
-        };
-        let view = views.get(&tenant).ok_or_else(not_found)?;
-        let row = view
-            .routes
-            .iter()
-            .find(|row| row.id == connection)
-            .ok_or_else(not_found)?;
-        self.providers
-            .of(&view.key, row)
-            .map_err(|problem| EngineError::Conflict { problem })
     }
 
     /// A transaction of the workers' pool.

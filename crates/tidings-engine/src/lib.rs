@@ -22,12 +22,14 @@ mod failpoint;
 mod fallback;
 mod foreign;
 mod hold;
+mod inspect;
 mod limiter;
 pub mod links;
 mod outcome;
 pub mod preferences;
 pub mod privacy;
 mod process;
+mod receive;
 mod recipients;
 mod reply;
 mod request;
@@ -52,6 +54,7 @@ pub use request::{
     AcceptError, AcceptRequest, Accepted, DirectContent, IdempotencyKey, InlineContact, MAX_ATTACHMENT_BYTES,
     MAX_ATTACHMENTS, MAX_CONTEXT_BYTES, MAX_DIRECT_BYTES, MAX_REQUESTS, MAX_SOURCE_REFERENCE, Recipient,
 };
+pub use inspect::TemplatePreview;
 pub use resolve::PersonDecides;
 pub use sandbox::{SandboxMail, sandbox_mail};
 pub use tidings_providers as providers;

@@ -252,7 +252,7 @@ pub(crate) async fn answer(
 }
 
 /// What a message asks for. The provider's own reading counts where it gives one.
-fn keyword_of(message: &InboundMessage) -> Keyword {
+pub(crate) fn keyword_of(message: &InboundMessage) -> Keyword {
     if message.channel == Channel::Email || message.automatic {
         return Keyword::None;
     }

@@ -28,6 +28,7 @@ pub(crate) fn router() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(routes!(list_connections, make_connection))
         .routes(routes!(get_connection, change_connection, remove_connection))
+        .routes(routes!(test_connection))
 }
 
 /// List connections
@@ -59,6 +60,7 @@ async fn make_connection(
     Json(input): Json<NewConnection>,
 ) -> Answer<(StatusCode, Json<ConnectionView>)> {
     let settings = input.checked()?;
+    state.check_connection(&settings)?;
     let mut tx = state.tenant(&caller).tx().await?;
     let made = connections::create(&mut tx, &settings, &mut state.dice(), state.now()).await?;
     state
@@ -101,6 +103,7 @@ async fn change_connection(
     let mut tx = state.tenant(&caller).tx().await?;
     let now_is = connections::get(&mut tx, ConnectionId(connection)).await?;
     let settings = change.over(now_is);
+    state.check_connection(&settings)?;
     let changed = connections::update(&mut tx, ConnectionId(connection), &settings, state.now()).await?;
     state
         .audit(&mut tx, &caller, "connection.changed", changed.id.to_string())
@@ -128,6 +131,28 @@ async fn remove_connection(
         .await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Test a connection
+///
+/// Checks credentials and endpoint at the provider; sends nothing.
+#[utoipa::path(post, path = "/v1/connections/{connection_id}/test", tag = "connections",
+    params(("connection_id" = Uuid, Path, description = "The connection")),
+    responses((status = 200, description = "What was found", body = ConnectionTest)),
+    security(("api_key" = ["connections:write"])))]
+async fn test_connection(
+    caller: Caller,
+    State(state): State<ApiState>,
+    Path(connection): Path<Uuid>,
+) -> Answer<Json<ConnectionTest>> {
+    let report = state
+        .engine()
+        .check_connection(caller.tenant, ConnectionId(connection))
+        .await?;
+    Ok(Json(ConnectionTest {
+        ok: report.ok,
+        findings: report.findings,
+    }))
 }
 
 /// A connection to make.

@@ -5,12 +5,10 @@ use crate::auth::Caller;
 use crate::extract::{Json, Path, Query};
 use crate::page::{Page, bounds, page};
 use crate::problem::{Answer, Problem};
-use crate::words::{CategoryWord, ChannelWord, MessageStatusWord, RuleVerdictWord, RuleWord, UrgencyWord};
+use crate::words::{CategoryWord, ChannelWord, MessageStatusWord, UrgencyWord};
 use axum::extract::State;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use tidings_core::decide::Reason;
 use tidings_core::{Category, Channel, ContactId, MessageId, MessageStatus, MessageType, Urgency};
 use tidings_engine::store::StoreError;
 use tidings_engine::store::messages::dispatch::MessageRow;
@@ -172,59 +170,6 @@ impl From<MessageRow> for MessageView {
             clicked_at: row.clicked_at,
             failed_at: row.failed_at,
             decide_again_at: row.decide_again_at,
-        }
-    }
-}
-
-/// Everything that happened to a message, oldest first.
-#[derive(Serialize, ToSchema)]
-pub struct TimelineView {
-    /// The message.
-    pub message_id: Uuid,
-    /// The entries.
-    pub entries: Vec<TimelineEntry>,
-}
-
-/// One thing that happened.
-#[derive(Serialize, ToSchema)]
-pub struct TimelineEntry {
-    /// When.
-    pub at: Timestamp,
-    /// What: `accepted`, `decided`, `queued`, `attempt.intended`, `attempt.accepted`, `event.opened` ...
-    pub kind: String,
-    /// In a sentence.
-    pub summary: String,
-    /// The rest, by kind.
-    #[schema(value_type = Object)]
-    pub detail: Value,
-}
-
-/// One rule's word.
-#[derive(Serialize, ToSchema)]
-pub struct ReasonView {
-    /// The rule.
-    #[schema(value_type = RuleWord)]
-    pub rule: String,
-    /// What it said.
-    #[schema(value_type = RuleVerdictWord)]
-    pub verdict: String,
-    /// A stable code.
-    pub code: String,
-    /// The channel it is about, where it is about one.
-    #[schema(value_type = Option<ChannelWord>)]
-    pub channel: Option<Channel>,
-    /// A sentence for people, without personal data.
-    pub detail: String,
-}
-
-impl From<Reason> for ReasonView {
-    fn from(reason: Reason) -> Self {
-        Self {
-            rule: reason.rule.as_str().to_owned(),
-            verdict: reason.verdict.as_str().to_owned(),
-            code: reason.code.as_str().to_owned(),
-            channel: reason.channel,
-            detail: reason.detail.into_owned(),
         }
     }
 }

@@ -1,17 +1,209 @@
 //! Messages in: one, a batch, cancelling, and the decision without sending.
 
+use crate::ApiState;
+use crate::auth::Caller;
 use crate::check::Checks;
-use crate::problem::{Answer, FieldError, Problem};
+use crate::extract::{self, Fingerprinted, Json, Path};
+use crate::problem::{Answer, FieldError, Problem, REPLAYED};
 use crate::words::{CategoryWord, ChannelWord, MessageStatusWord, UrgencyWord};
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tidings_core::redact::Private;
-use tidings_core::{Category, Channel, ContactId, MessageStatus, MessageType, Urgency};
+use tidings_core::{Category, Channel, ContactId, MessageId, MessageStatus, MessageType, TenantId, Urgency};
 use tidings_engine::providers::Attachment;
-use tidings_engine::request::{self, AcceptError, AcceptRequest, Recipient};
+use tidings_engine::store::StoreError;
+use tidings_engine::store::messages::read;
+use tidings_engine::{self as engine, AcceptError, AcceptRequest, IdempotencyKey, Recipient};
 use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use uuid::Uuid;
+
+/// The largest body with messages, in bytes: a message's attachments, or a batch.
+pub const MESSAGES_BODY_MAX: usize = 32 * 1024 * 1024;
+
+/// The operations of this file.
+pub(crate) fn router() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(send_message))
+        .routes(routes!(send_batch))
+        .routes(routes!(preview_decision))
+        .layer(DefaultBodyLimit::max(MESSAGES_BODY_MAX))
+        .routes(routes!(cancel_message))
+        .routes(routes!(approve_message))
+        .routes(routes!(refuse_message))
+}
+
+/// Send a message
+///
+/// The rules decide at once; the answer says what they said. It is durable: once answered, the message is not lost. With an
+/// `Idempotency-Key` the same request can be sent again whenever its answer was lost: it gets the first answer, with
+/// status 200 and the header `Idempotent-Replayed: true`. The key is kept for 24 hours; with another body it is refused.
+/// At most 32 MiB.
+#[utoipa::path(post, path = "/v1/messages", tag = "messages", request_body = MessageRequest,
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible characters; a UUID is a good one")),
+    responses((status = 201, description = "Accepted", body = AcceptedView), (status = 200, description = "The earlier answer, or the earlier message with this source reference", body = AcceptedView),
+        (status = 409, description = "A request with this key is being answered at this moment", body = Problem, content_type = "application/problem+json")),
+    security(("api_key" = ["messages:write"])))]
+async fn send_message(
+    caller: Caller,
+    State(state): State<ApiState>,
+    extract::IdempotencyKey(key): extract::IdempotencyKey,
+    Fingerprinted { body, fingerprint }: Fingerprinted<MessageRequest>,
+) -> Answer<(StatusCode, HeaderMap, Json<AcceptedView>)> {
+    let request = body.checked()?;
+    let keyed = key.map(|key| IdempotencyKey {
+        key,
+        body_hash: fingerprint,
+    });
+    let answer = accept(&state, caller.tenant, keyed, vec![request]).await.pop();
+    let accepted = answer.ok_or_else(Problem::internal)??;
+    let status = if accepted.duplicate {
+        StatusCode::OK
+    } else {
+        StatusCode::CREATED
+    };
+    Ok((status, replayed(accepted.duplicate), Json(accepted.into())))
+}
+
+/// Send up to 1000 messages
+///
+/// Each request is taken or refused by itself; the answer has one result for each, in their order. With an
+/// `Idempotency-Key` the whole batch gets its first answer again. At most 32 MiB.
+#[utoipa::path(post, path = "/v1/messages/batch", tag = "messages", request_body = MessageBatch,
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible characters; a UUID is a good one")),
+    responses((status = 207, description = "One result a request", body = BatchView)),
+    security(("api_key" = ["messages:write"])))]
+async fn send_batch(
+    caller: Caller,
+    State(state): State<ApiState>,
+    extract::IdempotencyKey(key): extract::IdempotencyKey,
+    Fingerprinted { body, fingerprint }: Fingerprinted<MessageBatch>,
+) -> Answer<(StatusCode, Json<BatchView>)> {
+    let mut checks = Checks::default();
+    checks.count("/messages", body.messages.len(), 1, engine::MAX_REQUESTS);
+    checks.finish()?;
+    let asked: Vec<Answer<AcceptRequest>> = body.messages.into_iter().map(one_of_batch).collect();
+    let keyed = key.map(|key| IdempotencyKey {
+        key,
+        body_hash: fingerprint,
+    });
+    let good = asked
+        .iter()
+        .filter_map(|one| one.as_ref().ok().cloned())
+        .collect();
+    let mut answers = accept(&state, caller.tenant, keyed, good).await.into_iter();
+    let results = asked.into_iter().map(|one| match one {
+        Ok(_) => answers
+            .next()
+            .unwrap_or(Err(AcceptError::Busy))
+            .map_err(Problem::from),
+        Err(problem) => Err(problem),
+    });
+    Ok((StatusCode::MULTI_STATUS, Json(BatchView::of(results))))
+}
+
+fn one_of_batch(value: Value) -> Answer<AcceptRequest> {
+    extract::parse_value::<MessageRequest>(value)?.checked()
+}
+
+async fn accept(
+    state: &ApiState,
+    tenant: TenantId,
+    key: Option<IdempotencyKey>,
+    requests: Vec<AcceptRequest>,
+) -> Vec<Result<engine::Accepted, AcceptError>> {
+    match key {
+        Some(key) => state.engine().accept_with_key(tenant, key, requests).await,
+        None => state.engine().accept(tenant, requests).await,
+    }
+}
+
+fn replayed(duplicate: bool) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    if duplicate {
+        headers.insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    headers
+}
+
+/// Ask the rules without sending
+///
+/// What would become of the request now, with every rule's reason. Nothing is written.
+#[utoipa::path(post, path = "/v1/messages/preview-decision", tag = "messages", request_body = MessageRequest,
+    responses((status = 200, description = "The decision", body = Object)),
+    security(("api_key" = ["messages:read"])))]
+async fn preview_decision(
+    caller: Caller,
+    State(state): State<ApiState>,
+    Json(body): Json<MessageRequest>,
+) -> Answer<Json<Value>> {
+    let told = state
+        .engine()
+        .dry_run(caller.tenant, &body.checked()?, state.now())
+        .await?;
+    Ok(Json(serde_json::to_value(told).unwrap_or_default()))
+}
+
+/// Cancel a message
+///
+/// Only while no call to a provider has begun.
+#[utoipa::path(post, path = "/v1/messages/{message_id}/cancel", tag = "messages",
+    params(("message_id" = Uuid, Path, description = "The message")),
+    responses((status = 204, description = "Cancelled"), (status = 409, description = "Too late", body = Problem, content_type = "application/problem+json")),
+    security(("api_key" = ["messages:write"])))]
+async fn cancel_message(
+    caller: Caller,
+    State(state): State<ApiState>,
+    Path(message): Path<Uuid>,
+) -> Answer<StatusCode> {
+    state.engine().cancel(caller.tenant, MessageId(message)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A message of another tenant is as unknown as one that never was.
+async fn known(caller: &Caller, state: &ApiState, message: Uuid) -> Answer<()> {
+    let mut tx = state.tenant(caller).tx().await?;
+    let row = read::get(&mut tx, caller.tenant, MessageId(message))
+        .await
+        .map_err(StoreError::from)?;
+    row.map(drop).ok_or_else(|| Problem::not_found("message"))
+}
+
+/// Approve a message that waits for it
+///
+/// The rules are asked again as of now.
+#[utoipa::path(post, path = "/v1/messages/{message_id}/approve", tag = "messages",
+    params(("message_id" = Uuid, Path, description = "The message")),
+    responses((status = 200, description = "What the rules said", body = Object), (status = 409, description = "It does not wait for approval", body = Problem, content_type = "application/problem+json")),
+    security(("api_key" = ["messages:write"])))]
+async fn approve_message(
+    caller: Caller,
+    State(state): State<ApiState>,
+    Path(message): Path<Uuid>,
+) -> Answer<Json<Value>> {
+    known(&caller, &state, message).await?;
+    let verdict = state.engine().approve(caller.tenant, MessageId(message)).await?;
+    Ok(Json(serde_json::to_value(verdict).unwrap_or_default()))
+}
+
+/// Refuse a message that waits for approval
+#[utoipa::path(post, path = "/v1/messages/{message_id}/refuse", tag = "messages",
+    params(("message_id" = Uuid, Path, description = "The message")),
+    responses((status = 204, description = "Cancelled"), (status = 409, description = "It does not wait for approval", body = Problem, content_type = "application/problem+json")),
+    security(("api_key" = ["messages:write"])))]
+async fn refuse_message(
+    caller: Caller,
+    State(state): State<ApiState>,
+    Path(message): Path<Uuid>,
+) -> Answer<StatusCode> {
+    known(&caller, &state, message).await?;
+    state.engine().refuse(caller.tenant, MessageId(message)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
 
 /// A message to send: a type whose template is filled with `context`, or `content` that goes out as it stands.
 #[derive(Clone, Deserialize, ToSchema)]
@@ -155,8 +347,8 @@ pub struct AcceptedView {
     pub duplicate: bool,
 }
 
-impl From<request::Accepted> for AcceptedView {
-    fn from(accepted: request::Accepted) -> Self {
+impl From<engine::Accepted> for AcceptedView {
+    fn from(accepted: engine::Accepted) -> Self {
         Self {
             message_id: accepted.message_id.0,
             contact_id: accepted.contact_id.0,
@@ -171,6 +363,7 @@ impl From<request::Accepted> for AcceptedView {
 /// Up to 1000 requests at once.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"messages": [{"to": {"external_id": "C-1017"}, "message_type": "reminder", "context": {"client_name": "Ann Weaver"}}]}))]
 pub struct MessageBatch {
     /// The requests; each is taken or refused by itself.
     #[schema(value_type = Vec<MessageRequest>, min_items = 1, max_items = 1000)]
@@ -186,6 +379,32 @@ pub struct BatchView {
     pub refused: usize,
     /// One entry a request.
     pub results: Vec<BatchResult>,
+}
+
+impl BatchView {
+    fn of(results: impl Iterator<Item = Answer<engine::Accepted>>) -> Self {
+        let result = |(index, result): (usize, Answer<engine::Accepted>)| match result {
+            Ok(accepted) => BatchResult {
+                index,
+                status: if accepted.duplicate { 200 } else { 201 },
+                message: Some(accepted.into()),
+                problem: None,
+            },
+            Err(problem) => BatchResult {
+                index,
+                status: problem.status.as_u16(),
+                message: None,
+                problem: Some(problem),
+            },
+        };
+        let results: Vec<BatchResult> = results.enumerate().map(result).collect();
+        let accepted = results.iter().filter(|result| result.message.is_some()).count();
+        Self {
+            accepted,
+            refused: results.len() - accepted,
+            results,
+        }
+    }
 }
 
 /// What became of one request.
@@ -207,7 +426,12 @@ impl MessageRequest {
     /// What the form alone can tell wrong; the engine checks the rest.
     pub(crate) fn checked(self) -> Answer<AcceptRequest> {
         let mut checks = Checks::default();
-        checks.optional_text("/source_reference", self.source_reference.as_deref(), 1, request::MAX_SOURCE_REFERENCE);
+        checks.optional_text(
+            "/source_reference",
+            self.source_reference.as_deref(),
+            1,
+            engine::MAX_SOURCE_REFERENCE,
+        );
         checks.locale("/locale", self.locale.as_deref());
         if let RecipientBody::ExternalId(id) = &self.to {
             checks.text("/to/external_id", id, 1, 200);
@@ -215,11 +439,21 @@ impl MessageRequest {
         if let RecipientBody::Contact(contact) = &self.to {
             contact.check(&mut checks);
         }
-        checks.count("/attachments", self.attachments.len(), 0, request::MAX_ATTACHMENTS);
+        checks.count("/attachments", self.attachments.len(), 0, engine::MAX_ATTACHMENTS);
         for (index, file) in self.attachments.iter().enumerate() {
             checks.text(&format!("/attachments/{index}/filename"), &file.filename, 1, 200);
-            checks.text(&format!("/attachments/{index}/content_type"), &file.content_type, 3, 100);
-            checks.optional_text(&format!("/attachments/{index}/content_id"), file.content_id.as_deref(), 1, 100);
+            checks.text(
+                &format!("/attachments/{index}/content_type"),
+                &file.content_type,
+                3,
+                100,
+            );
+            checks.optional_text(
+                &format!("/attachments/{index}/content_id"),
+                file.content_id.as_deref(),
+                1,
+                100,
+            );
         }
         checks.finish()?;
         Ok(self.into())
@@ -237,7 +471,11 @@ impl InlineContactBody {
             checks.address("/to/contact/email", Channel::Email, email, None);
         }
         if self.external_id.is_none() && self.email.is_none() && self.phone.is_none() {
-            checks.add("/to/contact", "field.choice", "give an external_id, an email or a phone, to find it again by");
+            checks.add(
+                "/to/contact",
+                "field.choice",
+                "give an external_id, an email or a phone, to find it again by",
+            );
         }
     }
 }
@@ -248,7 +486,7 @@ impl From<MessageRequest> for AcceptRequest {
             to: body.to.into(),
             message_type: body.message_type,
             context: Private::new(body.context),
-            content: body.content.map(|content| request::DirectContent {
+            content: body.content.map(|content| engine::DirectContent {
                 subject: content.subject.map(Private::new),
                 body: Private::new(content.body),
             }),
@@ -280,7 +518,7 @@ impl From<RecipientBody> for Recipient {
         match body {
             RecipientBody::ContactId(id) => Self::ContactId(ContactId(id)),
             RecipientBody::ExternalId(id) => Self::ExternalId(id),
-            RecipientBody::Contact(contact) => Self::Contact(request::InlineContact {
+            RecipientBody::Contact(contact) => Self::Contact(engine::InlineContact {
                 external_id: contact.external_id,
                 name: contact.name.map(Private::new),
                 email: contact.email.map(Private::new),
@@ -296,7 +534,9 @@ impl From<RecipientBody> for Recipient {
 impl From<AcceptError> for Problem {
     fn from(error: AcceptError) -> Self {
         let detail = error.to_string();
-        let field = |pointer: String, code: &'static str| Self::invalid(vec![FieldError::new(pointer, code, detail.clone())]);
+        let field = |pointer: String, code: &'static str| {
+            Self::invalid(vec![FieldError::new(pointer, code, detail.clone())])
+        };
         match &error {
             AcceptError::UnknownTemplate { .. } => field("/message_type".to_owned(), "template.unknown"),
             AcceptError::NothingToSend => field("/message_type".to_owned(), "field.required"),
@@ -304,7 +544,9 @@ impl From<AcceptError> for Problem {
             AcceptError::Content { .. } => field("/context".to_owned(), "content.invalid"),
             AcceptError::UnknownContact { .. } => Self::not_found("contact"),
             AcceptError::ErasedContact => Self::conflict("contact.erased", detail),
-            AcceptError::MalformedAddress { field: name, .. } => field(format!("/to/contact/{name}"), "address.invalid"),
+            AcceptError::MalformedAddress { field: name, .. } => {
+                field(format!("/to/contact/{name}"), "address.invalid")
+            }
             AcceptError::WrongZone { .. } => field("/to/contact/zone".to_owned(), "zone.unknown"),
             AcceptError::Invalid { field: name, .. } => field(pointer(name), "value.invalid"),
             AcceptError::Expired { .. } => field("/expires_at".to_owned(), "expires_at.past"),
@@ -315,7 +557,9 @@ impl From<AcceptError> for Problem {
                 retry_after_seconds: Some(1),
                 ..Self::conflict("idempotency.in_progress", detail)
             },
-            AcceptError::KeyReused => Self::invalid_field("#header/Idempotency-Key", "idempotency.key_reused", detail),
+            AcceptError::KeyReused => {
+                Self::invalid_field("#header/Idempotency-Key", "idempotency.key_reused", detail)
+            }
             AcceptError::Busy => Self::too_many(detail, 5),
             AcceptError::Unavailable { reason } => {
                 tracing::warn!(%reason, "requests could not be stored");
@@ -332,6 +576,7 @@ fn pointer(field: &str) -> String {
 
 fn missing(names: &[String]) -> Vec<FieldError> {
     let detail = "the template needs it; add it to context";
-    let error = |name: &String| FieldError::new(format!("/context{}", pointer(name)), "variable.missing", detail);
+    let error =
+        |name: &String| FieldError::new(format!("/context{}", pointer(name)), "variable.missing", detail);
     names.iter().map(error).collect()
 }

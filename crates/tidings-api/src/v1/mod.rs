@@ -1,15 +1,19 @@
 //! The operations under `/v1`, one file a group.
 
 pub mod api_keys;
+pub mod compatibility;
 pub mod connections;
 pub mod contact_parts;
 pub mod contacts;
 pub mod dead_letters;
 pub mod erasure;
 pub mod history;
+pub mod messages;
 pub mod queue;
 pub mod sandbox;
+pub mod story;
 pub mod suppressions;
+pub mod template_preview;
 pub mod templates;
 pub mod tenants;
 
@@ -19,13 +23,20 @@ use utoipa_axum::router::OpenApiRouter;
 /// Every operation that takes an API key.
 pub(crate) fn router() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
+        .merge(messages::router())
         .merge(history::router())
+        .merge(story::router())
         .merge(contacts::router())
         .merge(contact_parts::router())
         .merge(erasure::router())
         .merge(suppressions::router())
+        .merge(template_preview::router())
         .merge(templates::router())
         .merge(connections::router())
+        .merge(queue::router())
+        .merge(dead_letters::router())
+        .merge(sandbox::router())
         .merge(api_keys::router())
         .merge(tenants::router())
+        .merge(compatibility::router())
 }

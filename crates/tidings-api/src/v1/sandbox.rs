@@ -1,11 +1,106 @@
 //! What the sandbox captured instead of sending, and answers as the customer.
 
+use crate::ApiState;
+use crate::auth::Caller;
+use crate::extract::{Json, Path, Query};
+use crate::page::{Page, bounds, page};
+use crate::problem::{Answer, Problem};
 use crate::words::ChannelWord;
+use axum::extract::State;
+use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tidings_core::Channel;
+use tidings_core::redact::Private;
+use tidings_core::{Channel, TenantId};
+use tidings_engine::providers::{Content, InboundMessage};
+use tidings_engine::{SandboxMail, sandbox_mail};
 use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use uuid::Uuid;
+
+/// The operations of this file.
+pub(crate) fn router() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(list_captured))
+        .routes(routes!(get_captured))
+        .routes(routes!(reply_as_customer))
+}
+
+/// List captured messages
+///
+/// Newest first.
+#[utoipa::path(get, path = "/v1/sandbox/messages", tag = "sandbox", params(CapturedQuery),
+    responses((status = 200, description = "A page", body = Page<CapturedView>)),
+    security(("api_key" = ["sandbox:read"])))]
+async fn list_captured(
+    caller: Caller,
+    State(state): State<ApiState>,
+    Query(query): Query<CapturedQuery>,
+) -> Answer<Json<Page<CapturedView>>> {
+    let bounds = bounds::<Uuid>(query.limit, query.cursor.as_deref())?;
+    let mails = sandbox_mail(state.store(), caller.tenant, bounds.after, bounds.limit + 1).await?;
+    Ok(Json(
+        page(mails, bounds.limit, |mail| mail.id).map(CapturedView::from),
+    ))
+}
+
+/// Read a captured message
+///
+/// With its content as the customer would get it.
+#[utoipa::path(get, path = "/v1/sandbox/messages/{captured_id}", tag = "sandbox",
+    params(("captured_id" = Uuid, Path, description = "Its id in the sandbox")),
+    responses((status = 200, description = "The message", body = CapturedDetail)),
+    security(("api_key" = ["sandbox:read"])))]
+async fn get_captured(
+    caller: Caller,
+    State(state): State<ApiState>,
+    Path(captured): Path<Uuid>,
+) -> Answer<Json<CapturedDetail>> {
+    Ok(Json(captured_mail(&state, caller.tenant, captured).await?.into()))
+}
+
+/// Answer as the customer
+///
+/// Takes the text in as if the recipient had sent it: STOP, START and HELP do what they say.
+#[utoipa::path(post, path = "/v1/sandbox/messages/{captured_id}/reply", tag = "sandbox", request_body = SandboxReply,
+    params(("captured_id" = Uuid, Path, description = "Its id in the sandbox")),
+    responses((status = 201, description = "Taken in", body = ReplyTaken)),
+    security(("api_key" = ["sandbox:write"])))]
+async fn reply_as_customer(
+    caller: Caller,
+    State(state): State<ApiState>,
+    Path(captured): Path<Uuid>,
+    Json(input): Json<SandboxReply>,
+) -> Answer<(StatusCode, Json<ReplyTaken>)> {
+    input.check()?;
+    let mail = captured_mail(&state, caller.tenant, captured).await?;
+    let connection = mail.connection;
+    let inbound = input.from(
+        mail,
+        format!("sandbox-reply:{}", state.dice().uuid(state.now())),
+        state.now(),
+    );
+    let keyword = state
+        .engine()
+        .receive(caller.tenant, connection, &inbound)
+        .await?;
+    Ok((
+        StatusCode::CREATED,
+        Json(ReplyTaken {
+            keyword: keyword.to_owned(),
+        }),
+    ))
+}
+
+async fn captured_mail(state: &ApiState, tenant: TenantId, captured: Uuid) -> Answer<SandboxMail> {
+    // The list goes on below an id; the entry itself is the first below the next one.
+    let above = Uuid::from_u128(captured.as_u128().saturating_add(1));
+    let found = sandbox_mail(state.store(), tenant, Some(above), 1).await?.pop();
+    found
+        .filter(|mail| mail.id == captured)
+        .ok_or_else(|| Problem::not_found("captured message"))
+}
 
 /// A captured message, for a list.
 #[derive(Serialize, ToSchema)]
@@ -40,8 +135,6 @@ pub struct CapturedDetail {
     pub message_id: String,
     /// Our reference of the dispatch.
     pub reference: String,
-    /// The sandbox's id of it.
-    pub provider_message_id: String,
     /// The channel.
     #[schema(value_type = ChannelWord)]
     pub channel: Channel,
@@ -61,6 +154,63 @@ pub struct CapturedDetail {
     pub duplicate: bool,
     /// When.
     pub captured_at: Timestamp,
+}
+
+/// How many characters of a text a list shows.
+const EXCERPT_CHARS: usize = 200;
+
+impl From<SandboxMail> for CapturedView {
+    fn from(mail: SandboxMail) -> Self {
+        let (subject, text) = match mail.content.into_exposed() {
+            Content::Email(email) => (Some(email.subject), email.text),
+            Content::Text { body } => (None, body),
+        };
+        Self {
+            id: mail.id,
+            message_id: mail.message_id,
+            reference: mail.reference,
+            channel: mail.channel,
+            to: mail.to.into_exposed(),
+            subject,
+            text: Some(text.chars().take(EXCERPT_CHARS).collect()),
+            duplicate: mail.duplicate,
+            captured_at: mail.captured_at,
+        }
+    }
+}
+
+impl From<SandboxMail> for CapturedDetail {
+    fn from(mail: SandboxMail) -> Self {
+        let mut detail = Self {
+            id: mail.id,
+            message_id: mail.message_id,
+            reference: mail.reference,
+            channel: mail.channel,
+            to: mail.to.into_exposed(),
+            subject: None,
+            html: None,
+            text: None,
+            unsubscribe_url: None,
+            attachments: Vec::new(),
+            duplicate: mail.duplicate,
+            captured_at: mail.captured_at,
+        };
+        match mail.content.into_exposed() {
+            Content::Text { body } => detail.text = Some(body),
+            Content::Email(email) => {
+                detail.subject = Some(email.subject);
+                detail.html = email.html;
+                detail.text = Some(email.text);
+                detail.unsubscribe_url = email.unsubscribe_url;
+                let file = |file: tidings_engine::providers::Attachment| CapturedAttachment {
+                    filename: file.filename,
+                    content_type: file.content_type,
+                };
+                detail.attachments = email.attachments.into_iter().map(file).collect();
+            }
+        }
+        detail
+    }
 }
 
 /// A file of a captured message.
@@ -94,11 +244,41 @@ pub struct SandboxReply {
     pub text: String,
 }
 
+impl SandboxReply {
+    fn check(&self) -> Answer<()> {
+        let length = self.text.chars().count();
+        if length == 0 || length > 4000 {
+            return Err(Problem::invalid_field(
+                "/text",
+                "value.length",
+                "1 to 4000 characters",
+            ));
+        }
+        Ok(())
+    }
+
+    fn from(self, mail: SandboxMail, dedupe_key: String, now: Timestamp) -> InboundMessage {
+        InboundMessage {
+            dedupe_key,
+            channel: mail.channel,
+            from: mail.to,
+            to: None,
+            name: mail.to_name,
+            subject: None,
+            text: Private::new(self.text),
+            provider_message_id: None,
+            occurred_at: Some(now),
+            media: Vec::new(),
+            handled_keyword: None,
+            in_reply_to: Some(mail.reference),
+            automatic: false,
+        }
+    }
+}
+
 /// What became of an answer.
 #[derive(Serialize, ToSchema)]
 pub struct ReplyTaken {
-    /// The keyword that was understood (`stop`, `start`, `help`), if any.
-    pub keyword: Option<String>,
-    /// How many inbound messages were taken in.
-    pub taken: u64,
+    /// The keyword that was understood; `none` for other texts.
+    pub keyword: String,
 }

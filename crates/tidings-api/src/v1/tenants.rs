@@ -49,7 +49,7 @@ async fn list_tenants(
     responses((status = 201, description = "Made", body = TenantView), (status = 409, description = "The slug is taken", body = crate::problem::Problem, content_type = "application/problem+json")),
     security(("api_key" = ["tenants:admin"])))]
 async fn make_tenant(
-    _operator: Operator,
+    operator: Operator,
     State(state): State<ApiState>,
     Json(input): Json<TenantBody>,
 ) -> Answer<(StatusCode, Json<TenantView>)> {
@@ -57,6 +57,7 @@ async fn make_tenant(
     let new = input.checked(TenantId(state.dice().uuid(now)))?;
     let mut connection = state.store().worker().acquire().await.map_err(StoreError::from)?;
     let tenant = tenants::create(&mut connection, state.store().keyring(), new, now).await?;
+    state.audit_operator(&operator, "tenant.made", tenant.id).await?;
     Ok((StatusCode::CREATED, Json(tenant.into())))
 }
 
@@ -82,7 +83,7 @@ async fn get_tenant(
     responses((status = 200, description = "The tenant", body = TenantView)),
     security(("api_key" = ["tenants:admin"])))]
 async fn change_tenant(
-    _operator: Operator,
+    operator: Operator,
     State(state): State<ApiState>,
     Path(tenant): Path<Uuid>,
     Json(change): Json<TenantChange>,
@@ -90,6 +91,9 @@ async fn change_tenant(
     let changes = change.checked()?;
     let mut connection = state.store().worker().acquire().await.map_err(StoreError::from)?;
     let tenant = tenants::update(&mut connection, TenantId(tenant), changes, state.now()).await?;
+    state
+        .audit_operator(&operator, "tenant.changed", tenant.id)
+        .await?;
     Ok(Json(tenant.into()))
 }
 

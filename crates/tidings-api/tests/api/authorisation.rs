@@ -9,27 +9,50 @@ use uuid::Uuid;
 
 /// The example body of an operation, by its schema; none when it takes no body.
 pub fn example(operation: &Value) -> Option<Value> {
-    let media = operation.get("requestBody")?.get("content")?.get("application/json")?;
+    let media = operation
+        .get("requestBody")?
+        .get("content")?
+        .get("application/json")?;
     if let Some(example) = media.get("example") {
         return Some(example.clone());
     }
     let document: Value = serde_json::from_str(&tidings_api::openapi_json()).unwrap();
-    let name = media["schema"]["$ref"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+    let name = media["schema"]["$ref"]
+        .as_str()
+        .unwrap()
+        .rsplit('/')
+        .next()
+        .unwrap()
+        .to_owned();
     let schema = &document["components"]["schemas"][&name];
-    Some(schema.get("example").unwrap_or_else(|| panic!("the schema {name} has no example")).clone())
+    Some(
+        schema
+            .get("example")
+            .unwrap_or_else(|| panic!("the schema {name} has no example"))
+            .clone(),
+    )
 }
 
 /// Fills the parameters of a path.
 pub fn fill(path: &str, value: impl Fn(&str) -> String) -> String {
-    let parts = path.split('/').map(|part| match part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) {
-        Some(name) => value(name),
-        None => part.to_owned(),
-    });
+    let parts =
+        path.split('/').map(
+            |part| match part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) {
+                Some(name) => value(name),
+                None => part.to_owned(),
+            },
+        );
     parts.collect::<Vec<_>>().join("/")
 }
 
 async fn send(api: &TestApi, key: &str, method: &str, path: &str, operation: &Value) -> Reply {
-    api.send(request(key, method.to_uppercase().parse().unwrap(), path, example(operation))).await
+    api.send(request(
+        key,
+        method.to_uppercase().parse().unwrap(),
+        path,
+        example(operation),
+    ))
+    .await
 }
 
 /// Live ids of a tenant, one of each kind that stands in a path.
@@ -37,20 +60,63 @@ async fn live_ids(api: &TestApi, key: &str) -> BTreeMap<String, String> {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let body = json!({"external_id": "B-1", "addresses": [{"channel": "email", "value": "bob@example.com"}]});
     let contact = api.post(key, "/v1/contacts", body).await.expect(201);
-    let suppression = api.post(key, "/v1/suppressions", json!({"channel": "email", "value": "s@example.com"})).await.expect(201);
+    let suppression = api
+        .post(
+            key,
+            "/v1/suppressions",
+            json!({"channel": "email", "value": "s@example.com"}),
+        )
+        .await
+        .expect(201);
     let draft = json!({"message_type": "welcome", "channel": "sms", "format": "text", "body": "Hello"});
     let template = api.post(key, "/v1/templates", draft).await.expect(201);
     let body = json!({"name": "bob", "provider": "sandbox", "channel": "email"});
     let connection = api.post(key, "/v1/connections", body).await.expect(201);
-    let made = api.post(key, "/v1/api-keys", json!({"name": "b", "scopes": ["messages:read"]})).await.expect(201);
+    api.post(
+        key,
+        "/v1/connections",
+        json!({"name": "texts", "provider": "sandbox", "channel": "sms"}),
+    )
+    .await
+    .expect(201);
+    let request = json!({"to": {"external_id": "B-1"}, "content": {"subject": "Canary", "body": "Hello"}, "category": "transactional", "urgency": "critical"});
+    let message = api.post(key, "/v1/messages", request).await.expect(201);
+    api.engine.run_due().await.unwrap();
+    let captured = api.get(key, "/v1/sandbox/messages").await.expect(200);
+    let job = dead_letter(api, key).await;
+    let made = api
+        .post(
+            key,
+            "/v1/api-keys",
+            json!({"name": "b", "scopes": ["messages:read"]}),
+        )
+        .await
+        .expect(201);
     BTreeMap::from([
         ("contact_id".to_owned(), text(&contact["id"])),
         ("address_id".to_owned(), text(&contact["addresses"][0]["id"])),
         ("suppression_id".to_owned(), text(&suppression["id"])),
         ("template_id".to_owned(), text(&template["id"])),
         ("connection_id".to_owned(), text(&connection["id"])),
+        ("message_id".to_owned(), text(&message["message_id"])),
+        ("captured_id".to_owned(), text(&captured["items"][0]["id"])),
+        ("job_id".to_owned(), job),
         ("key_id".to_owned(), text(&made["key"]["id"])),
     ])
+}
+
+/// A value of a path parameter that names nothing.
+pub fn nobody(parameter: &str) -> String {
+    if parameter == "job_id" {
+        i64::MAX.to_string()
+    } else {
+        Uuid::max().to_string()
+    }
+}
+
+/// A dead letter of the tenant: a message without a working connection.
+async fn dead_letter(api: &TestApi, key: &str) -> String {
+    crate::queue::make_dead_letter(api, key).await.to_string()
 }
 
 #[tokio::test]
@@ -58,12 +124,18 @@ async fn no_operation_answers_without_a_key_or_without_its_scope() {
     let api = TestApi::new().await;
     for (path, method, operation) in operations() {
         let name = format!("{method} {path}");
-        let scope = operation["security"][0]["api_key"][0].as_str().unwrap().to_owned();
-        let path = fill(&path, |_| Uuid::max().to_string());
+        let scope = operation["security"][0]["api_key"][0]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let path = fill(&path, nobody);
         let reply = send(&api, "", &method, &path, &operation).await;
         assert_eq!(reply.status, 401, "{name}");
         reply.problem(401, "auth.required");
-        let rest: Vec<String> = tenant_scopes().into_iter().filter(|word| *word != scope).collect();
+        let rest: Vec<String> = tenant_scopes()
+            .into_iter()
+            .filter(|word| *word != scope)
+            .collect();
         let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
         let key = api.key(&api.ann, &rest).await;
         let reply = send(&api, &key, &method, &path, &operation).await;
@@ -81,16 +153,30 @@ async fn ids_of_another_tenant_answer_like_ids_of_nobody() {
             continue;
         }
         let name = format!("{method} {path}");
-        let known = |parameter: &str| foreign.get(parameter).unwrap_or_else(|| panic!("{name}: no case for {parameter}")).clone();
-        let random = send(&api, &api.ann.key, &method, &fill(&path, |_| Uuid::max().to_string()), &operation).await;
+        let known = |parameter: &str| {
+            foreign
+                .get(parameter)
+                .unwrap_or_else(|| panic!("{name}: no case for {parameter}"))
+                .clone()
+        };
+        let random = send(&api, &api.ann.key, &method, &fill(&path, nobody), &operation).await;
         let theirs = send(&api, &api.ann.key, &method, &fill(&path, known), &operation).await;
         assert_eq!(random.status, 404, "{name}: {:?}", random.body);
         assert_eq!(theirs.status, 404, "{name}: {:?}", theirs.body);
-        assert_eq!(random.body, theirs.body, "{name} tells foreign ids from unknown ones");
-        assert_eq!(random.headers, theirs.headers, "{name} tells foreign ids from unknown ones by a header");
+        assert_eq!(
+            random.body, theirs.body,
+            "{name} tells foreign ids from unknown ones"
+        );
+        assert_eq!(
+            random.headers, theirs.headers,
+            "{name} tells foreign ids from unknown ones by a header"
+        );
     }
     // Nothing of the other tenant's was changed on the way.
-    let contact = api.get(&api.bob.key, &format!("/v1/contacts/{}", foreign["contact_id"])).await.expect(200);
+    let contact = api
+        .get(&api.bob.key, &format!("/v1/contacts/{}", foreign["contact_id"]))
+        .await
+        .expect(200);
     assert_eq!(contact["addresses"].as_array().unwrap().len(), 1);
     assert!(contact["erased_at"].is_null() && contact["name"].is_null());
 }

@@ -40,15 +40,39 @@ fn every_operation_is_described_and_has_one_scope() {
     let mut ids = BTreeSet::new();
     for (path, method, operation) in operations() {
         let name = format!("{method} {path}");
-        assert!(operation["summary"].as_str().is_some_and(|text| !text.is_empty()), "{name} has no summary");
-        assert!(operation["tags"].as_array().is_some_and(|tags| tags.len() == 1), "{name} has no tag");
-        assert!(ids.insert(operation["operationId"].as_str().unwrap().to_owned()), "{name}: its operationId comes twice");
-        let scopes = operation["security"][0]["api_key"].as_array().unwrap_or_else(|| panic!("{name} has no scope"));
+        assert!(
+            operation["summary"].as_str().is_some_and(|text| !text.is_empty()),
+            "{name} has no summary"
+        );
+        assert!(
+            operation["tags"].as_array().is_some_and(|tags| tags.len() == 1),
+            "{name} has no tag"
+        );
+        assert!(
+            ids.insert(operation["operationId"].as_str().unwrap().to_owned()),
+            "{name}: its operationId comes twice"
+        );
+        let scopes = operation["security"][0]["api_key"]
+            .as_array()
+            .unwrap_or_else(|| panic!("{name} has no scope"));
         assert_eq!(scopes.len(), 1, "{name}");
-        assert!(scopes[0].as_str().unwrap().parse::<tidings_api::scope::Scope>().is_ok(), "{name}: {scopes:?}");
+        assert!(
+            scopes[0]
+                .as_str()
+                .unwrap()
+                .parse::<tidings_api::scope::Scope>()
+                .is_ok(),
+            "{name}: {scopes:?}"
+        );
         let responses = operation["responses"].as_object().unwrap();
-        assert!(responses.keys().any(|status| status.starts_with('2')), "{name} has no success");
-        assert!(responses.contains_key("401") && responses.contains_key("default"), "{name}");
+        assert!(
+            responses.keys().any(|status| status.starts_with('2')),
+            "{name} has no success"
+        );
+        assert!(
+            responses.contains_key("401") && responses.contains_key("default"),
+            "{name}"
+        );
     }
     assert!(ids.len() > 30);
 }
@@ -65,7 +89,9 @@ fn every_reference_leads_somewhere() {
     }
     for (name, schema) in schemas {
         for property in schema["properties"].as_object().into_iter().flatten() {
-            let described = property.1["description"].is_string() || property.1["$ref"].is_string() || property.1["oneOf"].is_array();
+            let described = property.1["description"].is_string()
+                || property.1["$ref"].is_string()
+                || property.1["oneOf"].is_array();
             assert!(described, "{name}.{} is not described", property.0);
         }
     }

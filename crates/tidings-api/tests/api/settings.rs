@@ -12,13 +12,22 @@ async fn a_template_is_drafted_published_and_archived() {
     let kept = api.post(key, "/v1/templates", draft.clone()).await.expect(201);
     assert_eq!((&kept["state"], &kept["version"]), (&json!("draft"), &json!(1)));
     let path = format!("/v1/templates/{}", kept["id"].as_str().unwrap());
-    let published = api.call(key, Method::POST, &format!("{path}/publish"), None).await.expect(200);
+    let published = api
+        .call(key, Method::POST, &format!("{path}/publish"), None)
+        .await
+        .expect(200);
     assert_eq!(published["state"], "published");
     let next = api.post(key, "/v1/templates", draft).await.expect(201);
     assert_eq!(next["version"], 2);
-    let only = api.get(key, "/v1/templates?state=published&channel=sms").await.expect(200);
+    let only = api
+        .get(key, "/v1/templates?state=published&channel=sms")
+        .await
+        .expect(200);
     assert_eq!(only["items"].as_array().unwrap().len(), 1);
-    let archived = api.call(key, Method::POST, &format!("{path}/archive"), None).await.expect(200);
+    let archived = api
+        .call(key, Method::POST, &format!("{path}/archive"), None)
+        .await
+        .expect(200);
     assert_eq!(archived["state"], "archived");
     assert_eq!(api.get(key, &path).await.expect(200)["state"], "archived");
 }
@@ -29,8 +38,18 @@ async fn a_template_with_a_mistake_is_refused_with_its_place() {
     let draft = json!({"message_type": "welcome", "channel": "sms", "format": "text", "body": "Hello\n{{ client_name"});
     let reply = api.post(&api.ann.key, "/v1/templates", draft).await;
     reply.wrong("/body", "template.invalid");
-    assert!(reply.json()["errors"][0]["detail"].as_str().unwrap().contains("line 2"), "{:?}", reply.json());
-    assert_eq!(api.get(&api.ann.key, "/v1/templates").await.expect(200)["items"], json!([]));
+    assert!(
+        reply.json()["errors"][0]["detail"]
+            .as_str()
+            .unwrap()
+            .contains("line 2"),
+        "{:?}",
+        reply.json()
+    );
+    assert_eq!(
+        api.get(&api.ann.key, "/v1/templates").await.expect(200)["items"],
+        json!([])
+    );
 }
 
 #[tokio::test]
@@ -38,20 +57,35 @@ async fn a_connections_credentials_go_in_and_never_come_out() {
     let api = TestApi::new().await;
     let key = &api.ann.key;
     let body = json!({
-        "name": "mail", "provider": "sandbox", "channel": "email", "settings": {}, "credentials": {"webhook_key": "whsec-canary-1234567890123456"}
+        "name": "mail", "provider": "sandbox", "channel": "email", "settings": {}, "credentials": {"webhook_secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}
     });
     let made = api.post(key, "/v1/connections", body.clone()).await.expect(201);
     assert_eq!(made["has_credentials"], true);
-    api.post(key, "/v1/connections", body).await.problem(409, "conflict");
+    api.post(key, "/v1/connections", body)
+        .await
+        .problem(409, "conflict");
     let path = format!("/v1/connections/{}", made["id"].as_str().unwrap());
-    let changed = api.patch(key, &path, json!({"enabled": false, "rate_limit": {"limit": 5, "per_ms": 1000}})).await.expect(200);
-    assert_eq!((&changed["enabled"], &changed["has_credentials"]), (&json!(false), &json!(true)));
+    let changed = api
+        .patch(
+            key,
+            &path,
+            json!({"enabled": false, "rate_limit": {"limit": 5, "per_ms": 1000}}),
+        )
+        .await
+        .expect(200);
+    assert_eq!(
+        (&changed["enabled"], &changed["has_credentials"]),
+        (&json!(false), &json!(true))
+    );
     assert_eq!(changed["rate_limit"]["limit"], 5);
-    let cleared = api.patch(key, &path, json!({"rate_limit": null})).await.expect(200);
+    let cleared = api
+        .patch(key, &path, json!({"rate_limit": null}))
+        .await
+        .expect(200);
     assert!(cleared["rate_limit"].is_null());
     for path in ["/v1/connections", path.as_str()] {
         let reply = api.get(key, path).await;
-        assert!(!String::from_utf8_lossy(&reply.body).contains("canary"));
+        assert!(!String::from_utf8_lossy(&reply.body).contains("MfKQ9r8"));
     }
     api.delete(key, &path).await.expect(204);
     api.get(key, &path).await.problem(404, "not_found");
