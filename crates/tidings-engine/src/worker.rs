@@ -15,6 +15,9 @@ use tokio_util::sync::CancellationToken;
 /// Runs that are moved into the line at once.
 const PROMOTED: u32 = 1_000;
 
+/// Rows of other programs that are taken up at once.
+const ADOPTED: u32 = 1_000;
+
 /// How often due schedules, arrivals and expired leases are looked for.
 const HOUSEKEEPING: Duration = Duration::from_millis(500);
 
@@ -155,7 +158,8 @@ async fn claim(inner: &Inner, claimer: &mut Claimer) -> Result<Claimed, EngineEr
 async fn tend(inner: &Inner) -> Result<bool, EngineError> {
     let mut conn = inner.conn().await?;
     let promoted = promote(&mut conn, inner.now(), PROMOTED).await?;
-    Ok(promoted > 0)
+    let adopted = tidings_queue::adopt_arrivals(&mut conn, inner.now(), ADOPTED).await?;
+    Ok(promoted > 0 || adopted.ready > 0)
 }
 
 fn settle(claimer: &mut Claimer, report: &mut WorkerReport, finished: &[FinishReport]) {

@@ -2,4 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod accepting;
+mod failing;
+mod foreign;
+mod racing;
+mod refusing;
+mod rules;
+mod unknown;
 mod world;

@@ -9,7 +9,8 @@ use tidings_core::decide::Policy;
 use tidings_core::redact::Private;
 use tidings_core::retry::Schedule;
 use tidings_core::{
-    Category, Channel, Clock, ConnectionId, ContactId, Dice, MessageId, MessageType, ProviderKind, TenantId,
+    Category, Channel, Clock, ConnectionId, ContactId, Dice, MessageId, MessageStatus, MessageType,
+    ProviderKind, TenantId,
 };
 use tidings_engine::providers::egress::{Egress, EgressPolicy};
 use tidings_engine::store::connections::{self, ConnectionSettings};
@@ -51,31 +52,36 @@ impl World {
         let keyring = Keyring::random().unwrap();
         let clock = Arc::new(FixedClock::new(NOW.parse().unwrap()));
         let engine = engine(&database, &keyring, &clock, 1, Limits::default()).await;
-        let mut dice = Dice::from_seed(99);
-        let tenant = TenantId(dice.uuid(clock.now()));
-        let mut conn = engine.store().worker_conn().await.unwrap();
-        let new = NewTenant {
-            id: tenant,
-            slug: "acme".to_owned(),
-            name: "Acme Events".to_owned(),
-            policy: Policy::default(),
-            settings: TenantSettings {
-                postal_address: Some("1 Main St, Springfield".to_owned()),
-                ..TenantSettings::default()
-            },
-        };
-        tenants::create(&mut conn, &keyring, new, clock.now())
-            .await
-            .unwrap();
-        drop(conn);
-        Self {
+        let dice = Dice::from_seed(99);
+        let mut world = Self {
             database,
             keyring,
             clock,
             engine,
-            tenant,
+            tenant: TenantId(uuid::Uuid::nil()),
             dice,
-        }
+        };
+        world.tenant = world.make_tenant("acme").await;
+        world
+    }
+
+    pub async fn make_tenant(&mut self, slug: &str) -> TenantId {
+        let settings = TenantSettings {
+            postal_address: Some("1 Main St, Springfield".to_owned()),
+            ..TenantSettings::default()
+        };
+        let new = NewTenant {
+            id: TenantId(self.dice.uuid(self.clock.now())),
+            slug: slug.to_owned(),
+            name: "Acme Events".to_owned(),
+            policy: Policy::default(),
+            settings,
+        };
+        let mut conn = self.engine.store().worker_conn().await.unwrap();
+        tenants::create(&mut conn, &self.keyring, new, self.clock.now())
+            .await
+            .unwrap()
+            .id
     }
 
     /// Another process on the same database.
@@ -116,6 +122,40 @@ impl World {
             .unwrap();
         tx.commit().await.unwrap();
         made.id
+    }
+
+    /// Changes a connection's settings, or switches it off.
+    pub async fn configure(&self, id: ConnectionId, channel: Channel, config: Value, enabled: bool) {
+        let mut tx = self.engine.store().worker_tenant(self.tenant).tx().await.unwrap();
+        let now = connections::get(&mut tx, id).await.unwrap();
+        let settings = ConnectionSettings {
+            name: now.name,
+            channel,
+            provider: ProviderKind::Sandbox,
+            config,
+            credentials: None::<SecretString>,
+            priority: now.priority,
+            weight: now.weight,
+            enabled,
+            rate_limit: None,
+        };
+        connections::update(&mut tx, id, &settings, self.clock.now())
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    /// The contact stops a channel; acknowledged when this returns.
+    pub async fn stop(&self, contact: ContactId, channel: Channel) {
+        let mut tx = self.engine.store().worker_tenant(self.tenant).tx().await.unwrap();
+        contacts::stop(&mut tx, contact, channel, self.clock.now())
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    pub async fn status(&self, message: MessageId) -> MessageStatus {
+        self.explain(message).await.status
     }
 
     pub async fn policy(&mut self, change: impl FnOnce(&mut Policy)) {
@@ -189,6 +229,45 @@ impl World {
     pub async fn ledger(&self) -> SandboxCount {
         let mut conn = self.engine.store().worker_conn().await.unwrap();
         sandbox::count(&mut conn, self.tenant).await.unwrap()
+    }
+
+    /// Waits until the sandbox has taken so many messages.
+    pub async fn taken(&self, messages: i64) {
+        for _ in 0..100_000 {
+            if self.ledger().await.messages >= messages {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+        panic!("the sandbox never took {messages} messages");
+    }
+
+    /// How many attempts of a message have begun.
+    pub async fn attempts(&self, message: MessageId) -> usize {
+        let query = format!(
+            "SELECT a.id FROM deliveries d JOIN attempts a ON a.delivery_id = d.id WHERE d.message_id = '{message}'"
+        );
+        self.database.texts(&query).await.len()
+    }
+
+    /// A worker claims everything and is never heard of again.
+    pub async fn claim_and_die(&self, seed: u64) {
+        use tidings_core::job::JobKind;
+        use tidings_engine::queue::{ClaimLimits, Claimer};
+        let node = tidings_core::NodeId(Dice::from_seed(seed).uuid(self.now()));
+        let mut conn = self.engine.store().worker_conn().await.unwrap();
+        tidings_engine::queue::register(&mut conn, node, "dying", "0", self.now())
+            .await
+            .unwrap();
+        let mut claimer = Claimer::new(node, JobKind::ALL, ClaimLimits::default());
+        assert!(
+            claimer
+                .claim(&mut conn, 100, self.now(), 30_000)
+                .await
+                .unwrap()
+                .lease
+                .is_some()
+        );
     }
 
     /// The status of jobs by their type, oldest first.
