@@ -41,7 +41,7 @@ function typeName(schema) {
   if (schema.allOf) return schema.allOf.map(typeName).join(" and ");
   const types = [].concat(schema.type || "any");
   return types.map((type) => type === "array" ? "array of " + typeName(schema.items)
-    : schema.format ? type + " (" + schema.format + ")" : type).join(" or ");
+    : schema.format && type !== "null" ? type + " (" + schema.format + ")" : type).join(" or ");
 }
 
 function limits(schema) {
@@ -67,11 +67,17 @@ function fieldTable(rows) {
       row.required ? el("div", { class: "required" }, "required") : null), typeCell(row.schema), el("td", {}, prose(row.about)))))));
 }
 
+/** A property's own description, else that of what it refers to. */
+function meaning(property) {
+  const choices = [property, ...(property.oneOf || property.anyOf || [])];
+  return (choices.find((one) => one.description) || choices.map(resolve).find((one) => one.description) || {}).description;
+}
+
 function schemaRows(schema) {
   const object = resolve(schema);
   const parts = object.allOf ? object.allOf.map(resolve) : [object];
   return parts.flatMap((part) => Object.entries(part.properties || {}).map(([name, property]) =>
-    ({ name, schema: property, required: (part.required || []).includes(name), about: property.description })));
+    ({ name, schema: property, required: (part.required || []).includes(name), about: meaning(property) })));
 }
 
 /** An example value: the schema's own, else one made of its parts. */
