@@ -11,6 +11,7 @@ mod apt;
 mod ci;
 mod demo;
 mod postgres;
+mod proof;
 mod redis;
 mod shell;
 mod test;
@@ -34,6 +35,12 @@ enum Command {
     Demo(demo::Args),
     /// Run every test against private PostgreSQL and Redis servers
     Test(test::Args),
+    /// Measure rates beside the floor of the same PostgreSQL
+    Bench(proof::Args),
+    /// Kill the real process at random points under load and count what was lost or sent twice
+    Crash(proof::Args),
+    /// Run verification vectors through the real verifiers and parsers
+    Vectors(proof::Args),
     /// Check the rules of the house that compilers do not know
     Tidy,
     /// Everything that a change must pass: formatting, lints, tidy, tests
@@ -44,6 +51,9 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Bench(args) => proof::run("bench", &args),
+        Command::Crash(args) => proof::run("crash", &args),
+        Command::Vectors(args) => proof::run("vectors", &args),
         Command::Tidy => tidy::run(),
         Command::Ci => ci::run(),
     };

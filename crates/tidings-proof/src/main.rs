@@ -3,6 +3,7 @@
 
 mod bench;
 mod crash;
+mod process;
 mod standin;
 mod vectors;
 
@@ -67,15 +68,8 @@ fn main() -> Result<()> {
         }
         Proof::Crash { kills, seed, json } => {
             let (cluster, url) = database(None, "crash")?;
-            let folder = crash::folder("crash")?;
-            let options = crash::CrashOptions {
-                kills,
-                seed,
-                binary: crash::sibling_binary()?,
-                database_url: url,
-                folder,
-            };
-            let summary = runtime.block_on(crash::run(options, !json))?;
+            let folder = process::folder("crash")?;
+            let summary = runtime.block_on(crash::run(&url, &folder, kills, seed, !json))?;
             drop(cluster);
             println!("{summary}");
             let clean = summary["lost"] == 0 && summary["duplicate"] == 0;
@@ -93,7 +87,7 @@ fn database(given: Option<String>, name: &str) -> Result<(Option<Cluster>, Strin
     if let Some(url) = given {
         return Ok((None, url));
     }
-    let folder = crash::folder(&format!("{name}-pg"))?;
+    let folder = process::folder(&format!("{name}-pg"))?;
     let binaries = Binaries::find(None, None).context("the proof needs PostgreSQL's programs")?;
     let options = Options { data_dir: folder, binaries, settings: Settings::product() };
     let cluster = Cluster::open(&options).context("the private PostgreSQL did not start")?;

@@ -1,0 +1,143 @@
+//! The real binary, run as a user would: commands, and a serving process that can be killed.
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+use tokio::process::{Child, Command};
+
+/// How long one start may take until it answers.
+const START_LIMIT: Duration = Duration::from_secs(30);
+/// How often a starting process is asked.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// One installation under proof: how to start it, and where it answers.
+#[derive(Debug)]
+pub struct Installation {
+    binary: PathBuf,
+    database_url: String,
+    folder: PathBuf,
+    port: u16,
+    /// An API key of its tenant.
+    pub key: String,
+    /// For calls to it.
+    pub client: reqwest::Client,
+}
+
+impl Installation {
+    /// Migrates, applies the file and makes a key for the tenant.
+    pub async fn prepare(database_url: &str, folder: &Path, apply: &str, tenant: &str) -> Result<Self> {
+        let file = folder.join("apply.toml");
+        std::fs::write(&file, apply).with_context(|| format!("{} cannot be written", file.display()))?;
+        #[expect(clippy::disallowed_methods, reason = "calls go to this machine's own process")]
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build()?;
+        let mut installation = Self {
+            binary: sibling_binary()?,
+            database_url: database_url.to_owned(),
+            folder: folder.to_owned(),
+            port: std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port(),
+            key: String::new(),
+            client,
+        };
+        installation.cli(&["migrate"]).await?;
+        installation.cli(&["apply", &file.to_string_lossy()]).await?;
+        let key = installation.cli(&["key", "create", "--tenant", tenant, "--json"]).await?;
+        let key: Value = serde_json::from_str(key.trim()).context("key create --json did not print JSON")?;
+        installation.key = key["secret"].as_str().context("key create --json printed no secret")?.to_owned();
+        Ok(installation)
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command
+            .args(args)
+            .env("DATABASE_URL", &self.database_url)
+            .env("TIDINGS_DATA_DIR", &self.folder)
+            .env("TIDINGS_MASTER_KEY", "00".repeat(31) + "01")
+            .env("TIDINGS_ALLOW_LOOPBACK", "true")
+            .env("TIDINGS_LEASE_SECONDS", "5")
+            .env("MAX_CONCURRENT_JOBS", "256")
+            .env("POLL_INTERVAL_MS", "200")
+            .env("RUST_LOG", "warn")
+            .kill_on_drop(true);
+        command
+    }
+
+    async fn cli(&self, args: &[&str]) -> Result<String> {
+        let output = self.command(args).output().await.context("the tidings binary could not be run")?;
+        ensure!(
+            output.status.success(),
+            "tidings {} failed: {}",
+            args.join(" "),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Starts serving; `fail_point` is `name@n`.
+    pub fn serve(&self, fail_point: Option<&str>) -> Result<Child> {
+        let mut command = self.command(&["serve", "--no-migrate", "--listen", &format!("127.0.0.1:{}", self.port)]);
+        if let Some(point) = fail_point {
+            command.env("TIDINGS_FAIL_POINTS", point);
+        }
+        let log = std::fs::File::options().create(true).append(true).open(self.folder.join("serve.log"))?;
+        command.stdout(Stdio::null()).stderr(log);
+        command.spawn().context("the engine could not be started")
+    }
+
+    /// Waits until it answers or has died.
+    pub async fn up(&self, child: &mut Child) -> Result<()> {
+        let started = Instant::now();
+        while started.elapsed() < START_LIMIT {
+            if child.try_wait()?.is_some() {
+                return Ok(());
+            }
+            let answer = self.client.get(self.url("/readyz")).send().await;
+            if answer.is_ok_and(|response| response.status().is_success()) {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        bail!("the engine did not answer within {START_LIMIT:?}; see {}", self.folder.join("serve.log").display())
+    }
+
+    /// A URL of it.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// Where its database is.
+    pub fn database_url(&self) -> &str {
+        &self.database_url
+    }
+
+    /// Submits one message under an idempotency key; the status and the answer.
+    pub async fn submit(&self, body: &Value, idempotency_key: &str) -> Result<(u16, Value)> {
+        let response = self
+            .client
+            .post(self.url("/v1/messages"))
+            .bearer_auth(&self.key)
+            .header("Idempotency-Key", idempotency_key)
+            .json(body)
+            .send()
+            .await?;
+        let status = response.status().as_u16();
+        Ok((status, response.json().await?))
+    }
+}
+
+/// A fresh folder for a proof.
+pub fn folder(name: &str) -> Result<PathBuf> {
+    let path = std::env::temp_dir().join(format!("tidings-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&path).with_context(|| format!("{} cannot be made", path.display()))?;
+    Ok(path)
+}
+
+/// The `tidings` binary beside this one.
+fn sibling_binary() -> Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let binary = own.parent().unwrap_or(Path::new(".")).join("tidings");
+    ensure!(binary.exists(), "{} is missing; run the proofs by cargo xtask, which builds it", binary.display());
+    Ok(binary)
+}
