@@ -241,11 +241,6 @@ impl Engine {
         self.inner.now()
     }
 
-    /// Where "now" comes from.
-    pub fn clock(&self) -> Arc<dyn Clock> {
-        Arc::clone(&self.inner.clock)
-    }
-
     /// This process as others see it.
     pub fn node(&self) -> NodeId {
         self.inner.node

@@ -122,7 +122,7 @@ async fn listen_on(
         .with_context(|| format!("cannot listen on {listen}; is another process there? Set TIDINGS_LISTEN"))?;
     let address = listener.local_addr()?;
     let settings = ApiSettings { metrics: Arc::new(move || metrics.render()) };
-    let router = tidings_api::router(ApiState::new(engine.store().clone(), engine.clock(), settings), &engine.node().to_string());
+    let router = tidings_api::router(ApiState::new(engine.clone(), settings), &engine.node().to_string());
     let stop = stop.clone();
     tasks.spawn(async move {
         let service = axum::serve(listener, router.into_make_service()).with_graceful_shutdown(stop.cancelled_owned());
