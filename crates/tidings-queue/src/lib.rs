@@ -28,10 +28,11 @@ mod run;
 pub mod schedule;
 mod stats;
 mod sweep;
+mod tenants;
 
 pub use arrivals::{Adopted, UnknownKind, adopt_arrivals, reconsider_unknown, unknown_kinds};
 pub use cancel::{Cancelled, cancel};
-pub use claim::{ClaimLimits, Claimed, Claimer, ReadyTenants};
+pub use claim::{ClaimLimits, Claimed, Claimer};
 pub use due::{next_due, promote};
 pub use enqueue::{BLOCK, enqueue};
 pub use error::QueueError;
@@ -41,6 +42,7 @@ pub use lease::{Heartbeat, TakenOver, heartbeat, release, take_over};
 pub use node::{NodeRow, alive_nodes, deregister, register, set_draining, set_idle};
 pub use stats::{StatRow, stats};
 pub use sweep::{Swept, roll_up_tallies, sweep};
+pub use tenants::ReadyTenants;
 
 /// The channel a sleeping node listens on. The payload is empty: what is due is in the tables.
 pub const CHANNEL: &str = "tidings_jobs";
