@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use tidings_core::job::JobKind;
-use tidings_core::{DeliveryId, ErrorCategory, JobId};
+use tidings_core::{ErrorCategory, JobId};
+use tidings_engine::dead_letters::{Duplicates, Trial};
 use tidings_engine::queue::dead::{self, Cursor, DeadLetter, Filter, Group};
-use tidings_engine::store::messages::dispatched;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -141,19 +141,13 @@ pub(crate) async fn replay(
     state: &ApiState,
     selection: &DeadLetterSelection,
 ) -> Answer<SelectionOutcome> {
-    let (letters, duplicates) = select(caller, state, selection).await?;
-    let leave_out = |job: &JobId| !selection.duplicates_confirmed && duplicates.contains(job);
-    let jobs: Vec<JobId> = letters
-        .iter()
-        .map(|letter| letter.job)
-        .filter(|job| !leave_out(job))
-        .collect();
-    let mut done = 0;
-    if !selection.dry_run && !jobs.is_empty() {
+    let letters = select(caller, state, selection).await?;
+    let duplicates = if selection.duplicates_confirmed { Duplicates::Include } else { Duplicates::LeaveOut };
+    let trial = if selection.dry_run { Trial::Dry } else { Trial::Real };
+    let outcome = state.engine().replay_dead_letters(&letters, duplicates, trial).await?;
+    let done = if selection.dry_run { 0 } else { outcome.replayed.len() };
+    if done > 0 {
         let mut tx = state.worker_tenant(caller).tx().await?;
-        done = dead::replay(&mut tx, Some(caller.tenant), &jobs, state.now())
-            .await?
-            .len();
         state
             .audit(&mut tx, caller, "dead_letters.replayed", format!("{done} jobs"))
             .await?;
@@ -162,7 +156,7 @@ pub(crate) async fn replay(
     Ok(SelectionOutcome {
         matched: letters.len() as u64,
         done: done as u64,
-        predicted_duplicates: duplicates.into_iter().map(|job| job.0).collect(),
+        predicted_duplicates: outcome.predicted_duplicates.into_iter().map(|job| job.0).collect(),
     })
 }
 
@@ -177,7 +171,7 @@ async fn purge_dead_letters(
     State(state): State<ApiState>,
     Json(selection): Json<DeadLetterSelection>,
 ) -> Answer<Json<SelectionOutcome>> {
-    let (letters, _) = select(&caller, &state, &selection).await?;
+    let letters = select(&caller, &state, &selection).await?;
     let jobs: Vec<JobId> = letters.iter().map(|letter| letter.job).collect();
     let mut done = 0;
     if !selection.dry_run && !jobs.is_empty() {
@@ -195,37 +189,18 @@ async fn purge_dead_letters(
     }))
 }
 
-/// The letters a selection means, and the jobs of them whose message may already have reached its contact.
-async fn select(
-    caller: &Caller,
-    state: &ApiState,
-    selection: &DeadLetterSelection,
-) -> Answer<(Vec<DeadLetter>, Vec<JobId>)> {
+/// The letters a selection means.
+async fn select(caller: &Caller, state: &ApiState, selection: &DeadLetterSelection) -> Answer<Vec<DeadLetter>> {
     let limit = selection.checked()?;
     let mut tx = state.tenant(caller).tx().await?;
+    let Some(ids) = &selection.job_ids else {
+        return Ok(dead::list(&mut tx, &selection.filter(caller), None, limit).await?);
+    };
     let mut letters = Vec::new();
-    if let Some(ids) = &selection.job_ids {
-        for id in ids {
-            letters.extend(dead::show(&mut tx, caller.tenant, JobId(*id)).await?);
-        }
-    } else {
-        letters = dead::list(&mut tx, &selection.filter(caller), None, limit).await?;
+    for id in ids {
+        letters.extend(dead::show(&mut tx, caller.tenant, JobId(*id)).await?);
     }
-    let deliveries: Vec<_> = letters
-        .iter()
-        .filter_map(|letter| Some((letter.job, delivery_of(letter)?)))
-        .collect();
-    let ids: Vec<_> = deliveries.iter().map(|(_, delivery)| *delivery).collect();
-    let perhaps_sent = dispatched::perhaps_sent(&mut tx, caller.tenant, &ids).await?;
-    let duplicates = deliveries
-        .into_iter()
-        .filter(|(_, delivery)| perhaps_sent.contains(delivery));
-    Ok((letters, duplicates.map(|(job, _)| job).collect()))
-}
-
-fn delivery_of(letter: &DeadLetter) -> Option<DeliveryId> {
-    let payload: Value = serde_json::from_str(letter.payload.get()).ok()?;
-    payload.get("delivery_id")?.as_str()?.parse().ok()
+    Ok(letters)
 }
 
 impl Position for Cursor {

@@ -163,7 +163,11 @@ async fn replay(installation: &Installation, options: &Replay, json: bool) -> Re
     let jobs: Vec<JobId> = options.jobs.iter().copied().map(JobId).collect();
     let duplicates = if options.even_if_duplicate { Duplicates::Include } else { Duplicates::LeaveOut };
     let trial = if options.dry_run { Trial::Dry } else { Trial::Real };
-    let done = engine.replay_dead_letters(&filter(&options.which), &jobs, duplicates, trial).await?;
+    let mut conn = installation.store.worker().acquire().await?;
+    let mut letters = dead::list(&mut conn, &filter(&options.which), None, MAX_REPLAYED).await?;
+    drop(conn);
+    letters.retain(|letter| jobs.is_empty() || jobs.contains(&letter.job));
+    let done = engine.replay_dead_letters(&letters, duplicates, trial).await?;
     if json {
         println!("{}", serde_json::to_string(&done)?);
         return Ok(());

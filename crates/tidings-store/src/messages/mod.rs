@@ -7,7 +7,6 @@ pub mod batches;
 pub mod cancel;
 pub mod contacts_by;
 pub mod dispatch;
-pub mod dispatched;
 pub mod facts;
 pub mod idempotency;
 pub mod insert;
