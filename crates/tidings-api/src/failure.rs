@@ -6,7 +6,7 @@ use tidings_engine::queue::QueueError;
 use tidings_engine::store::StoreError;
 
 /// Seconds a caller should wait while the database is away.
-const RETRY_AFTER_SECONDS: u64 = 5;
+const RETRY_AFTER_SECONDS: u32 = 5;
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {

@@ -3,7 +3,7 @@
 use crate::problem::{Answered, MEDIA_TYPE, Problem};
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::any::Any;
@@ -75,14 +75,12 @@ pub(crate) async fn observe(State(ids): State<RequestIds>, request: Request, nex
 }
 
 async fn within_time(answer: impl Future<Output = Response>) -> Response {
-    match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
-        Ok(response) => response,
-        Err(_) => {
-            let detail = "the request took longer than 30 seconds and was given up; with an Idempotency-Key it is \
-                          safe to send it again";
-            Problem::unavailable("request.timeout", detail, 10).into_response()
-        }
+    if let Ok(response) = tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
+        return response;
     }
+    let detail = "the request took longer than 30 seconds and was given up; with an Idempotency-Key it is safe to send \
+                  it again";
+    Problem::unavailable("request.timeout", detail, 10).into_response()
 }
 
 /// An internal problem names the request under which the log tells the cause.
@@ -94,7 +92,7 @@ fn complete_internal(response: &mut Response, id: &str) {
         Some(Answered(problem)) => problem,
         None => Problem::internal(),
     };
-    problem.instance = Some(format!("urn:tidings:request:{id}"));
+    problem.request = Some(id.to_owned());
     *response = problem.into_response();
 }
 
@@ -104,7 +102,7 @@ fn log(response: &Response, took: Duration) {
     let code = response
         .extensions()
         .get::<Answered>()
-        .map_or("", |answered| answered.0.code.as_ref());
+        .map_or("", |answered| answered.0.code);
     if response.status().is_server_error() {
         tracing::error!(status, took_ms, code, "request failed");
     } else {
@@ -112,9 +110,9 @@ fn log(response: &Response, took: Duration) {
     }
 }
 
-fn count(response: &Response, method: &axum::http::Method, route: &str, took: Duration) {
+fn count(response: &Response, method: &Method, route: &str, took: Duration) {
     let labels = [
-        ("method", method.as_str().to_owned()),
+        ("method", known_method(method).to_owned()),
         ("route", route.to_owned()),
         ("status", response.status().as_u16().to_string()),
     ];
@@ -122,11 +120,25 @@ fn count(response: &Response, method: &axum::http::Method, route: &str, took: Du
     metrics::histogram!("tidings_http_request_seconds", &labels[..2]).record(took.as_secs_f64());
 }
 
+/// A label has few values: a caller may invent methods.
+fn known_method(method: &Method) -> &str {
+    let known = [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::OPTIONS,
+    ];
+    if known.contains(method) {
+        method.as_str()
+    } else {
+        "OTHER"
+    }
+}
+
 /// A panic becomes a 500; the panic hook has logged where it happened.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "the layer hands the panic over by value"
-)]
 pub(crate) fn on_panic(_panic: Box<dyn Any + Send + 'static>) -> Response<Body> {
     tracing::error!("a handler panicked; this is a bug");
     Problem::internal().into_response()

@@ -7,46 +7,96 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use std::borrow::Cow;
 use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
 
 /// The media type of a problem answer.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
+/// A refusal on its way out; [`ProblemBody`] is how it reads.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// A stable word for programs.
+    pub code: &'static str,
+    /// The same for every problem of this code.
+    pub title: &'static str,
+    /// What is wrong here, and what to do about it.
+    pub detail: String,
+    /// The fields that are wrong, where there are any.
+    pub errors: Vec<FieldError>,
+    /// Only with status 500: the id of the request, under which the log tells more.
+    pub request: Option<String>,
+    /// Seconds for `Retry-After`.
+    pub retry_after_seconds: Option<u32>,
+}
+
 /// A problem answer (RFC 9457).
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 #[schema(example = json!({
     "type": "urn:tidings:problem:input.invalid",
     "title": "The input is not valid",
     "status": 422,
-    "detail": "1 field is not valid; see errors",
+    "detail": "/urgency: unknown variant `soon`, expected one of `critical`, `high`, `normal`, `low`",
     "code": "input.invalid",
     "errors": [{"pointer": "/urgency", "code": "value.invalid", "detail": "unknown variant `soon`, expected one of `critical`, `high`, `normal`, `low`"}]
 }))]
-pub struct Problem {
+pub struct ProblemBody<'a> {
     /// A URN made of the code.
     #[serde(rename = "type")]
     pub kind: String,
     /// The same for every problem of this code.
-    pub title: Cow<'static, str>,
+    pub title: &'a str,
     /// The HTTP status.
-    #[serde(serialize_with = "status_number")]
-    #[schema(value_type = u16)]
-    pub status: StatusCode,
+    pub status: u16,
     /// What is wrong here, and what to do about it.
-    pub detail: String,
+    pub detail: &'a str,
     /// A stable word for programs.
-    pub code: Cow<'static, str>,
+    pub code: &'a str,
     /// Only with status 500: `urn:tidings:request:<id>`, the id under which the log tells more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
     /// The fields that are wrong, where there are any.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub errors: Vec<FieldError>,
-    /// Seconds for `Retry-After`.
-    #[serde(skip)]
-    pub retry_after_seconds: Option<u64>,
-    /// Set on 401: the challenge for `WWW-Authenticate`.
-    #[serde(skip)]
-    pub challenge: Option<&'static str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub errors: &'a [FieldError],
+}
+
+impl Serialize for Problem {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let body = ProblemBody {
+            kind: format!("urn:tidings:problem:{}", self.code),
+            title: self.title,
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            code: self.code,
+            instance: self
+                .request
+                .as_ref()
+                .map(|id| format!("urn:tidings:request:{id}")),
+            errors: &self.errors,
+        };
+        body.serialize(serializer)
+    }
+}
+
+impl utoipa::PartialSchema for Problem {
+    fn schema() -> RefOr<Schema> {
+        ProblemBody::schema()
+    }
+}
+
+impl ToSchema for Problem {
+    fn name() -> Cow<'static, str> {
+        "Problem".into()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((
+            FieldError::name().into_owned(),
+            <FieldError as utoipa::PartialSchema>::schema(),
+        ));
+        ProblemBody::schemas(schemas);
+    }
 }
 
 /// One field that is wrong.
@@ -58,11 +108,6 @@ pub struct FieldError {
     pub code: Cow<'static, str>,
     /// What is wrong and what would be right.
     pub detail: String,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-fn status_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u16(status.as_u16())
 }
 
 impl FieldError {
@@ -80,21 +125,19 @@ impl Problem {
     /// A problem of any status and code.
     pub fn new(
         status: StatusCode,
-        code: impl Into<Cow<'static, str>>,
-        title: impl Into<Cow<'static, str>>,
+        code: &'static str,
+        title: &'static str,
         detail: impl Into<String>,
     ) -> Self {
-        let code = code.into();
+        let (errors, request, retry_after_seconds) = (Vec::new(), None, None);
         Self {
-            kind: format!("urn:tidings:problem:{code}"),
-            title: title.into(),
             status,
-            detail: detail.into(),
             code,
-            instance: None,
-            errors: Vec::new(),
-            retry_after_seconds: None,
-            challenge: None,
+            title,
+            detail: detail.into(),
+            errors,
+            request,
+            retry_after_seconds,
         }
     }
 
@@ -111,15 +154,12 @@ impl Problem {
     /// 401: no key, or not one we know. The same answer for absent, unknown, revoked and expired keys.
     pub fn unauthenticated() -> Self {
         let detail = "send a valid API key as \"Authorization: Bearer tdg_...\"";
-        Self {
-            challenge: Some("Bearer realm=\"tidings\""),
-            ..Self::new(
-                StatusCode::UNAUTHORIZED,
-                "auth.required",
-                "Authentication is required",
-                detail,
-            )
-        }
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "auth.required",
+            "Authentication is required",
+            detail,
+        )
     }
 
     /// 403: the key is known but may not do this.
@@ -134,7 +174,7 @@ impl Problem {
     }
 
     /// 409: the present state does not allow it.
-    pub fn conflict(code: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
+    pub fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
         Self::new(
             StatusCode::CONFLICT,
             code,
@@ -167,7 +207,7 @@ impl Problem {
     }
 
     /// 429: more than is taken at present.
-    pub fn too_many(detail: impl Into<String>, retry_after_seconds: u64) -> Self {
+    pub fn too_many(detail: impl Into<String>, retry_after_seconds: u32) -> Self {
         Self {
             retry_after_seconds: Some(retry_after_seconds),
             ..Self::new(
@@ -180,7 +220,7 @@ impl Problem {
     }
 
     /// 503: the service cannot answer now.
-    pub fn unavailable(code: &'static str, detail: impl Into<String>, retry_after_seconds: u64) -> Self {
+    pub fn unavailable(code: &'static str, detail: impl Into<String>, retry_after_seconds: u32) -> Self {
         Self {
             retry_after_seconds: Some(retry_after_seconds),
             ..Self::new(
@@ -217,10 +257,11 @@ impl IntoResponse for Problem {
                 .headers_mut()
                 .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if let Some(challenge) = self.challenge {
-            response
-                .headers_mut()
-                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Bearer realm=\"tidings\""),
+            );
         }
         // Kept for the request middleware, which completes 500s with the request's id.
         response.extensions_mut().insert(Answered(self));

@@ -307,6 +307,7 @@ impl ContactChange {
 }
 
 /// Tells an absent field from null.
+#[expect(clippy::option_option, reason = "absent, null and a value are three things")]
 pub(crate) fn present<'de, D, T>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
 where
     D: serde::Deserializer<'de>,

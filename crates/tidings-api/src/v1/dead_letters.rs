@@ -205,7 +205,7 @@ async fn select(caller: &Caller, state: &ApiState, selection: &DeadLetterSelecti
 
 impl Position for Cursor {
     fn bytes(self) -> Vec<u8> {
-        let at = i64::try_from(self.died_at.as_microsecond()).unwrap_or(i64::MAX);
+        let at = self.died_at.as_microsecond();
         [at.to_be_bytes(), self.job.0.to_be_bytes()].concat()
     }
 

@@ -10,7 +10,6 @@ use axum::extract::State;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tidings_core::{Category, Channel, ContactId, MessageId, MessageStatus, MessageType, Urgency};
-use tidings_engine::store::StoreError;
 use tidings_engine::store::messages::dispatch::MessageRow;
 use tidings_engine::store::messages::read::{self, MessageFilter};
 use utoipa::{IntoParams, ToSchema};
@@ -48,9 +47,7 @@ async fn list_messages(
         ..MessageFilter::default()
     };
     let mut tx = state.tenant(&caller).tx().await?;
-    let rows = read::list(&mut tx, caller.tenant, &filter, i64::from(bounds.limit) + 1)
-        .await
-        .map_err(StoreError::from)?;
+    let rows = read::list(&mut tx, caller.tenant, &filter, i64::from(bounds.limit) + 1).await?;
     let page = page(rows, bounds.limit, |row| row.id.0);
     Ok(Json(page.map(MessageView::from)))
 }
@@ -66,9 +63,7 @@ async fn get_message(
     Path(message): Path<Uuid>,
 ) -> Answer<Json<MessageView>> {
     let mut tx = state.tenant(&caller).tx().await?;
-    let row = read::get(&mut tx, caller.tenant, MessageId(message))
-        .await
-        .map_err(StoreError::from)?;
+    let row = read::get(&mut tx, caller.tenant, MessageId(message)).await?;
     row.map(|row| Json(row.into()))
         .ok_or_else(|| Problem::not_found("message"))
 }

@@ -14,7 +14,6 @@ use serde_json::{Map, Value};
 use tidings_core::redact::Private;
 use tidings_core::{Category, Channel, ContactId, MessageId, MessageStatus, MessageType, TenantId, Urgency};
 use tidings_engine::providers::Attachment;
-use tidings_engine::store::StoreError;
 use tidings_engine::store::messages::read;
 use tidings_engine::{self as engine, AcceptError, AcceptRequest, IdempotencyKey, Recipient};
 use utoipa::ToSchema;
@@ -167,9 +166,7 @@ async fn cancel_message(
 /// A message of another tenant is as unknown as one that never was.
 async fn known(caller: &Caller, state: &ApiState, message: Uuid) -> Answer<()> {
     let mut tx = state.tenant(caller).tx().await?;
-    let row = read::get(&mut tx, caller.tenant, MessageId(message))
-        .await
-        .map_err(StoreError::from)?;
+    let row = read::get(&mut tx, caller.tenant, MessageId(message)).await?;
     row.map(drop).ok_or_else(|| Problem::not_found("message"))
 }
 

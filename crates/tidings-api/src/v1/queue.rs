@@ -59,9 +59,7 @@ async fn list_unknown(
     let bounds = bounds::<Uuid>(query.limit, query.cursor.as_deref())?;
     let mut tx = state.tenant(&caller).tx().await?;
     let after = bounds.after.map(DeliveryId);
-    let rows = unknown::list(&mut tx, caller.tenant, after, i64::from(bounds.limit) + 1)
-        .await
-        .map_err(StoreError::from)?;
+    let rows = unknown::list(&mut tx, caller.tenant, after, i64::from(bounds.limit) + 1).await?;
     Ok(Json(
         page(rows, bounds.limit, |row| row.delivery.0).map(UnknownView::from),
     ))

@@ -9,6 +9,10 @@ fn path() -> std::path::PathBuf {
 }
 
 #[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a switch of the test run, not a setting of the product"
+)]
 fn the_committed_document_is_current() {
     let now_is = tidings_api::openapi_json();
     if std::env::var_os("TIDINGS_UPDATE").is_some() {

@@ -1,5 +1,5 @@
 //! The API in process, on a real database: every operation, every refusal, and who may do what.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod authorisation;
 mod bad_input;

@@ -9,6 +9,7 @@ use serde_json::Value;
 use std::sync::Arc;
 use tidings_api::scope::Scope;
 use tidings_api::{ApiSettings, ApiState, router};
+use tidings_core::decide::Policy;
 use tidings_core::{Clock, Dice, TenantId};
 use tidings_engine::providers::egress::{Egress, EgressPolicy};
 use tidings_engine::store::api_keys::{self, NewApiKey};
@@ -259,9 +260,11 @@ fn rand_seed() -> u64 {
 
 async fn tenant(store: &Store, slug: &str, dice: &mut Dice, now: Timestamp) -> Tenant {
     let id = TenantId(dice.uuid(now));
-    let mut policy = tidings_core::decide::Policy::default();
-    policy.zone = "America/Chicago".to_owned();
-    policy.default_region = Some("US".to_owned());
+    let policy = Policy {
+        zone: "America/Chicago".to_owned(),
+        default_region: Some("US".to_owned()),
+        ..Policy::default()
+    };
     let settings = TenantSettings {
         postal_address: Some("1 Main St, Springfield".to_owned()),
         ..TenantSettings::default()
