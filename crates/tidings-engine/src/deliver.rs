@@ -22,7 +22,7 @@ use tidings_core::redact::Private;
 use tidings_core::retry::{Failure, NextTry, next_try};
 use tidings_core::route::Route;
 use tidings_core::{
-    Address, AttemptId, ConnectionId, ContactId, DeliveryId, DeliveryState, Dice, ErrorCategory,
+    Address, AttemptId, Channel, ConnectionId, ContactId, DeliveryId, DeliveryState, Dice, ErrorCategory,
     MessageStatus, TenantId,
 };
 use tidings_providers::{Content, Provider, SendOutcome, Submission};
@@ -277,7 +277,7 @@ async fn begin(
         aside: Aside::new(ends),
         calls: Vec::with_capacity(ready.len()),
     };
-    for carried in poisoned {
+    for carried in &poisoned {
         fallback::poison(&mut gated.aside, bench.lease, carried);
     }
     let mut went: HashMap<(TenantId, ContactId), Vec<Past>> = HashMap::new();
@@ -383,6 +383,7 @@ async fn ask(
             connection
         }
         Route::Wait { until } => {
+            let until = turn(inner, view, carried.row.channel, until, now);
             let outcome = wait(
                 until,
                 ErrorCategory::RateLimit,
@@ -400,6 +401,15 @@ async fn ask(
     Ok(ready_call(
         inner, bench, gated, carried, view, connection, dice, now,
     ))
+}
+
+/// When a delivery that has to wait for a rate limit may expect its turn.
+fn turn(inner: &Inner, view: &TenantView, channel: Channel, until: Timestamp, now: Timestamp) -> Timestamp {
+    let limited = view.routes.iter().filter(|route| route.channel == channel).find_map(|route| {
+        let limit = limit_of(route)?;
+        inner.limiter.limited_until(route.id, Some(limit), now).map(|_| (route.id, limit))
+    });
+    limited.map_or(until, |(connection, limit)| inner.limiter.book(connection, limit, until))
 }
 
 /// A delivery that cannot be called for a reason of configuration waits for an operator, and is given up in the end.

@@ -367,23 +367,23 @@ pub(crate) fn give_up(
 }
 
 /// Gives up a delivery whose job ended its worker again and again before the call was begun.
-pub(crate) fn poison(aside: &mut Aside, lease: LeaseId, carried: Carried) {
+pub(crate) fn poison(aside: &mut Aside, lease: LeaseId, carried: &Carried) {
     let error =
         "its worker ended without a result, again and again; look at the logs before replaying it".to_owned();
-    aside.move_delivery(&carried, DeliveryState::Failed, error.clone());
+    aside.move_delivery(carried, DeliveryState::Failed, error.clone());
     if is_open(carried.row.message.status) {
         aside.end_message(
-            &carried,
+            carried,
             MessageStatus::Failed,
             Provenance::Inferred,
             Some("poison".to_owned()),
         );
-        aside.event(&carried, "MessageFailed", json!({"because": "poison"}));
+        aside.event(carried, "MessageFailed", json!({"because": "poison"}));
     }
     let outcome = Outcome::Dead {
         cause: "poison".to_owned(),
         category: ErrorCategory::Transient,
         error,
     };
-    aside.finishes.push(ended(&carried, lease, outcome));
+    aside.finishes.push(ended(carried, lease, outcome));
 }

@@ -67,6 +67,8 @@ impl RateLimit {
 #[derive(Debug)]
 pub(crate) struct Limiter {
     calls: Mutex<HashMap<ConnectionId, VecDeque<Timestamp>>>,
+    /// When the next delivery that has to wait may expect its turn.
+    booked: Mutex<HashMap<ConnectionId, Timestamp>>,
     /// Until when a provider asked us to wait.
     paused: Mutex<HashMap<ConnectionId, Timestamp>>,
     nodes: std::sync::atomic::AtomicU32,
@@ -76,6 +78,7 @@ impl Limiter {
     pub fn new() -> Self {
         Self {
             calls: Mutex::default(),
+            booked: Mutex::default(),
             paused: Mutex::default(),
             nodes: std::sync::atomic::AtomicU32::new(1),
         }
@@ -107,6 +110,18 @@ impl Limiter {
             .front()
             .and_then(|oldest| oldest.saturating_add(limit.per).ok())
             .max(paused)
+    }
+
+    /// A turn of its own for each delivery that waits, so that a long line does not come back at every opening of the
+    /// window only to be sent away again.
+    pub fn book(&self, connection: ConnectionId, limit: RateLimit, earliest: Timestamp) -> Timestamp {
+        let limit = limit.shared_by(self.nodes.load(std::sync::atomic::Ordering::Relaxed));
+        let apart = limit.per / i32::try_from(limit.limit).unwrap_or(i32::MAX).max(1);
+        let mut booked = self.booked.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = booked.entry(connection).or_insert(earliest);
+        let turn = (*next).max(earliest);
+        *next = turn.saturating_add(apart).unwrap_or(turn);
+        turn
     }
 
     /// Makes no calls over a connection until its provider's window opens.
@@ -163,6 +178,19 @@ mod tests {
         let free = start + SignedDuration::from_secs(10);
         assert_eq!(limiter.limited_until(connection, limit, start), Some(free));
         assert_eq!(limiter.limited_until(connection, limit, free), None);
+    }
+
+    #[test]
+    fn those_who_wait_have_turns() {
+        let limiter = Limiter::new();
+        let connection = ConnectionId(uuid::Uuid::nil());
+        let limit = RateLimit { limit: 4, per: SignedDuration::from_secs(1) };
+        let free: Timestamp = "2026-11-21T09:00:00Z".parse().unwrap();
+        let turns: Vec<_> = (0..3).map(|_| limiter.book(connection, limit, free)).collect();
+        let apart = SignedDuration::from_millis(250);
+        assert_eq!(turns, [free, free + apart, free + apart + apart]);
+        let later = free + SignedDuration::from_secs(60);
+        assert_eq!(limiter.book(connection, limit, later), later);
     }
 
     #[test]

@@ -42,10 +42,13 @@ impl Template {
     }
 }
 
+/// A tenant's published version, compiled.
+type OwnVersion = (PublishedRow, Arc<CompiledTemplate>);
+
 /// What a batch can render: by tenant and type.
 #[derive(Debug, Default)]
 pub(crate) struct Shelf {
-    own: HashMap<(TenantId, MessageType), Vec<(PublishedRow, Arc<CompiledTemplate>)>>,
+    own: HashMap<(TenantId, MessageType), Vec<OwnVersion>>,
 }
 
 impl Templates {

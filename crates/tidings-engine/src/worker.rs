@@ -21,6 +21,9 @@ const ADOPTED: u32 = 1_000;
 /// How often due schedules, arrivals and expired leases are looked for.
 const HOUSEKEEPING: Duration = Duration::from_millis(500);
 
+/// How soon a worker that found nothing looks again before it really sleeps.
+const LOOKS: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(100)];
+
 /// How long a failing loop waits before it goes on.
 const AFTER_ERROR: Duration = Duration::from_secs(1);
 
@@ -128,7 +131,7 @@ async fn leave(inner: &Inner) {
     match left.await {
         Ok(given_back) => tracing::info!(given_back, "the worker has drained"),
         Err(error) => {
-            tracing::warn!(%error, "the worker could not sign off; its leases expire by themselves")
+            tracing::warn!(%error, "the worker could not sign off; its leases expire by themselves");
         }
     }
 }
@@ -182,6 +185,8 @@ struct Worker {
     working: JoinSet<Vec<FinishReport>>,
     rescued: tokio::sync::mpsc::Receiver<Vec<Taken>>,
     report: WorkerReport,
+    /// Looks without finding anything since the last work.
+    looks: usize,
 }
 
 /// What woke the main loop.
@@ -200,6 +205,7 @@ impl Worker {
             working: JoinSet::new(),
             rescued,
             report: WorkerReport::default(),
+            looks: 0,
         }
     }
 
@@ -231,32 +237,37 @@ impl Worker {
                 }
                 break;
             };
+            self.wake_up().await?;
             self.report.batches += 1;
             let inner = Arc::clone(&self.inner);
-            self.working
-                .spawn(async move { process(&inner, lease, claimed.jobs).await });
+            self.working.spawn(async move { process(&inner, lease, claimed.jobs).await });
         }
         Ok(self.inner.limits.poll)
     }
 
-    /// Says that the node sleeps and looks once more, so that nothing that came in between is slept over.
+    /// Says that the node sleeps, and looks twice more soon after: who added work just before did not know it yet.
     async fn fall_asleep(&mut self) -> Result<Duration, EngineError> {
         let mut conn = self.inner.conn().await?;
-        tidings_queue::set_idle(&mut conn, self.inner.node, true).await?;
-        let next = tidings_queue::next_due(&mut conn).await?;
-        drop(conn);
-        let claimed = claim(&self.inner, &mut self.claimer).await?;
-        if let Some(lease) = claimed.lease {
-            self.report.batches += 1;
-            let inner = Arc::clone(&self.inner);
-            self.working
-                .spawn(async move { process(&inner, lease, claimed.jobs).await });
+        if self.looks == 0 {
+            tidings_queue::set_idle(&mut conn, self.inner.node, true).await?;
         }
+        let soon = LOOKS.get(self.looks).copied();
+        self.looks = self.looks.saturating_add(1);
+        if let Some(soon) = soon {
+            return Ok(soon);
+        }
+        let next = tidings_queue::next_due(&mut conn).await?;
         let until_due = next.map(|due| due.duration_since(self.inner.now()));
-        let until_due = until_due
-            .and_then(|wait| Duration::try_from(wait).ok())
-            .unwrap_or(self.inner.limits.poll);
-        Ok(until_due.clamp(Duration::from_millis(5), self.inner.limits.poll))
+        let until_due = until_due.and_then(|wait| Duration::try_from(wait).ok()).unwrap_or(self.inner.limits.poll);
+        Ok(until_due.clamp(HOUSEKEEPING, self.inner.limits.poll))
+    }
+
+    async fn wake_up(&mut self) -> Result<(), EngineError> {
+        if std::mem::take(&mut self.looks) > 0 {
+            let mut conn = self.inner.conn().await?;
+            tidings_queue::set_idle(&mut conn, self.inner.node, false).await?;
+        }
+        Ok(())
     }
 
     fn start_rescued(&mut self, taken: Taken) {

@@ -235,7 +235,7 @@ pub async fn load(
                 .consents
                 .map(|list| list.0)
                 .unwrap_or_default()
-                .into_iter()
+                .iter()
                 .map(consent_facts)
                 .collect(),
             planned_or_sent: row.history.map(|list| list.0).unwrap_or_default(),
@@ -298,7 +298,7 @@ fn blind_index(text: &str) -> Result<BlindIndex> {
     BlindIndex::from_column(&bytes)
 }
 
-fn consent_facts(row: ConsentRow) -> ConsentFacts {
+fn consent_facts(row: &ConsentRow) -> ConsentFacts {
     ConsentFacts {
         channel: row.channel,
         purpose: row.purpose,

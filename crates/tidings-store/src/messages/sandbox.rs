@@ -193,7 +193,8 @@ pub struct SandboxCount {
 pub async fn count(conn: &mut PgConnection, tenant: TenantId) -> Result<SandboxCount> {
     let row = sqlx::query!(
         r#"
-        SELECT count(*) FILTER (WHERE NOT duplicate) AS "messages!", count(*) FILTER (WHERE duplicate) AS "duplicates!"
+        SELECT count(DISTINCT (connection_id, reference)) AS "messages!",
+            count(*) - count(DISTINCT (connection_id, reference)) AS "duplicates!"
         FROM sandbox_messages WHERE tenant_id = $1
         "#,
         tenant.0,
