@@ -517,7 +517,8 @@ fn ready_call(
         .clone()
         .unwrap_or_else(|| format!("{}-{attempt_no}", carried.row.delivery.0.simple()));
     match submission(&bench.keys, view, &carried.row, reference) {
-        Ok(submission) => {
+        Ok(mut submission) => {
+            submission.status_callback = Some(view.links.webhook(route.provider, connection));
             inner.limiter.count(connection, limit_of(route), now);
             gated.calls.push(Call {
                 carried,

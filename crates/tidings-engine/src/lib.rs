@@ -36,6 +36,7 @@ mod request;
 mod rescue;
 mod resolve;
 mod sandbox;
+mod sandbox_reports;
 mod settle;
 mod templates;
 mod tenancy;

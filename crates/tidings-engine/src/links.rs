@@ -7,7 +7,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
-use tidings_core::{Channel, ContactId, MessageId, TenantId};
+use tidings_core::{Channel, ConnectionId, ContactId, MessageId, ProviderKind, TenantId};
 use tidings_store::{SealError, TenantKey, TokenKey};
 use url::Url;
 use uuid::Uuid;
@@ -97,6 +97,11 @@ impl Links {
             .split_once("://")
             .map_or(self.base.as_str(), |(_, rest)| rest);
         rest.split(['/', ':']).next().unwrap_or(rest)
+    }
+
+    /// Where a provider reports to about a connection's messages.
+    pub fn webhook(&self, provider: ProviderKind, connection: ConnectionId) -> String {
+        format!("{}/webhooks/{provider}/{connection}", self.base)
     }
 
     /// The URL of the open pixel.

@@ -3,6 +3,7 @@
 
 use crate::engine::{Engine, Inner};
 use crate::error::EngineError;
+use crate::sandbox_reports;
 use crate::process::{KINDS, process};
 use crate::rescue::rescue;
 use std::sync::Arc;
@@ -159,6 +160,7 @@ async fn claim(inner: &Inner, claimer: &mut Claimer) -> Result<Claimed, EngineEr
 
 /// Moves due work into the line: schedules, and rows of other programs.
 async fn tend(inner: &Inner) -> Result<bool, EngineError> {
+    sandbox_reports::report_due(inner).await?;
     let mut conn = inner.conn().await?;
     let promoted = promote(&mut conn, inner.now(), PROMOTED).await?;
     let adopted = tidings_queue::adopt_arrivals(&mut conn, inner.now(), ADOPTED).await?;

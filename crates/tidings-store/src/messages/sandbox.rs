@@ -5,6 +5,7 @@ use super::words::word;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use sqlx::PgConnection;
+use tidings_core::event::DeliveryEventKind;
 use tidings_core::{Channel, ConnectionId, TenantId};
 use uuid::Uuid;
 
@@ -261,4 +262,60 @@ pub async fn list(
             })
         })
         .collect()
+}
+
+/// What the sandbox is to report about a message it took, in a provider's place.
+#[derive(Clone, Debug)]
+pub struct SandboxReport {
+    /// Whose.
+    pub tenant: TenantId,
+    /// The entry.
+    pub id: Uuid,
+    /// The connection that took the message.
+    pub connection: ConnectionId,
+    /// The submission's reference.
+    pub reference: String,
+    /// The id the sandbox gave it.
+    pub provider_message_id: String,
+    /// What happened to it.
+    pub kind: DeliveryEventKind,
+}
+
+/// Reports that are due, oldest first.
+pub async fn due_reports(conn: &mut PgConnection, now: Timestamp, limit: i64) -> Result<Vec<SandboxReport>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT tenant_id, id, connection_id, reference, provider_message_id, follow_up AS "follow_up!"
+        FROM sandbox_messages
+        WHERE follow_up_at <= $1 AND follow_up IS NOT NULL ORDER BY follow_up_at LIMIT $2
+        "#,
+        now.to_sqlx() as _,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(SandboxReport {
+                tenant: TenantId(row.tenant_id),
+                id: row.id,
+                connection: ConnectionId(row.connection_id),
+                reference: row.reference,
+                provider_message_id: row.provider_message_id,
+                kind: word(&row.follow_up)?,
+            })
+        })
+        .collect()
+}
+
+/// Takes a report off the list; false when another node has.
+pub async fn take_report(conn: &mut PgConnection, tenant: TenantId, id: Uuid) -> Result<bool> {
+    let taken = sqlx::query!(
+        "UPDATE sandbox_messages SET follow_up_at = NULL WHERE tenant_id = $1 AND id = $2 AND follow_up_at IS NOT NULL",
+        tenant.0,
+        id,
+    )
+    .execute(conn)
+    .await?;
+    Ok(taken.rows_affected() == 1)
 }

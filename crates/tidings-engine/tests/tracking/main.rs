@@ -1,0 +1,14 @@
+//! What comes back: webhooks, replies, links, pages; on a real database, with providers' own signatures.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod engagement;
+mod hooks;
+mod links;
+mod preferences;
+mod replies;
+mod reports;
+mod sandbox;
+mod unsubscribing;
+#[expect(dead_code, reason = "shared with the tests of the path")]
+#[path = "../path/world.rs"]
+mod world;
