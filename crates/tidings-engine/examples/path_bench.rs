@@ -48,9 +48,19 @@ struct Bench {
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
-    let messages: usize = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(20_000);
-    let channel: Channel = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(Channel::Email);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let messages: usize = arguments
+        .next()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(20_000);
+    let channel: Channel = arguments
+        .next()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(Channel::Email);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let database = tidings_testkit::database().await;
         let bench = Bench::new(database, channel).await;
@@ -92,7 +102,9 @@ impl Bench {
         let keyring = Keyring::random().unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let now = clock.now();
-        let store = Store::connect(StoreOptions::new(database.url.clone()), keyring.clone(), now).await.unwrap();
+        let store = Store::connect(StoreOptions::new(database.url.clone()), keyring.clone(), now)
+            .await
+            .unwrap();
         let engine = Engine::new(EngineOptions {
             store: store.clone(),
             clock,
@@ -100,7 +112,13 @@ impl Bench {
             node_name: "bench".to_owned(),
             public_base_url: "https://tidings.example".parse().unwrap(),
             egress: Egress::new(EgressPolicy::for_stand_ins()).unwrap(),
-            limits: Limits { accept_batch: 512, claim_batch: 512, calls: 1024, tenant_in_flight: 8192, ..Limits::default() },
+            limits: Limits {
+                accept_batch: 512,
+                claim_batch: 512,
+                calls: 1024,
+                tenant_in_flight: 8192,
+                ..Limits::default()
+            },
             schedule: Schedule::default(),
             fail_points: FailPoints::default(),
         });
@@ -129,7 +147,13 @@ impl Bench {
         tenants::create(&mut conn, &keyring, new, now).await.unwrap();
         drop(conn);
         let contacts = populate(&store, tenant, channel, &mut dice, now).await;
-        Self { database, engine, tenant, contacts, channel }
+        Self {
+            database,
+            engine,
+            tenant,
+            contacts,
+            channel,
+        }
     }
 
     async fn warm_up(&self) {
@@ -159,8 +183,10 @@ impl Bench {
 
     fn request(&self, n: usize) -> AcceptRequest {
         let contact = self.contacts[n % self.contacts.len()];
-        let mut request =
-            AcceptRequest::new(Recipient::ContactId(contact), MessageType::parse("welcome").unwrap());
+        let mut request = AcceptRequest::new(
+            Recipient::ContactId(contact),
+            MessageType::parse("welcome").unwrap(),
+        );
         let context = json!({"client_name": "Ann", "event_type": "wedding", "plan_id": n.to_string()});
         request.context = Private::new(context.as_object().cloned().unwrap_or_else(Map::new));
         request.channel = Some(self.channel);
@@ -186,7 +212,13 @@ impl Bench {
     }
 }
 
-async fn populate(store: &Store, tenant: TenantId, channel: Channel, dice: &mut Dice, now: Timestamp) -> Vec<ContactId> {
+async fn populate(
+    store: &Store,
+    tenant: TenantId,
+    channel: Channel,
+    dice: &mut Dice,
+    now: Timestamp,
+) -> Vec<ContactId> {
     let mut tx = store.worker_tenant(tenant).tx().await.unwrap();
     let settings = ConnectionSettings {
         name: "sandbox".to_owned(),
@@ -203,7 +235,9 @@ async fn populate(store: &Store, tenant: TenantId, channel: Channel, dice: &mut 
     let mut contacts = Vec::with_capacity(CONTACTS);
     for part in 0..CONTACTS.div_ceil(500) {
         let inputs: Vec<ContactInput> = (0..500).map(|n| contact(part * 500 + n)).collect();
-        let made = contacts::upsert_batch(&mut tx, &inputs, None, dice, now).await.unwrap();
+        let made = contacts::upsert_batch(&mut tx, &inputs, None, dice, now)
+            .await
+            .unwrap();
         contacts.extend(made.into_iter().map(|one| one.id));
     }
     tx.commit().await.unwrap();
@@ -211,7 +245,11 @@ async fn populate(store: &Store, tenant: TenantId, channel: Channel, dice: &mut 
 }
 
 fn contact(n: usize) -> ContactInput {
-    let address = |kind, text: String| AddressInput { kind, text: Private::new(text), primary: true };
+    let address = |kind, text: String| AddressInput {
+        kind,
+        text: Private::new(text),
+        primary: true,
+    };
     ContactInput {
         name: Some(Private::new(format!("Contact {n}"))),
         zone: Some("UTC".to_owned()),

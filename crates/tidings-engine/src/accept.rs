@@ -3,40 +3,22 @@
 //! A batch passes through stages; a request that fails at one is answered there and touches nothing. Everything that
 //! is written for a request is written in the same transaction.
 
-use crate::compose::{Composed, Composition, StoredRequest, seal_content, seal_request};
+use crate::admit;
+use crate::compose::{Composed, Composition};
+use crate::draft::{Draft, drafts};
 use crate::engine::Inner;
 use crate::error::EngineError;
-use crate::recipients;
-use crate::request::{
-    AcceptError, AcceptRequest, Accepted, IdempotencyKey, MAX_ATTACHMENT_BYTES, MAX_ATTACHMENTS,
-    MAX_CONTEXT_BYTES, MAX_DIRECT_BYTES, MAX_SOURCE_REFERENCE, Recipient,
-};
-use crate::settle;
+use crate::request::{AcceptError, AcceptRequest, Accepted, IdempotencyKey};
 use crate::templates::Shelf;
 use crate::tenancy::{self, TenantView};
-use jiff::{SignedDuration, Timestamp};
-use serde_json::json;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use jiff::Timestamp;
+use std::collections::HashMap;
 use tidings_core::decide::facts::{OpenBatch, RequestFacts};
 use tidings_core::decide::{Decision, Facts, Plan, Verdict, decide};
-use tidings_core::{
-    BatchId, Category, Channel, ContactId, DecisionStage, DeliveryId, Dice, JobId, MessageId, MessageStatus,
-    MessageType, TenantId, Urgency,
-};
-use tidings_queue::NewJob;
-use tidings_render::message_types;
-use tidings_store::events::{self, NewEvent};
+use tidings_core::{Category, Channel, ContactId, DeliveryId, Dice, JobId, MessageId, MessageType, TenantId};
+use tidings_store::Conn;
 use tidings_store::messages::facts::{self, ContactKnown, FactsQuery, Past};
-use tidings_store::messages::idempotency::{self, KeyClaim};
-use tidings_store::messages::record::{NewContent, NewMessage, Placement};
-use tidings_store::messages::{batches, insert};
-use tidings_store::{Conn, SealError};
-
-/// How long an answer is kept under its Idempotency-Key.
-const KEY_LIFE: SignedDuration = SignedDuration::from_hours(24);
-
-/// The type of direct content without one.
-const DIRECT_TYPE: &str = "direct";
+use tidings_store::messages::idempotency;
 
 /// What one caller brings.
 #[derive(Debug)]
@@ -48,37 +30,15 @@ pub(crate) struct Submission {
     pub carrier: Option<JobId>,
 }
 
-type Answer = Result<Accepted, AcceptError>;
-
-/// A request on its way to becoming a message.
-#[derive(Debug)]
-pub(crate) struct Draft {
-    /// Which submission, and which request of it.
-    place: (usize, usize),
-    pub tenant: TenantId,
-    pub message: MessageId,
-    pub contact: ContactId,
-    pub message_type: MessageType,
-    pub category: Category,
-    pub urgency: Urgency,
-    pub channel: Option<Channel>,
-    pub renderable: Vec<Channel>,
-    pub send_at: Option<Timestamp>,
-    pub expires_at: Option<Timestamp>,
-    pub source_reference: Option<String>,
-    pub locale: Option<String>,
-    pub request: StoredRequest,
-    /// The job of another program that carries the message instead of a new one.
-    pub carrier: Option<JobId>,
-}
+pub(crate) type Answer = Result<Accepted, AcceptError>;
 
 /// A draft with its verdict.
-struct Decided {
-    draft: Draft,
-    facts: Facts,
-    decision: Decision,
-    composed: Vec<Composed>,
-    delivery: DeliveryId,
+pub(crate) struct Decided {
+    pub draft: Draft,
+    pub facts: Facts,
+    pub decision: Decision,
+    pub composed: Vec<Composed>,
+    pub delivery: DeliveryId,
 }
 
 /// Accepts a batch; the answers stand in the order of submissions and requests.
@@ -139,12 +99,12 @@ async fn try_batch(inner: &Inner, batch: Vec<Submission>) -> Result<Vec<Vec<Answ
     if decided.is_empty() {
         return Ok(answers.done());
     }
-    write(inner, decided, &keys, &mut answers, &mut dice, now).await?;
+    admit::write(inner, decided, &keys, &mut answers, &mut dice, now).await?;
     Ok(answers.done())
 }
 
 /// The answers so far.
-struct Answers(Vec<Vec<Option<Answer>>>);
+pub(crate) struct Answers(Vec<Vec<Option<Answer>>>);
 
 impl Answers {
     fn of(batch: &[Submission]) -> Self {
@@ -156,7 +116,7 @@ impl Answers {
         )
     }
 
-    fn set(&mut self, place: (usize, usize), answer: Answer) {
+    pub fn set(&mut self, place: (usize, usize), answer: Answer) {
         if let Some(slot) = self
             .0
             .get_mut(place.0)
@@ -172,7 +132,7 @@ impl Answers {
         }
     }
 
-    fn is_set(&self, place: (usize, usize)) -> bool {
+    pub fn is_set(&self, place: (usize, usize)) -> bool {
         self.0
             .get(place.0)
             .and_then(|answers| answers.get(place.1))
@@ -180,7 +140,7 @@ impl Answers {
     }
 
     /// The answers of a submission; every one is there by now.
-    fn of_submission(&self, submission: usize) -> Vec<Answer> {
+    pub fn of_submission(&self, submission: usize) -> Vec<Answer> {
         let lost = || {
             Err(AcceptError::Unavailable {
                 reason: "the request was lost in its batch".to_owned(),
@@ -234,264 +194,6 @@ fn repeated(accepted: Accepted) -> Accepted {
     Accepted {
         duplicate: true,
         ..accepted
-    }
-}
-
-/// Checks the requests and finds their contacts.
-#[expect(clippy::too_many_arguments, reason = "one stage of the batch, called once")]
-async fn drafts(
-    inner: &Inner,
-    conn: &mut Conn,
-    batch: Vec<Submission>,
-    views: &HashMap<TenantId, TenantView>,
-    shelf: &Shelf,
-    answers: &mut Answers,
-    dice: &mut Dice,
-    now: Timestamp,
-) -> Result<Vec<Draft>, EngineError> {
-    let mut external = Vec::new();
-    let mut checked = Vec::new();
-    for (outer, submission) in batch.into_iter().enumerate() {
-        for (within, request) in submission.requests.into_iter().enumerate() {
-            let place = (outer, within);
-            if answers.is_set(place) {
-                continue;
-            }
-            let carrier = submission.carrier;
-            match check(
-                views.get(&submission.tenant),
-                submission.tenant,
-                shelf,
-                &request,
-                now,
-                carrier.is_some(),
-            ) {
-                Ok((view, shape)) => {
-                    if let Recipient::ExternalId(id) = &request.to {
-                        external.push((submission.tenant, id.clone()));
-                    }
-                    checked.push((place, view, shape, request, carrier));
-                }
-                Err(error) => answers.set(place, Err(error)),
-            }
-        }
-    }
-    let external = recipients::by_external_id(conn, external).await?;
-    let mut drafts = Vec::with_capacity(checked.len());
-    for (place, view, shape, request, carrier) in checked {
-        let tenant = view.tenant.id;
-        let region = view.policy().default_region.as_deref();
-        let contact = match &request.to {
-            Recipient::ContactId(id) => Some(*id),
-            Recipient::ExternalId(id) => external.get(&(tenant, id.clone())).copied(),
-            Recipient::Contact(contact) => {
-                match recipients::inline(inner, tenant, &view.key, contact, region).await {
-                    Ok(id) => Some(id),
-                    Err(EngineError::Store(tidings_store::StoreError::Invalid { field, problem })) => {
-                        let field = format!("to.contact.{field}");
-                        answers.set(place, Err(AcceptError::Invalid { field, problem }));
-                        continue;
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-        };
-        match contact {
-            Some(contact) => drafts.push(Draft {
-                carrier,
-                ..draft(place, tenant, contact, shape, request, dice, now)
-            }),
-            None => answers.set(
-                place,
-                Err(AcceptError::UnknownContact {
-                    reference: reference(&request.to),
-                }),
-            ),
-        }
-    }
-    Ok(drafts)
-}
-
-fn reference(to: &Recipient) -> String {
-    match to {
-        Recipient::ContactId(id) => id.to_string(),
-        Recipient::ExternalId(id) => format!("with external_id \"{id}\""),
-        Recipient::Contact(_) => "as given".to_owned(),
-    }
-}
-
-/// What follows from the type.
-struct Shape {
-    message_type: MessageType,
-    category: Category,
-    urgency: Urgency,
-    renderable: Vec<Channel>,
-}
-
-fn check<'a>(
-    view: Option<&'a TenantView>,
-    tenant: TenantId,
-    shelf: &Shelf,
-    request: &AcceptRequest,
-    now: Timestamp,
-    carried: bool,
-) -> Result<(&'a TenantView, Shape), AcceptError> {
-    let view = view.ok_or(AcceptError::UnknownTenant)?;
-    if !view.is_active() {
-        return Err(AcceptError::TenantNotActive {
-            status: view.tenant.status.to_string(),
-        });
-    }
-    // A row that is taken up again finds its message, expired or not; the rules see to the rest.
-    check_limits(request, if carried { Timestamp::MIN } else { now })?;
-    recipients::check(&request.to, view.policy().default_region.as_deref())?;
-    Ok((view, shape(tenant, shelf, request)?))
-}
-
-fn shape(tenant: TenantId, shelf: &Shelf, request: &AcceptRequest) -> Result<Shape, AcceptError> {
-    let message_type = match (&request.message_type, &request.content) {
-        (Some(message_type), _) => message_type.clone(),
-        (None, Some(_)) => MessageType::parse(DIRECT_TYPE).map_err(|_| AcceptError::NothingToSend)?,
-        (None, None) => return Err(AcceptError::NothingToSend),
-    };
-    let renderable = match request.content {
-        Some(_) => Channel::ALL.to_vec(),
-        None => shelf.channels(tenant, &message_type),
-    };
-    let missing = match request.channel {
-        Some(channel) => !renderable.contains(&channel),
-        None => renderable.is_empty(),
-    };
-    if missing {
-        let message_type = message_type.to_string();
-        return Err(AcceptError::UnknownTemplate {
-            message_type,
-            channel: request.channel,
-        });
-    }
-    let info = message_types::message_type(message_type.as_str());
-    Ok(Shape {
-        category: request
-            .category
-            .or(info.map(|info| info.category))
-            .unwrap_or(Category::Service),
-        urgency: request
-            .urgency
-            .or(info.map(|info| info.urgency))
-            .unwrap_or(Urgency::Normal),
-        message_type,
-        renderable,
-    })
-}
-
-fn check_limits(request: &AcceptRequest, now: Timestamp) -> Result<(), AcceptError> {
-    let too_large = |field: &str, limit: &str| AcceptError::TooLarge {
-        field: field.to_owned(),
-        limit: limit.to_owned(),
-    };
-    if let Some(expires_at) = request.expires_at.filter(|expires_at| *expires_at <= now) {
-        return Err(AcceptError::Expired { expires_at });
-    }
-    if let (Some(send_at), Some(expires_at)) = (request.send_at, request.expires_at)
-        && send_at >= expires_at
-    {
-        return Err(AcceptError::Expired { expires_at });
-    }
-    if json_bytes(request) > MAX_CONTEXT_BYTES {
-        return Err(too_large("context", "256 KiB of JSON"));
-    }
-    if request.attachments.len() > MAX_ATTACHMENTS {
-        return Err(too_large("attachments", "10 files"));
-    }
-    if request
-        .attachments
-        .iter()
-        .map(|file| file.content_base64.len())
-        .sum::<usize>()
-        > MAX_ATTACHMENT_BYTES
-    {
-        return Err(too_large("attachments", "10 MiB of base64 together"));
-    }
-    if request
-        .content
-        .as_ref()
-        .is_some_and(|content| content.body.expose().len() > MAX_DIRECT_BYTES)
-    {
-        return Err(too_large("content.body", "100 KiB"));
-    }
-    let reference = request
-        .source_reference
-        .as_deref()
-        .map(|text| text.chars().count());
-    if reference.is_some_and(|length| length == 0 || length > MAX_SOURCE_REFERENCE) {
-        let problem = "use 1 to 500 characters, or leave it out".to_owned();
-        return Err(AcceptError::Invalid {
-            field: "source_reference".to_owned(),
-            problem,
-        });
-    }
-    if request
-        .locale
-        .as_deref()
-        .is_some_and(|locale| locale.len() < 2 || locale.len() > 35)
-    {
-        let problem = "use a language tag such as en or de-AT".to_owned();
-        return Err(AcceptError::Invalid {
-            field: "locale".to_owned(),
-            problem,
-        });
-    }
-    Ok(())
-}
-
-/// The size of the context as JSON, counted without building the text.
-fn json_bytes(request: &AcceptRequest) -> usize {
-    struct Counter(usize);
-    impl std::io::Write for Counter {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0 += bytes.len();
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut counter = Counter(0);
-    match serde_json::to_writer(&mut counter, request.context.expose()) {
-        Ok(()) => counter.0,
-        Err(_) => usize::MAX,
-    }
-}
-
-fn draft(
-    place: (usize, usize),
-    tenant: TenantId,
-    contact: ContactId,
-    shape: Shape,
-    request: AcceptRequest,
-    dice: &mut Dice,
-    now: Timestamp,
-) -> Draft {
-    Draft {
-        place,
-        tenant,
-        message: MessageId(dice.uuid(now)),
-        contact,
-        message_type: shape.message_type,
-        category: shape.category,
-        urgency: shape.urgency,
-        channel: request.channel,
-        renderable: shape.renderable,
-        send_at: request.send_at,
-        expires_at: request.expires_at,
-        source_reference: request.source_reference,
-        locale: request.locale,
-        request: StoredRequest {
-            context: request.context,
-            content: request.content,
-            attachments: request.attachments,
-        },
-        carrier: None,
     }
 }
 
@@ -648,379 +350,4 @@ fn compose(
             Ok(Vec::new())
         }
     }
-}
-
-/// Writes what was decided, in one transaction.
-async fn write(
-    inner: &Inner,
-    decided: Vec<Decided>,
-    keys: &[Option<(TenantId, IdempotencyKey)>],
-    answers: &mut Answers,
-    dice: &mut Dice,
-    now: Timestamp,
-) -> Result<(), EngineError> {
-    let mut tx = inner.tx().await?;
-    let (ours, decided) = claim_keys(&mut tx, decided, keys, answers, now).await?;
-    let (fresh, duplicates): (Vec<Decided>, Vec<Decided>) = decided
-        .into_iter()
-        .partition(|one| !matches!(one.decision.verdict, Verdict::Duplicate { .. }));
-    let (fresh, lost) = insert_messages(&mut tx, fresh, now).await?;
-    answer_duplicates(&mut tx, duplicates, lost, answers).await?;
-    insert_rest(inner, &mut tx, &fresh, dice, now).await?;
-    for one in &fresh {
-        answers.set(one.draft.place, Ok(accepted(one)));
-    }
-    let stored: Vec<_> = ours
-        .iter()
-        .filter_map(|place| {
-            keys[*place]
-                .as_ref()
-                .map(|(tenant, key)| (*place, *tenant, key.key.clone()))
-        })
-        .map(|(place, tenant, key)| {
-            (
-                tenant,
-                key,
-                serde_json::to_value(answers.of_submission(place)).unwrap_or_default(),
-            )
-        })
-        .collect();
-    idempotency::answer(&mut tx, &stored).await?;
-    inner.fail.pass("accept_before_commit");
-    tx.commit().await?;
-    inner.fail.pass("accept_after_commit");
-    for one in &fresh {
-        count(one);
-    }
-    Ok(())
-}
-
-fn accepted(one: &Decided) -> Accepted {
-    Accepted {
-        message_id: one.draft.message,
-        contact_id: one.draft.contact,
-        status: settle::placement(&one.decision, Timestamp::UNIX_EPOCH).status,
-        verdict: one.decision.verdict.clone(),
-        because: settle::because(&one.decision),
-        duplicate: false,
-    }
-}
-
-fn count(one: &Decided) {
-    let status = settle::placement(&one.decision, Timestamp::UNIX_EPOCH).status;
-    metrics::counter!(
-        "tidings_messages_accepted_total",
-        "message_type" => one.draft.message_type.to_string(),
-        "status" => status.as_str(),
-    )
-    .increment(1);
-}
-
-/// Claims the keys of the batch; a submission whose key somebody else holds by now is answered with `InProgress`, and
-/// the caller's next try gets the stored answer. Only submissions with every request accepted or refused for its own
-/// sake keep their key.
-async fn claim_keys(
-    tx: &mut Conn,
-    decided: Vec<Decided>,
-    keys: &[Option<(TenantId, IdempotencyKey)>],
-    answers: &mut Answers,
-    now: Timestamp,
-) -> Result<(Vec<usize>, Vec<Decided>), EngineError> {
-    let places: BTreeSet<usize> = decided
-        .iter()
-        .map(|one| one.draft.place.0)
-        .filter(|place| keys[*place].is_some())
-        .collect();
-    let claims: Vec<KeyClaim> = places
-        .iter()
-        .filter_map(|place| keys[*place].as_ref())
-        .map(|(tenant, key)| KeyClaim {
-            tenant: *tenant,
-            key: key.key.clone(),
-            request_hash: key.body_hash.clone(),
-        })
-        .collect();
-    let expires_at = now.saturating_add(KEY_LIFE).unwrap_or(now);
-    let won = idempotency::claim(tx, &claims, now, expires_at).await?;
-    let is_ours = |place: usize| match &keys[place] {
-        Some((tenant, key)) => won.contains(&(*tenant, key.key.clone())),
-        None => true,
-    };
-    let (ours, theirs): (Vec<Decided>, Vec<Decided>) =
-        decided.into_iter().partition(|one| is_ours(one.draft.place.0));
-    for one in theirs {
-        answers.set(one.draft.place, Err(AcceptError::InProgress));
-    }
-    Ok((places.into_iter().filter(|place| is_ours(*place)).collect(), ours))
-}
-
-/// Inserts the messages; the second list met an earlier message with the same reference.
-async fn insert_messages(
-    tx: &mut Conn,
-    fresh: Vec<Decided>,
-    now: Timestamp,
-) -> Result<(Vec<Decided>, Vec<Decided>), EngineError> {
-    let rows: Vec<NewMessage> = fresh.iter().map(|one| new_message(one, now)).collect();
-    let inserted: HashSet<MessageId> = insert::messages(tx, &rows).await?;
-    Ok(fresh
-        .into_iter()
-        .partition(|one| inserted.contains(&one.draft.message)))
-}
-
-fn new_message(one: &Decided, now: Timestamp) -> NewMessage {
-    let draft = &one.draft;
-    NewMessage {
-        tenant: draft.tenant,
-        id: draft.message,
-        contact: draft.contact,
-        message_type: draft.message_type.clone(),
-        category: draft.category,
-        urgency: draft.urgency,
-        source_reference: draft.source_reference.clone(),
-        requested_channel: draft.channel,
-        renderable_channels: draft.renderable.clone(),
-        locale: draft.locale.clone(),
-        send_at: draft.send_at,
-        expires_at: draft.expires_at,
-        accepted_at: now,
-        placement: settle::placement(&one.decision, now),
-    }
-}
-
-/// Answers those whose message exists already, with its status as it is.
-async fn answer_duplicates(
-    tx: &mut Conn,
-    duplicates: Vec<Decided>,
-    lost: Vec<Decided>,
-    answers: &mut Answers,
-) -> Result<(), EngineError> {
-    if duplicates.is_empty() && lost.is_empty() {
-        return Ok(());
-    }
-    let references: Vec<_> = duplicates
-        .iter()
-        .chain(&lost)
-        .filter_map(|one| {
-            let text = one.draft.source_reference.clone()?;
-            Some((one.draft.tenant, one.draft.message_type.clone(), text))
-        })
-        .collect();
-    let winners = facts::duplicates(tx, &references).await?;
-    for one in duplicates.into_iter().chain(lost) {
-        let draft = one.draft;
-        let winner = draft
-            .source_reference
-            .and_then(|text| winners.get(&(draft.tenant, draft.message_type, text)).copied());
-        let answer = match winner {
-            Some((message_id, contact_id, status)) => Ok(Accepted {
-                message_id,
-                contact_id,
-                status,
-                verdict: Verdict::Duplicate { of: message_id },
-                because: Some("duplicate.found".to_owned()),
-                duplicate: true,
-            }),
-            None => Err(AcceptError::Unavailable {
-                reason: "the earlier message is being removed".to_owned(),
-            }),
-        };
-        answers.set(draft.place, answer);
-    }
-    Ok(())
-}
-
-/// Jobs, contents, decisions, deliveries, batches and events of new messages.
-async fn insert_rest(
-    inner: &Inner,
-    tx: &mut Conn,
-    fresh: &[Decided],
-    dice: &mut Dice,
-    now: Timestamp,
-) -> Result<(), EngineError> {
-    let pairs: Vec<_> = fresh
-        .iter()
-        .map(|one| (one.draft.tenant, one.draft.contact))
-        .collect();
-    let keys = inner.store.keyring().contact_keys(tx, &pairs, now).await?;
-    let mut contents = Vec::with_capacity(fresh.len() * 3);
-    let mut decisions = Vec::with_capacity(fresh.len());
-    for one in fresh {
-        let (tenant, message) = (one.draft.tenant, one.draft.message);
-        // An erased contact has no key: the decision stands, the content is not kept.
-        match keys.get(tenant, one.draft.contact) {
-            Ok(key) => {
-                let sealed = seal_request(key, tenant, message, &one.draft.request)?;
-                contents.push(NewContent {
-                    tenant,
-                    message,
-                    channel: None,
-                    sealed,
-                    template: None,
-                });
-                for composed in &one.composed {
-                    let sealed = seal_content(key, tenant, message, composed)?;
-                    let (channel, template) = (Some(composed.channel), composed.template);
-                    contents.push(NewContent {
-                        tenant,
-                        message,
-                        channel,
-                        sealed,
-                        template,
-                    });
-                }
-            }
-            Err(SealError::Erased(_)) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let stage = DecisionStage::Accept;
-        decisions.push(settle::recorded(
-            tenant,
-            message,
-            stage,
-            &one.facts,
-            &one.decision,
-            dice,
-            now,
-        ));
-    }
-    insert::contents(tx, &contents).await?;
-    insert::decisions(tx, &decisions).await?;
-    insert_jobs(inner, tx, fresh, now).await?;
-    gather(inner, tx, fresh, dice, now).await?;
-    let events: Vec<NewEvent> = fresh.iter().map(event).collect();
-    events::append(tx, &events, dice, now).await?;
-    Ok(())
-}
-
-fn event(one: &Decided) -> NewEvent {
-    let placement: Placement = settle::placement(&one.decision, Timestamp::UNIX_EPOCH);
-    let kind = if placement.status == MessageStatus::Suppressed {
-        "MessageSuppressed"
-    } else {
-        "MessageAccepted"
-    };
-    NewEvent {
-        tenant: one.draft.tenant,
-        kind: kind.to_owned(),
-        contact: Some(one.draft.contact),
-        message: Some(one.draft.message),
-        subject: None,
-        data: json!({
-            "message_type": one.draft.message_type,
-            "status": placement.status,
-            "because": settle::because(&one.decision),
-        }),
-    }
-}
-
-/// The jobs that carry, release and close, and the deliveries they carry.
-async fn insert_jobs(
-    inner: &Inner,
-    tx: &mut Conn,
-    fresh: &[Decided],
-    now: Timestamp,
-) -> Result<(), EngineError> {
-    let mut jobs: Vec<NewJob> = Vec::with_capacity(fresh.len());
-    let mut carried = Vec::with_capacity(fresh.len());
-    for one in fresh {
-        let draft = &one.draft;
-        match &one.decision.verdict {
-            Verdict::Send(plan) => {
-                let Some(channel) = plan.channels.first().copied() else {
-                    continue;
-                };
-                match draft.carrier {
-                    Some(job) => carried.push((one, plan, Some(job))),
-                    None => {
-                        let (at, priority) = (plan.at, plan.priority);
-                        jobs.push(settle::send_job(
-                            inner,
-                            draft.tenant,
-                            draft.message,
-                            one.delivery,
-                            channel,
-                            priority,
-                            at,
-                        ));
-                        carried.push((one, plan, None));
-                    }
-                }
-            }
-            Verdict::Hold { until } | Verdict::Approve { expires_at: until } if draft.carrier.is_none() => {
-                jobs.push(settle::release_job(
-                    inner,
-                    draft.tenant,
-                    draft.message,
-                    draft.urgency,
-                    *until,
-                ));
-            }
-            _ => {}
-        }
-    }
-    let enqueued = tidings_queue::enqueue(tx, &jobs, now).await?;
-    let mut sent = jobs
-        .iter()
-        .zip(enqueued)
-        .filter(|(job, _)| job.kind.is_send())
-        .map(|(_, enqueued)| enqueued.id);
-    let mut deliveries = Vec::with_capacity(carried.len());
-    for (one, plan, carrier) in carried {
-        let Some(job) = carrier.or_else(|| sent.next()) else {
-            continue;
-        };
-        let (tenant, message) = (one.draft.tenant, one.draft.message);
-        deliveries.extend(settle::first_delivery(
-            tenant,
-            message,
-            one.delivery,
-            plan,
-            job,
-            now,
-        ));
-    }
-    insert::deliveries(tx, &deliveries).await?;
-    Ok(())
-}
-
-/// Puts low-urgency messages into batches; whoever opens one schedules its end, whoever completes one ends it now.
-async fn gather(
-    inner: &Inner,
-    tx: &mut Conn,
-    fresh: &[Decided],
-    dice: &mut Dice,
-    now: Timestamp,
-) -> Result<(), EngineError> {
-    let mut groups: HashMap<(TenantId, ContactId, Channel), (Vec<MessageId>, Timestamp)> = HashMap::new();
-    for one in fresh {
-        if let Verdict::Batch { channel, closes_at } = &one.decision.verdict {
-            let group = groups
-                .entry((one.draft.tenant, one.draft.contact, *channel))
-                .or_insert_with(|| (Vec::new(), *closes_at));
-            group.0.push(one.draft.message);
-            group.1 = group.1.min(*closes_at);
-        }
-    }
-    let mut groups: Vec<_> = groups.into_iter().collect();
-    groups.sort_unstable_by_key(|(key, _)| *key);
-    let mut jobs = Vec::new();
-    for ((tenant, contact, channel), (messages, closes_at)) in groups {
-        let group = batches::Gathering {
-            tenant,
-            contact,
-            channel,
-            id: BatchId(dice.uuid(now)),
-            messages,
-            closes_at,
-        };
-        let gathered = batches::gather(tx, &group, now).await?;
-        if gathered.opened {
-            jobs.push(settle::close_job(inner, tenant, gathered.id, gathered.closes_at));
-        }
-        if closes_at <= now {
-            jobs.push(settle::close_job(inner, tenant, gathered.id, now));
-        }
-    }
-    tidings_queue::enqueue(tx, &jobs, now).await?;
-    Ok(())
 }

@@ -181,7 +181,7 @@ mod tests {
             })
         });
         let answers = futures::future::join_all((0..10).map(|_| coalescer.submit(1, ()))).await;
-        assert!(answers.iter().any(|answer| *answer == Err(NoAnswer::Full)));
+        assert!(answers.contains(&Err(NoAnswer::Full)));
         assert!(answers.iter().any(Result::is_ok));
     }
 }

@@ -405,11 +405,20 @@ async fn ask(
 
 /// When a delivery that has to wait for a rate limit may expect its turn.
 fn turn(inner: &Inner, view: &TenantView, channel: Channel, until: Timestamp, now: Timestamp) -> Timestamp {
-    let limited = view.routes.iter().filter(|route| route.channel == channel).find_map(|route| {
-        let limit = limit_of(route)?;
-        inner.limiter.limited_until(route.id, Some(limit), now).map(|_| (route.id, limit))
-    });
-    limited.map_or(until, |(connection, limit)| inner.limiter.book(connection, limit, until))
+    let limited = view
+        .routes
+        .iter()
+        .filter(|route| route.channel == channel)
+        .find_map(|route| {
+            let limit = limit_of(route)?;
+            inner
+                .limiter
+                .limited_until(route.id, Some(limit), now)
+                .map(|_| (route.id, limit))
+        });
+    limited.map_or(until, |(connection, limit)| {
+        inner.limiter.book(connection, limit, until)
+    })
 }
 
 /// A delivery that cannot be called for a reason of configuration waits for an operator, and is given up in the end.

@@ -345,23 +345,22 @@ async fn write_jobs(
                 let Some(channel) = plan.channels.first().copied() else {
                     continue;
                 };
-                let job = match one.carrier {
-                    Some(job) => Some(job),
-                    None => {
-                        let job = settle::send_job(
-                            inner,
-                            tenant,
-                            message,
-                            one.delivery,
-                            channel,
-                            plan.priority,
-                            plan.at,
-                        );
-                        enqueue(tx, &[job], now)
-                            .await?
-                            .first()
-                            .map(|enqueued| enqueued.id)
-                    }
+                let job = if let Some(job) = one.carrier {
+                    Some(job)
+                } else {
+                    let job = settle::send_job(
+                        inner,
+                        tenant,
+                        message,
+                        one.delivery,
+                        channel,
+                        plan.priority,
+                        plan.at,
+                    );
+                    enqueue(tx, &[job], now)
+                        .await?
+                        .first()
+                        .map(|enqueued| enqueued.id)
                 };
                 let Some(job) = job else { continue };
                 deliveries.extend(settle::first_delivery(

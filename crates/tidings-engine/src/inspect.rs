@@ -35,21 +35,36 @@ impl Engine {
     ) -> Result<TemplatePreview, EngineError> {
         let mut conn = self.inner.conn().await?;
         let views = tenancy::load(&self.inner, &mut conn, [tenant]).await?;
-        let unknown = || EngineError::NotFound { what: "tenant", id: tenant.to_string() };
+        let unknown = || EngineError::NotFound {
+            what: "tenant",
+            id: tenant.to_string(),
+        };
         let view = views.get(&tenant).ok_or_else(unknown)?;
         let own = message_types::message_type(template.message_type().as_str()).map(|info| info.category);
         let link = self.public_base_url().as_str().to_owned();
-        let mut context = RenderContext::new(variables, &view.brand, category.or(own).unwrap_or(Category::Service));
+        let mut context = RenderContext::new(
+            variables,
+            &view.brand,
+            category.or(own).unwrap_or(Category::Service),
+        );
         context.zone = Some(&view.policy().zone);
         context.unsubscribe_url = Some(&link);
         context.preference_url = Some(&link);
         let asked = template.variables().iter().cloned().collect();
         match template.render(&context) {
-            Ok(rendered) => Ok(TemplatePreview { rendered: Some(rendered), variables: asked, missing: Vec::new() }),
-            Err(RenderError::MissingVariables { names, .. }) => {
-                Ok(TemplatePreview { rendered: None, variables: asked, missing: names })
-            }
-            Err(error) => Err(EngineError::Conflict { problem: error.to_string() }),
+            Ok(rendered) => Ok(TemplatePreview {
+                rendered: Some(rendered),
+                variables: asked,
+                missing: Vec::new(),
+            }),
+            Err(RenderError::MissingVariables { names, .. }) => Ok(TemplatePreview {
+                rendered: None,
+                variables: asked,
+                missing: names,
+            }),
+            Err(error) => Err(EngineError::Conflict {
+                problem: error.to_string(),
+            }),
         }
     }
 
@@ -58,7 +73,10 @@ impl Engine {
     /// # Errors
     /// Where, what is wrong, and what to do.
     pub fn check_settings(&self, settings: &ConnectionSettings) -> Result<(), ConfigError> {
-        let credentials = settings.credentials.clone().map_or_else(Credentials::none, Credentials::new);
+        let credentials = settings
+            .credentials
+            .clone()
+            .map_or_else(Credentials::none, Credentials::new);
         let nobody = (TenantId(uuid::Uuid::nil()), ConnectionId(uuid::Uuid::nil()));
         let config = ConnectionConfig {
             kind: settings.provider,
@@ -73,7 +91,11 @@ impl Engine {
     ///
     /// # Errors
     /// When the tenant has no such connection. What the provider says is in the report.
-    pub async fn check_connection(&self, tenant: TenantId, id: ConnectionId) -> Result<CheckReport, EngineError> {
+    pub async fn check_connection(
+        &self,
+        tenant: TenantId,
+        id: ConnectionId,
+    ) -> Result<CheckReport, EngineError> {
         let store = self.store();
         let mut conn = self.inner.conn().await?;
         let all = connections::load_with_credentials(&mut conn, store.keyring(), &[tenant]).await?;
@@ -88,7 +110,10 @@ impl Engine {
         };
         match self.inner.providers.fresh(&config, tenant, id) {
             Ok(provider) => Ok(provider.check().await),
-            Err(error) => Ok(CheckReport { ok: false, findings: vec![error.to_string()] }),
+            Err(error) => Ok(CheckReport {
+                ok: false,
+                findings: vec![error.to_string()],
+            }),
         }
     }
 }

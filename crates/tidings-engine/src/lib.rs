@@ -6,6 +6,7 @@
 //! put into the queue, `explain` says why.
 
 mod accept;
+mod admit;
 mod approve;
 mod batch;
 mod cancel;
@@ -14,6 +15,7 @@ mod compose;
 mod connections;
 pub mod dead_letters;
 mod deliver;
+mod draft;
 mod engagement;
 mod engine;
 mod error;
@@ -51,11 +53,11 @@ pub use engine::{Engine, EngineOptions, Limits};
 pub use error::EngineError;
 pub use explain::{AttemptTold, DecisionTold, DeliveryTold, DryRun, EventTold, Explanation};
 pub use failpoint::{FailPointError, FailPoints, NAMES as FAIL_POINT_NAMES};
+pub use inspect::TemplatePreview;
 pub use request::{
     AcceptError, AcceptRequest, Accepted, DirectContent, IdempotencyKey, InlineContact, MAX_ATTACHMENT_BYTES,
     MAX_ATTACHMENTS, MAX_CONTEXT_BYTES, MAX_DIRECT_BYTES, MAX_REQUESTS, MAX_SOURCE_REFERENCE, Recipient,
 };
-pub use inspect::TemplatePreview;
 pub use resolve::PersonDecides;
 pub use sandbox::{SandboxMail, sandbox_mail};
 pub use tidings_providers as providers;

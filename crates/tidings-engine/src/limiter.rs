@@ -184,7 +184,10 @@ mod tests {
     fn those_who_wait_have_turns() {
         let limiter = Limiter::new();
         let connection = ConnectionId(uuid::Uuid::nil());
-        let limit = RateLimit { limit: 4, per: SignedDuration::from_secs(1) };
+        let limit = RateLimit {
+            limit: 4,
+            per: SignedDuration::from_secs(1),
+        };
         let free: Timestamp = "2026-11-21T09:00:00Z".parse().unwrap();
         let turns: Vec<_> = (0..3).map(|_| limiter.book(connection, limit, free)).collect();
         let apart = SignedDuration::from_millis(250);

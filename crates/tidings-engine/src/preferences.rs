@@ -185,8 +185,7 @@ pub(crate) async fn visited(tx: &mut TenantTx, contact: ContactId) -> Result<Opt
     let id = tx.tenant();
     let tenant = tenants::get(tx, id).await?;
     let connected: BTreeSet<Channel> = routes::load(tx, &[id])
-        .await
-        .map_err(tidings_store::StoreError::from)?
+        .await?
         .into_iter()
         .map(|route| route.channel)
         .collect();

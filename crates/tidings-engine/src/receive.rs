@@ -19,7 +19,12 @@ impl Engine {
         connection: ConnectionId,
         message: &InboundMessage,
     ) -> Result<&'static str, EngineError> {
-        let target = WebhookTarget { tenant, connection, provider: ProviderKind::Sandbox, channel: message.channel };
+        let target = WebhookTarget {
+            tenant,
+            connection,
+            provider: ProviderKind::Sandbox,
+            channel: message.channel,
+        };
         let mut dice = self.dice();
         let now = self.now();
         let mut tx = self.store().worker_tenant(tenant).tx().await?;

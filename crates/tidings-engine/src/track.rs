@@ -200,7 +200,6 @@ async fn learn(
     suppress(tx, reported, address, because, code, dice, now).await
 }
 
-#[expect(clippy::too_many_arguments, reason = "one place, and each is needed")]
 async fn suppress(
     tx: &mut TenantTx,
     reported: &Reported,

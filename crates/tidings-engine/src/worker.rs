@@ -242,7 +242,8 @@ impl Worker {
             self.wake_up().await?;
             self.report.batches += 1;
             let inner = Arc::clone(&self.inner);
-            self.working.spawn(async move { process(&inner, lease, claimed.jobs).await });
+            self.working
+                .spawn(async move { process(&inner, lease, claimed.jobs).await });
         }
         Ok(self.inner.limits.poll)
     }
@@ -260,7 +261,9 @@ impl Worker {
         }
         let next = tidings_queue::next_due(&mut conn).await?;
         let until_due = next.map(|due| due.duration_since(self.inner.now()));
-        let until_due = until_due.and_then(|wait| Duration::try_from(wait).ok()).unwrap_or(self.inner.limits.poll);
+        let until_due = until_due
+            .and_then(|wait| Duration::try_from(wait).ok())
+            .unwrap_or(self.inner.limits.poll);
         Ok(until_due.clamp(HOUSEKEEPING, self.inner.limits.poll))
     }
 

@@ -329,5 +329,8 @@ pub fn direct(contact: ContactId, body: &str) -> AcceptRequest {
 }
 
 pub fn context(value: Value) -> Private<Map<String, Value>> {
-    Private::new(value.as_object().unwrap().clone())
+    match value {
+        Value::Object(map) => Private::new(map),
+        other => panic!("{other} is not an object"),
+    }
 }

@@ -1,8 +1,8 @@
 //! Batches: low-urgency messages to one contact and channel that go as one.
 
-use crate::Result;
 use super::dispatch::{MessageColumns, MessageRow};
 use super::words::word;
+use crate::Result;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use sqlx::PgConnection;
@@ -42,11 +42,7 @@ pub struct Gathered {
 }
 
 /// Puts messages into the open batch of their contact and channel, or opens one. One call a batch: gathering is rare.
-pub async fn gather(
-    conn: &mut PgConnection,
-    group: &Gathering,
-    now: Timestamp,
-) -> Result<Gathered> {
+pub async fn gather(conn: &mut PgConnection, group: &Gathering, now: Timestamp) -> Result<Gathered> {
     let size = i32::try_from(group.messages.len()).unwrap_or(i32::MAX);
     let row = sqlx::query!(
         r#"

@@ -1,8 +1,8 @@
 //! The way to a call: load what a delivery needs, then begin it under the gate.
 
-use crate::Result;
 use super::record::NewAttempt;
 use super::words::{channels, optional_word, word};
+use crate::Result;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use sqlx::PgConnection;
@@ -193,10 +193,7 @@ impl MessageColumns {
 }
 
 /// Loads deliveries with everything a call needs. Ids that do not exist are left out.
-pub async fn load(
-    conn: &mut PgConnection,
-    wanted: &[(TenantId, DeliveryId)],
-) -> Result<Vec<Dispatchable>> {
+pub async fn load(conn: &mut PgConnection, wanted: &[(TenantId, DeliveryId)]) -> Result<Vec<Dispatchable>> {
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
@@ -311,8 +308,15 @@ pub async fn newest(
     )
     .fetch_all(&mut *conn)
     .await?;
-    let wanted: Vec<_> = rows.into_iter().map(|row| (TenantId(row.tenant_id), DeliveryId(row.id))).collect();
-    Ok(load(conn, &wanted).await?.into_iter().map(|row| (row.message.id, row)).collect())
+    let wanted: Vec<_> = rows
+        .into_iter()
+        .map(|row| (TenantId(row.tenant_id), DeliveryId(row.id)))
+        .collect();
+    Ok(load(conn, &wanted)
+        .await?
+        .into_iter()
+        .map(|row| (row.message.id, row))
+        .collect())
 }
 
 /// Begins dispatches: the intent of each call, durable with the caller's commit before the first byte leaves.

@@ -1,8 +1,8 @@
 //! What the rules need to know, loaded in one round trip for a whole batch.
 
-use crate::Result;
 use super::words::{channels, word};
 use crate::BlindIndex;
+use crate::Result;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use serde::Deserialize;
@@ -316,8 +316,14 @@ pub async fn duplicates(
     references: &[Reference],
 ) -> Result<HashMap<Reference, (MessageId, ContactId, MessageStatus)>> {
     let tenants: Vec<_> = references.iter().map(|(tenant, ..)| tenant.0).collect();
-    let types: Vec<_> = references.iter().map(|(_, message_type, _)| message_type.as_str()).collect();
-    let texts: Vec<_> = references.iter().map(|(.., reference)| reference.as_str()).collect();
+    let types: Vec<_> = references
+        .iter()
+        .map(|(_, message_type, _)| message_type.as_str())
+        .collect();
+    let texts: Vec<_> = references
+        .iter()
+        .map(|(.., reference)| reference.as_str())
+        .collect();
     let rows = sqlx::query!(
         r#"
         SELECT m.tenant_id, m.message_type, m.source_reference AS "source_reference!", m.id, m.contact_id, m.status
@@ -333,20 +339,20 @@ pub async fn duplicates(
     .await?;
     let mut found = HashMap::new();
     for row in rows {
-        let message_type =
-            MessageType::parse(&row.message_type).map_err(|error| sqlx::Error::Decode(error.to_string().into()))?;
+        let message_type = MessageType::parse(&row.message_type)
+            .map_err(|error| sqlx::Error::Decode(error.to_string().into()))?;
         let message = (MessageId(row.id), ContactId(row.contact_id), word(&row.status)?);
-        found.insert((TenantId(row.tenant_id), message_type, row.source_reference), message);
+        found.insert(
+            (TenantId(row.tenant_id), message_type, row.source_reference),
+            message,
+        );
     }
     Ok(found)
 }
 
 /// Locks the contacts' rows in a fixed order until the transaction ends. An opt-out takes the same lock, so no
 /// dispatch begins after an opt-out was acknowledged; caps are counted under it.
-pub async fn lock_contacts(
-    conn: &mut PgConnection,
-    contacts: &[(TenantId, ContactId)],
-) -> Result<()> {
+pub async fn lock_contacts(conn: &mut PgConnection, contacts: &[(TenantId, ContactId)]) -> Result<()> {
     let tenants: Vec<_> = contacts.iter().map(|(tenant, _)| tenant.0).collect();
     let ids: Vec<_> = contacts.iter().map(|(_, contact)| contact.0).collect();
     sqlx::query!(

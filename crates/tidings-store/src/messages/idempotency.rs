@@ -55,7 +55,10 @@ pub async fn look_up(
     for row in rows {
         let place = usize::try_from(row.ord).unwrap_or(0).saturating_sub(1);
         if let Some(answer) = answers.get_mut(place) {
-            *answer = Some(EarlierAnswer { request_hash: row.request_hash, response: row.response });
+            *answer = Some(EarlierAnswer {
+                request_hash: row.request_hash,
+                response: row.response,
+            });
         }
     }
     Ok(answers)
@@ -95,7 +98,10 @@ pub async fn claim(
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|row| (TenantId(row.tenant_id), row.key)).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| (TenantId(row.tenant_id), row.key))
+        .collect())
 }
 
 /// Writes the answers of claimed keys.

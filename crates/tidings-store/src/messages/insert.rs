@@ -1,8 +1,8 @@
 //! What an accepted request leaves behind, inserted in batches: messages, contents, decisions, deliveries.
 
-use crate::Result;
 use super::record::{NewContent, NewDecision, NewDelivery, NewMessage};
 use super::words::joined;
+use crate::Result;
 use jiff_sqlx::ToSqlx;
 use sqlx::PgConnection;
 use std::collections::HashSet;
@@ -10,10 +10,7 @@ use tidings_core::MessageId;
 
 /// Inserts messages and returns the ids of those that are new. One that is missing from the answer met an earlier
 /// message with the same tenant, type and source reference; see [`super::facts::duplicates`].
-pub async fn messages(
-    conn: &mut PgConnection,
-    rows: &[NewMessage],
-) -> Result<HashSet<MessageId>> {
+pub async fn messages(conn: &mut PgConnection, rows: &[NewMessage]) -> Result<HashSet<MessageId>> {
     if rows.is_empty() {
         return Ok(HashSet::new());
     }

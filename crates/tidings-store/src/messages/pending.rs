@@ -1,8 +1,8 @@
 //! Messages that wait: for their hour, for company, for a person. They are decided again and move on.
 
-use crate::Result;
 use super::dispatch::{MessageColumns, MessageRow};
 use super::record::Placement;
+use crate::Result;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use sqlx::PgConnection;
@@ -19,10 +19,7 @@ pub struct Waiting {
 }
 
 /// Loads messages with their requests and locks them until the transaction ends, whatever their status.
-pub async fn lock(
-    conn: &mut PgConnection,
-    wanted: &[(TenantId, MessageId)],
-) -> Result<Vec<Waiting>> {
+pub async fn lock(conn: &mut PgConnection, wanted: &[(TenantId, MessageId)]) -> Result<Vec<Waiting>> {
     let tenants: Vec<_> = wanted.iter().map(|(tenant, _)| tenant.0).collect();
     let ids: Vec<_> = wanted.iter().map(|(_, message)| message.0).collect();
     let rows = sqlx::query_as!(

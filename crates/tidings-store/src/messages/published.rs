@@ -1,7 +1,7 @@
 //! Published templates of the types a batch needs. A published version never changes, so what was compiled stays good.
 
-use crate::Result;
 use super::words::word;
+use crate::Result;
 use sqlx::PgConnection;
 use tidings_core::{Channel, MessageType, TemplateId, TenantId};
 
@@ -21,10 +21,7 @@ pub struct PublishedRow {
 }
 
 /// The published versions of the wanted types.
-pub async fn load(
-    conn: &mut PgConnection,
-    wanted: &[(TenantId, MessageType)],
-) -> Result<Vec<PublishedRow>> {
+pub async fn load(conn: &mut PgConnection, wanted: &[(TenantId, MessageType)]) -> Result<Vec<PublishedRow>> {
     let tenants: Vec<_> = wanted.iter().map(|(tenant, _)| tenant.0).collect();
     let types: Vec<_> = wanted
         .iter()

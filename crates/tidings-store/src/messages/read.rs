@@ -1,8 +1,8 @@
 //! Reading messages: one, a page, and everything that happened to one.
 
-use crate::Result;
 use super::dispatch::{MessageColumns, MessageRow};
 use super::words::{channels, optional_word, word};
+use crate::Result;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use serde_json::Value;
@@ -314,11 +314,7 @@ async fn deliveries(
         .collect()
 }
 
-async fn attempts(
-    conn: &mut PgConnection,
-    tenant: TenantId,
-    message: MessageId,
-) -> Result<Vec<AttemptRow>> {
+async fn attempts(conn: &mut PgConnection, tenant: TenantId, message: MessageId) -> Result<Vec<AttemptRow>> {
     let rows = sqlx::query!(
         r#"
         SELECT a.delivery_id, a.attempt_no, a.connection_id, a.outcome, a.category, a.code, a.detail, a.intended_at,

@@ -1,10 +1,10 @@
 //! Dead letters of sends, put back: which of them might arrive twice, and their deliveries reset.
 
+use crate::Result;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use sqlx::PgConnection;
 use std::collections::HashSet;
-use crate::Result;
 use tidings_core::{DeliveryId, TenantId};
 
 /// Deliveries whose message may already have arrived: an attempt of it was accepted, or nobody knows.

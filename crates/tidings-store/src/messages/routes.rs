@@ -1,7 +1,7 @@
 //! The connections a batch may go out by, with their breakers.
 
-use crate::Result;
 use super::words::word;
+use crate::Result;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use serde_json::Value;

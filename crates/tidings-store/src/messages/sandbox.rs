@@ -1,7 +1,7 @@
 //! The sandbox's ledger: a row for every accept, duplicates included and flagged.
 
-use crate::Result;
 use super::words::word;
+use crate::Result;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use sqlx::PgConnection;

@@ -1,7 +1,7 @@
 //! Deliveries nobody knows the outcome of, and those held for a person.
 
-use crate::Result;
 use super::words::{optional_word, word};
+use crate::Result;
 use jiff::Timestamp;
 use sqlx::PgConnection;
 use tidings_core::{Channel, ConnectionId, DeliveryId, DeliveryState, MessageId, TenantId};

@@ -54,7 +54,9 @@ pub async fn connection(conn: &mut PgConnection, id: ConnectionId) -> Result<Opt
     .fetch_all(conn)
     .await?;
     // Ids are random: two tenants with the same one would be a forgery, and neither is answered.
-    let Ok([row]) = <[_; 1]>::try_from(rows) else { return Ok(None) };
+    let Ok([row]) = <[_; 1]>::try_from(rows) else {
+        return Ok(None);
+    };
     Ok(Some(WebhookConnection {
         target: WebhookTarget {
             tenant: TenantId(row.tenant_id),
@@ -115,13 +117,20 @@ pub async fn load(tx: &mut TenantTx, id: Uuid) -> Result<Option<StoredWebhook>> 
     Ok(Some(StoredWebhook {
         connection: ConnectionId(row.connection_id),
         provider: crate::columns::word("webhook_inbox.provider", &row.provider)?,
-        content: key.open(&place(tenant, id), &row.sealed).map_err(StoreError::from)?,
+        content: key
+            .open(&place(tenant, id), &row.sealed)
+            .map_err(StoreError::from)?,
         received_at: row.received_at.to_jiff(),
     }))
 }
 
 /// Marks a webhook as applied; `failure` says what of it could not be.
-pub async fn mark_processed(tx: &mut TenantTx, id: Uuid, failure: Option<&str>, now: Timestamp) -> Result<()> {
+pub async fn mark_processed(
+    tx: &mut TenantTx,
+    id: Uuid,
+    failure: Option<&str>,
+    now: Timestamp,
+) -> Result<()> {
     sqlx::query!(
         "UPDATE webhook_inbox SET processed_at = $3, failure = $4 WHERE tenant_id = $1 AND id = $2",
         tx.tenant().0,

@@ -131,7 +131,7 @@ pub async fn lock(tx: &mut TenantTx, delivery: DeliveryId) -> Result<Option<Repo
             word("messages.status", &row.status)?,
             word("messages.status_provenance", &row.status_provenance)?,
         ),
-        sent_at: row.sent_at.map(|at| at.to_jiff()),
+        sent_at: row.sent_at.map(jiff_sqlx::Timestamp::to_jiff),
     }))
 }
 

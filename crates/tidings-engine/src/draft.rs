@@ -1,0 +1,301 @@
+//! From requests to drafts: checked, their contacts found, and what follows from their types.
+
+use crate::accept::{Answers, Submission};
+use crate::compose::StoredRequest;
+use crate::engine::Inner;
+use crate::error::EngineError;
+use crate::recipients;
+use crate::request::{
+    AcceptError, AcceptRequest, MAX_ATTACHMENT_BYTES, MAX_ATTACHMENTS, MAX_CONTEXT_BYTES, MAX_DIRECT_BYTES,
+    MAX_SOURCE_REFERENCE, Recipient,
+};
+use crate::templates::Shelf;
+use crate::tenancy::TenantView;
+use jiff::Timestamp;
+use std::collections::HashMap;
+use tidings_core::{Category, Channel, ContactId, Dice, JobId, MessageId, MessageType, TenantId, Urgency};
+use tidings_render::message_types;
+use tidings_store::Conn;
+
+/// The type of direct content without one.
+const DIRECT_TYPE: &str = "direct";
+
+/// A request on its way to becoming a message.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    /// Which submission, and which request of it.
+    pub place: (usize, usize),
+    pub tenant: TenantId,
+    pub message: MessageId,
+    pub contact: ContactId,
+    pub message_type: MessageType,
+    pub category: Category,
+    pub urgency: Urgency,
+    pub channel: Option<Channel>,
+    pub renderable: Vec<Channel>,
+    pub send_at: Option<Timestamp>,
+    pub expires_at: Option<Timestamp>,
+    pub source_reference: Option<String>,
+    pub locale: Option<String>,
+    pub request: StoredRequest,
+    /// The job of another program that carries the message instead of a new one.
+    pub carrier: Option<JobId>,
+}
+
+/// Checks the requests and finds their contacts.
+#[expect(clippy::too_many_arguments, reason = "one stage of the batch, called once")]
+pub(crate) async fn drafts(
+    inner: &Inner,
+    conn: &mut Conn,
+    batch: Vec<Submission>,
+    views: &HashMap<TenantId, TenantView>,
+    shelf: &Shelf,
+    answers: &mut Answers,
+    dice: &mut Dice,
+    now: Timestamp,
+) -> Result<Vec<Draft>, EngineError> {
+    let mut external = Vec::new();
+    let mut checked = Vec::new();
+    for (outer, submission) in batch.into_iter().enumerate() {
+        for (within, request) in submission.requests.into_iter().enumerate() {
+            let place = (outer, within);
+            if answers.is_set(place) {
+                continue;
+            }
+            let carrier = submission.carrier;
+            match check(
+                views.get(&submission.tenant),
+                submission.tenant,
+                shelf,
+                &request,
+                now,
+                carrier.is_some(),
+            ) {
+                Ok((view, shape)) => {
+                    if let Recipient::ExternalId(id) = &request.to {
+                        external.push((submission.tenant, id.clone()));
+                    }
+                    checked.push((place, view, shape, request, carrier));
+                }
+                Err(error) => answers.set(place, Err(error)),
+            }
+        }
+    }
+    let external = recipients::by_external_id(conn, external).await?;
+    let mut drafts = Vec::with_capacity(checked.len());
+    for (place, view, shape, request, carrier) in checked {
+        let tenant = view.tenant.id;
+        let region = view.policy().default_region.as_deref();
+        let contact = match &request.to {
+            Recipient::ContactId(id) => Some(*id),
+            Recipient::ExternalId(id) => external.get(&(tenant, id.clone())).copied(),
+            Recipient::Contact(contact) => {
+                match recipients::inline(inner, tenant, &view.key, contact, region).await {
+                    Ok(id) => Some(id),
+                    Err(EngineError::Store(tidings_store::StoreError::Invalid { field, problem })) => {
+                        let field = format!("to.contact.{field}");
+                        answers.set(place, Err(AcceptError::Invalid { field, problem }));
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        };
+        match contact {
+            Some(contact) => drafts.push(Draft {
+                carrier,
+                ..draft(place, tenant, contact, shape, request, dice, now)
+            }),
+            None => answers.set(
+                place,
+                Err(AcceptError::UnknownContact {
+                    reference: reference(&request.to),
+                }),
+            ),
+        }
+    }
+    Ok(drafts)
+}
+
+fn reference(to: &Recipient) -> String {
+    match to {
+        Recipient::ContactId(id) => id.to_string(),
+        Recipient::ExternalId(id) => format!("with external_id \"{id}\""),
+        Recipient::Contact(_) => "as given".to_owned(),
+    }
+}
+
+/// What follows from the type.
+struct Shape {
+    message_type: MessageType,
+    category: Category,
+    urgency: Urgency,
+    renderable: Vec<Channel>,
+}
+
+fn check<'a>(
+    view: Option<&'a TenantView>,
+    tenant: TenantId,
+    shelf: &Shelf,
+    request: &AcceptRequest,
+    now: Timestamp,
+    carried: bool,
+) -> Result<(&'a TenantView, Shape), AcceptError> {
+    let view = view.ok_or(AcceptError::UnknownTenant)?;
+    if !view.is_active() {
+        return Err(AcceptError::TenantNotActive {
+            status: view.tenant.status.to_string(),
+        });
+    }
+    // A row that is taken up again finds its message, expired or not; the rules see to the rest.
+    check_limits(request, if carried { Timestamp::MIN } else { now })?;
+    recipients::check(&request.to, view.policy().default_region.as_deref())?;
+    Ok((view, shape(tenant, shelf, request)?))
+}
+
+fn shape(tenant: TenantId, shelf: &Shelf, request: &AcceptRequest) -> Result<Shape, AcceptError> {
+    let message_type = match (&request.message_type, &request.content) {
+        (Some(message_type), _) => message_type.clone(),
+        (None, Some(_)) => MessageType::parse(DIRECT_TYPE).map_err(|_| AcceptError::NothingToSend)?,
+        (None, None) => return Err(AcceptError::NothingToSend),
+    };
+    let renderable = match request.content {
+        Some(_) => Channel::ALL.to_vec(),
+        None => shelf.channels(tenant, &message_type),
+    };
+    let missing = match request.channel {
+        Some(channel) => !renderable.contains(&channel),
+        None => renderable.is_empty(),
+    };
+    if missing {
+        let message_type = message_type.to_string();
+        return Err(AcceptError::UnknownTemplate {
+            message_type,
+            channel: request.channel,
+        });
+    }
+    let info = message_types::message_type(message_type.as_str());
+    Ok(Shape {
+        category: request
+            .category
+            .or(info.map(|info| info.category))
+            .unwrap_or(Category::Service),
+        urgency: request
+            .urgency
+            .or(info.map(|info| info.urgency))
+            .unwrap_or(Urgency::Normal),
+        message_type,
+        renderable,
+    })
+}
+
+fn check_limits(request: &AcceptRequest, now: Timestamp) -> Result<(), AcceptError> {
+    let too_large = |field: &str, limit: &str| AcceptError::TooLarge {
+        field: field.to_owned(),
+        limit: limit.to_owned(),
+    };
+    if let Some(expires_at) = request.expires_at.filter(|expires_at| *expires_at <= now) {
+        return Err(AcceptError::Expired { expires_at });
+    }
+    if let (Some(send_at), Some(expires_at)) = (request.send_at, request.expires_at)
+        && send_at >= expires_at
+    {
+        return Err(AcceptError::Expired { expires_at });
+    }
+    if json_bytes(request) > MAX_CONTEXT_BYTES {
+        return Err(too_large("context", "256 KiB of JSON"));
+    }
+    if request.attachments.len() > MAX_ATTACHMENTS {
+        return Err(too_large("attachments", "10 files"));
+    }
+    if request
+        .attachments
+        .iter()
+        .map(|file| file.content_base64.len())
+        .sum::<usize>()
+        > MAX_ATTACHMENT_BYTES
+    {
+        return Err(too_large("attachments", "10 MiB of base64 together"));
+    }
+    if request
+        .content
+        .as_ref()
+        .is_some_and(|content| content.body.expose().len() > MAX_DIRECT_BYTES)
+    {
+        return Err(too_large("content.body", "100 KiB"));
+    }
+    let reference = request
+        .source_reference
+        .as_deref()
+        .map(|text| text.chars().count());
+    if reference.is_some_and(|length| length == 0 || length > MAX_SOURCE_REFERENCE) {
+        let problem = "use 1 to 500 characters, or leave it out".to_owned();
+        return Err(AcceptError::Invalid {
+            field: "source_reference".to_owned(),
+            problem,
+        });
+    }
+    if request
+        .locale
+        .as_deref()
+        .is_some_and(|locale| locale.len() < 2 || locale.len() > 35)
+    {
+        let problem = "use a language tag such as en or de-AT".to_owned();
+        return Err(AcceptError::Invalid {
+            field: "locale".to_owned(),
+            problem,
+        });
+    }
+    Ok(())
+}
+
+/// The size of the context as JSON, counted without building the text.
+fn json_bytes(request: &AcceptRequest) -> usize {
+    struct Counter(usize);
+    impl std::io::Write for Counter {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut counter = Counter(0);
+    match serde_json::to_writer(&mut counter, request.context.expose()) {
+        Ok(()) => counter.0,
+        Err(_) => usize::MAX,
+    }
+}
+
+fn draft(
+    place: (usize, usize),
+    tenant: TenantId,
+    contact: ContactId,
+    shape: Shape,
+    request: AcceptRequest,
+    dice: &mut Dice,
+    now: Timestamp,
+) -> Draft {
+    Draft {
+        place,
+        tenant,
+        message: MessageId(dice.uuid(now)),
+        contact,
+        message_type: shape.message_type,
+        category: shape.category,
+        urgency: shape.urgency,
+        channel: request.channel,
+        renderable: shape.renderable,
+        send_at: request.send_at,
+        expires_at: request.expires_at,
+        source_reference: request.source_reference,
+        locale: request.locale,
+        request: StoredRequest {
+            context: request.context,
+            content: request.content,
+            attachments: request.attachments,
+        },
+        carrier: None,
+    }
+}
