@@ -142,10 +142,25 @@ pub(crate) async fn replay(
     selection: &DeadLetterSelection,
 ) -> Answer<SelectionOutcome> {
     let letters = select(caller, state, selection).await?;
-    let duplicates = if selection.duplicates_confirmed { Duplicates::Include } else { Duplicates::LeaveOut };
-    let trial = if selection.dry_run { Trial::Dry } else { Trial::Real };
-    let outcome = state.engine().replay_dead_letters(&letters, duplicates, trial).await?;
-    let done = if selection.dry_run { 0 } else { outcome.replayed.len() };
+    let duplicates = if selection.duplicates_confirmed {
+        Duplicates::Include
+    } else {
+        Duplicates::LeaveOut
+    };
+    let trial = if selection.dry_run {
+        Trial::Dry
+    } else {
+        Trial::Real
+    };
+    let outcome = state
+        .engine()
+        .replay_dead_letters(&letters, duplicates, trial)
+        .await?;
+    let done = if selection.dry_run {
+        0
+    } else {
+        outcome.replayed.len()
+    };
     if done > 0 {
         let mut tx = state.worker_tenant(caller).tx().await?;
         state
@@ -156,7 +171,11 @@ pub(crate) async fn replay(
     Ok(SelectionOutcome {
         matched: letters.len() as u64,
         done: done as u64,
-        predicted_duplicates: outcome.predicted_duplicates.into_iter().map(|job| job.0).collect(),
+        predicted_duplicates: outcome
+            .predicted_duplicates
+            .into_iter()
+            .map(|job| job.0)
+            .collect(),
     })
 }
 
@@ -190,7 +209,11 @@ async fn purge_dead_letters(
 }
 
 /// The letters a selection means.
-async fn select(caller: &Caller, state: &ApiState, selection: &DeadLetterSelection) -> Answer<Vec<DeadLetter>> {
+async fn select(
+    caller: &Caller,
+    state: &ApiState,
+    selection: &DeadLetterSelection,
+) -> Answer<Vec<DeadLetter>> {
     let limit = selection.checked()?;
     let mut tx = state.tenant(caller).tx().await?;
     let Some(ids) = &selection.job_ids else {
