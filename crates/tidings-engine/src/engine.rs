@@ -10,11 +10,11 @@ use crate::request::{AcceptError, AcceptRequest, Accepted, IdempotencyKey, MAX_R
 use crate::sandbox::SandboxLine;
 use crate::templates::Templates;
 use jiff::Timestamp;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tidings_core::retry::Schedule;
-use tidings_core::{Clock, Dice, NodeId, TenantId};
+use tidings_core::{Clock, Dice, MessageType, NodeId, TenantId};
 use tidings_providers::egress::Egress;
 use tidings_store::{Store, WorkerConn, WorkerTx};
 use tokio_util::task::TaskTracker;
@@ -39,6 +39,8 @@ pub struct EngineOptions {
     pub limits: Limits,
     /// Waits between tries.
     pub schedule: Schedule,
+    /// Message types switched off for every tenant (`ENABLE_<TYPE>=false`).
+    pub disabled_types: BTreeSet<MessageType>,
     /// Points at which a test ends the process.
     pub fail_points: FailPoints,
 }
@@ -104,6 +106,7 @@ pub(crate) struct Inner {
     pub base: Url,
     pub limits: Limits,
     pub schedule: Schedule,
+    pub disabled_types: BTreeSet<MessageType>,
     pub fail: FailPoints,
     pub providers: Providers,
     pub templates: Templates,
@@ -140,6 +143,7 @@ impl Engine {
             base: options.public_base_url,
             limits: options.limits,
             schedule: options.schedule,
+            disabled_types: options.disabled_types,
             fail: options.fail_points,
             tasks: tasks.clone(),
             dice: Mutex::new(dice),

@@ -44,6 +44,7 @@ mod templates;
 mod tenancy;
 mod track;
 pub mod unsubscribe;
+mod upkeep;
 mod visitor;
 mod webhook;
 mod worker;

@@ -58,7 +58,8 @@ pub(crate) async fn load(
         connections.entry(route.tenant).or_default().push(route);
     }
     let mut views = HashMap::with_capacity(tenants.len());
-    for (id, tenant) in tenants {
+    for (id, mut tenant) in tenants {
+        tenant.policy.disabled_types.extend(inner.disabled_types.iter().cloned());
         let Some(key) = keys.remove(&id) else { continue };
         let view = TenantView {
             brand: brand(&tenant),

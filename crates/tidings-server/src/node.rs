@@ -4,10 +4,12 @@ use crate::config::Config;
 use crate::installation::Installation;
 use anyhow::{Context, Result};
 use metrics_exporter_prometheus::PrometheusHandle;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tidings_api::{ApiSettings, ApiState};
+use tidings_core::MessageType;
 use tidings_core::retry::Schedule;
 use tidings_engine::{Engine, EngineOptions, FailPoints, Limits};
 use tidings_providers::egress::{Egress, EgressPolicy};
@@ -21,7 +23,7 @@ pub struct Roles {
     pub api: bool,
     /// Works off the queue.
     pub worker: bool,
-    /// Runs schedules.
+    /// Keeps house: retention, figures, jobs that no list knows.
     pub scheduler: bool,
 }
 
@@ -54,8 +56,16 @@ pub fn engine(installation: &Installation) -> Result<Engine> {
         egress: Egress::new(policy).context("the HTTP client could not be built")?,
         limits: limits(config),
         schedule: schedule(config),
+        disabled_types: disabled_types(config)?,
         fail_points: FailPoints::arm(&words).context("TIDINGS_FAIL_POINTS")?,
     }))
+}
+
+fn disabled_types(config: &Config) -> Result<BTreeSet<MessageType>> {
+    let parse = |word: &String| {
+        MessageType::parse(word).with_context(|| format!("ENABLE_{} names no message type", word.to_uppercase()))
+    };
+    config.disabled_types.iter().map(parse).collect()
 }
 
 fn limits(config: &Config) -> Limits {
@@ -99,6 +109,10 @@ pub async fn start(
                 stop.cancel();
             }
         });
+    }
+    if roles.scheduler {
+        let (engine, stop) = (engine.clone(), stop.clone());
+        tasks.spawn(async move { engine.keep_up(stop).await });
     }
     let address = if roles.api { Some(listen_on(&engine, listen, metrics.clone(), &tasks, &stop).await?) } else { None };
     let upkeep = stop.clone();

@@ -248,6 +248,7 @@ fn engine(store: Store, clock: Arc<dyn Clock>) -> Engine {
         egress: Egress::new(EgressPolicy::for_stand_ins()).unwrap(),
         limits: Limits::default(),
         schedule: tidings_core::retry::Schedule::default(),
+        disabled_types: std::collections::BTreeSet::new(),
         fail_points: FailPoints::default(),
     })
 }

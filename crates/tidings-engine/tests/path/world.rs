@@ -303,6 +303,7 @@ pub async fn engine(
         egress: Egress::new(EgressPolicy::for_stand_ins()).unwrap(),
         limits,
         schedule: Schedule::default(),
+        disabled_types: std::collections::BTreeSet::new(),
         fail_points: FailPoints::default(),
     })
 }

@@ -94,6 +94,7 @@ async fn prepare(url: &str) -> Result<(Engine, TenantId)> {
         egress: Egress::new(EgressPolicy::default())?,
         limits: Limits::default(),
         schedule: tidings_core::retry::Schedule::default(),
+        disabled_types: std::collections::BTreeSet::new(),
         fail_points: FailPoints::default(),
     });
     Ok((engine, tenant))

@@ -16,6 +16,7 @@ pub mod published;
 pub mod read;
 pub mod record;
 pub mod replay;
+pub mod retention;
 pub mod routes;
 pub mod sandbox;
 pub mod unknown;
