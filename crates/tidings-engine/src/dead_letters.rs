@@ -56,21 +56,34 @@ impl Engine {
         let mut tx = self.inner.tx().await?;
         let deliveries: Vec<(JobId, TenantId, DeliveryId)> = letters.iter().filter_map(delivery_of).collect();
         let risky = replay::may_have_arrived(&mut tx, &pairs(deliveries.iter())).await?;
-        let predicted: Vec<JobId> =
-            deliveries.iter().filter(|(_, _, delivery)| risky.contains(delivery)).map(|(job, _, _)| *job).collect();
+        let predicted: Vec<JobId> = deliveries
+            .iter()
+            .filter(|(_, _, delivery)| risky.contains(delivery))
+            .map(|(job, _, _)| *job)
+            .collect();
         let leave_out = |job: &JobId| duplicates == Duplicates::LeaveOut && predicted.contains(job);
-        let put_back: Vec<JobId> = letters.iter().map(|letter| letter.job).filter(|job| !leave_out(job)).collect();
+        let put_back: Vec<JobId> = letters
+            .iter()
+            .map(|letter| letter.job)
+            .filter(|job| !leave_out(job))
+            .collect();
         if trial == Trial::Dry || put_back.is_empty() {
             tx.rollback().await?;
             let replayed = if trial == Trial::Dry { put_back } else { Vec::new() };
-            return Ok(Replayed { replayed, predicted_duplicates: predicted });
+            return Ok(Replayed {
+                replayed,
+                predicted_duplicates: predicted,
+            });
         }
         let replayed = dead::replay(&mut tx, None, &put_back, now).await?;
         let again = deliveries.iter().filter(|(job, _, _)| replayed.contains(job));
         replay::reset(&mut tx, &pairs(again), now).await?;
         tx.commit().await?;
         metrics::counter!("tidings_dead_letters_replayed_total").increment(replayed.len() as u64);
-        Ok(Replayed { replayed, predicted_duplicates: predicted })
+        Ok(Replayed {
+            replayed,
+            predicted_duplicates: predicted,
+        })
     }
 }
 
@@ -79,6 +92,10 @@ fn delivery_of(letter: &DeadLetter) -> Option<(JobId, TenantId, DeliveryId)> {
     Some((letter.job, letter.tenant, own.delivery_id))
 }
 
-fn pairs<'a>(deliveries: impl Iterator<Item = &'a (JobId, TenantId, DeliveryId)>) -> Vec<(TenantId, DeliveryId)> {
-    deliveries.map(|(_, tenant, delivery)| (*tenant, *delivery)).collect()
+fn pairs<'a>(
+    deliveries: impl Iterator<Item = &'a (JobId, TenantId, DeliveryId)>,
+) -> Vec<(TenantId, DeliveryId)> {
+    deliveries
+        .map(|(_, tenant, delivery)| (*tenant, *delivery))
+        .collect()
 }

@@ -16,7 +16,9 @@ use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tidings_core::retry::Failure;
-use tidings_core::{ConnectionId, ContactId, DeliveryId, DeliveryState, ErrorCategory, MessageStatus, TenantId};
+use tidings_core::{
+    ConnectionId, ContactId, DeliveryId, DeliveryState, ErrorCategory, MessageStatus, TenantId,
+};
 use tidings_providers::{Provider, SendOutcome, Submission};
 use tidings_queue::{ClaimedJob, Finish, FinishReport, LeaseId, Outcome, finish};
 use tidings_store::Conn;

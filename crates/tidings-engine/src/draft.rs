@@ -6,8 +6,8 @@ use crate::engine::Inner;
 use crate::error::EngineError;
 use crate::recipients;
 use crate::request::{
-    AcceptError, AcceptRequest, MAX_ATTACHMENT_BYTES, MAX_ATTACHMENTS, MAX_CONTEXT_BYTES, MAX_DIRECT_BYTES,
-    MAX_SOURCE_REFERENCE, Recipient,
+    AcceptError, AcceptRequest, InlineContact, MAX_ATTACHMENT_BYTES, MAX_ATTACHMENTS, MAX_CONTEXT_BYTES,
+    MAX_DIRECT_BYTES, MAX_SOURCE_REFERENCE, Recipient,
 };
 use crate::templates::Shelf;
 use crate::tenancy::TenantView;
@@ -55,7 +55,7 @@ pub(crate) async fn drafts(
     now: Timestamp,
 ) -> Result<Vec<Draft>, EngineError> {
     let mut external = Vec::new();
-    let mut checked = Vec::new();
+    let mut checked: Vec<Checked<'_>> = Vec::new();
     for (outer, submission) in batch.into_iter().enumerate() {
         for (within, request) in submission.requests.into_iter().enumerate() {
             let place = (outer, within);
@@ -82,24 +82,17 @@ pub(crate) async fn drafts(
         }
     }
     let external = recipients::by_external_id(conn, external).await?;
+    let mut inline = inline(inner, &checked, answers).await?;
     let mut drafts = Vec::with_capacity(checked.len());
     for (place, view, shape, request, carrier) in checked {
+        if answers.is_set(place) {
+            continue;
+        }
         let tenant = view.tenant.id;
-        let region = view.policy().default_region.as_deref();
         let contact = match &request.to {
             Recipient::ContactId(id) => Some(*id),
             Recipient::ExternalId(id) => external.get(&(tenant, id.clone())).copied(),
-            Recipient::Contact(contact) => {
-                match recipients::inline(inner, tenant, &view.key, contact, region).await {
-                    Ok(id) => Some(id),
-                    Err(EngineError::Store(tidings_store::StoreError::Invalid { field, problem })) => {
-                        let field = format!("to.contact.{field}");
-                        answers.set(place, Err(AcceptError::Invalid { field, problem }));
-                        continue;
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
+            Recipient::Contact(_) => inline.remove(&place),
         };
         match contact {
             Some(contact) => drafts.push(Draft {
@@ -115,6 +108,48 @@ pub(crate) async fn drafts(
         }
     }
     Ok(drafts)
+}
+
+type Checked<'a> = (
+    (usize, usize),
+    &'a TenantView,
+    Shape,
+    AcceptRequest,
+    Option<JobId>,
+);
+
+/// A contact given with the request of that place.
+type Given<'a> = ((usize, usize), &'a InlineContact);
+
+/// The contacts given with requests, found or made tenant by tenant. One that the store refuses is answered here.
+async fn inline(
+    inner: &Inner,
+    checked: &[Checked<'_>],
+    answers: &mut Answers,
+) -> Result<HashMap<(usize, usize), ContactId>, EngineError> {
+    let mut given: HashMap<TenantId, Vec<Given<'_>>> = HashMap::new();
+    for (place, view, _, request, _) in checked {
+        if let Recipient::Contact(contact) = &request.to {
+            given.entry(view.tenant.id).or_default().push((*place, contact));
+        }
+    }
+    let mut found = HashMap::new();
+    for (tenant, given) in given {
+        let view = checked
+            .iter()
+            .map(|(_, view, ..)| *view)
+            .find(|view| view.tenant.id == tenant);
+        let region = view.and_then(|view| view.policy().default_region.as_deref());
+        let contacts: Vec<&InlineContact> = given.iter().map(|(_, contact)| *contact).collect();
+        let ids = recipients::inline(inner, tenant, &contacts, region).await?;
+        for ((place, _), id) in given.into_iter().zip(ids) {
+            match id {
+                Ok(id) => drop(found.insert(place, id)),
+                Err(error) => answers.set(place, Err(error)),
+            }
+        }
+    }
+    Ok(found)
 }
 
 fn reference(to: &Recipient) -> String {

@@ -14,7 +14,9 @@ use tidings_core::decide::facts::RequestFacts;
 use tidings_core::decide::{Facts, GateVerdict, StopScope, gate};
 use tidings_core::retry::{NextTry, next_try};
 use tidings_core::route::Route;
-use tidings_core::{AttemptId, Channel, ConnectionId, ContactId, DeliveryState, Dice, ErrorCategory, TenantId};
+use tidings_core::{
+    AttemptId, Channel, ConnectionId, ContactId, DeliveryState, Dice, ErrorCategory, TenantId,
+};
 use tidings_queue::{Finish, FinishReport, LeaseId};
 use tidings_store::Conn;
 use tidings_store::messages::dispatch::{self, Dispatchable};
@@ -348,4 +350,3 @@ async fn commit_intents(
     }
     Ok(ours)
 }
-

@@ -3,11 +3,11 @@
 use crate::engine::Inner;
 use crate::error::EngineError;
 use crate::request::{AcceptError, InlineContact, Recipient};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use tidings_core::{Address, Channel, ContactId, TenantId, zone};
 use tidings_store::contacts::{self, AddressInput, AddressKind, ContactInput};
 use tidings_store::messages::contacts_by;
-use tidings_store::{Conn, StoreError, TenantKey};
+use tidings_store::{BlindIndex, Conn, StoreError, TenantKey};
 
 /// Checks what can be checked without the database.
 pub(crate) fn check(to: &Recipient, default_region: Option<&str>) -> Result<(), AcceptError> {
@@ -71,42 +71,114 @@ pub(crate) async fn by_external_id(
     Ok(contacts_by::external_ids(conn, &wanted).await?)
 }
 
-/// Finds or creates a contact as given. It was checked before.
+/// Finds or creates the contacts given with the requests of one tenant, in one transaction; the answers stand in their
+/// order. All were checked before. Who is given twice is one contact.
 pub(crate) async fn inline(
     inner: &Inner,
     tenant: TenantId,
-    key: &TenantKey,
-    contact: &InlineContact,
+    given: &[&InlineContact],
     default_region: Option<&str>,
-) -> Result<ContactId, EngineError> {
-    let mut tx = inner.store.worker_tenant(tenant).tx().await?;
-    if contact.external_id.is_none()
-        && let Some(found) = find(&mut tx, contact, default_region).await?
-    {
-        return Ok(found);
+) -> Result<Vec<Result<ContactId, AcceptError>>, EngineError> {
+    match together(inner, tenant, given, default_region).await {
+        Ok(ids) => return Ok(ids.into_iter().map(Ok).collect()),
+        // One that the store refuses would refuse them all: each is asked alone, so that the others are served.
+        Err(EngineError::Store(StoreError::Invalid { .. })) => {}
+        Err(error) => return Err(error),
     }
-    tracing::debug!(tenant = %key.tenant(), "a contact given inline is created or brought up to date");
-    let mut dice = inner.dice();
-    let upserted = contacts::upsert(&mut tx, input(contact), default_region, &mut dice, inner.now()).await?;
-    tx.commit().await?;
-    Ok(upserted.id)
+    let mut answers = Vec::with_capacity(given.len());
+    for contact in given {
+        answers.push(match together(inner, tenant, &[contact], default_region).await {
+            Ok(ids) => ids.first().copied().ok_or_else(|| AcceptError::UnknownContact {
+                reference: "as given".to_owned(),
+            }),
+            Err(EngineError::Store(StoreError::Invalid { field, problem })) => Err(AcceptError::Invalid {
+                field: format!("to.contact.{field}"),
+                problem,
+            }),
+            Err(error) => return Err(error),
+        });
+    }
+    Ok(answers)
 }
 
-async fn find(
-    tx: &mut tidings_store::TenantTx,
-    contact: &InlineContact,
+/// Who a contact is: the tenant's own id of it, else the first address.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Identity {
+    External(String),
+    Address(BlindIndex),
+}
+
+async fn together(
+    inner: &Inner,
+    tenant: TenantId,
+    given: &[&InlineContact],
     default_region: Option<&str>,
-) -> Result<Option<ContactId>, StoreError> {
-    for (channel, text) in [(Channel::Email, &contact.email), (Channel::Sms, &contact.phone)] {
-        let Some(text) = text else { continue };
-        let Ok(address) = Address::parse(channel, text.expose(), default_region) else {
-            continue;
-        };
-        if let Some(found) = contacts::find_by_address(tx, &address).await?.into_iter().next() {
-            return Ok(Some(found));
+) -> Result<Vec<ContactId>, EngineError> {
+    let now = inner.now();
+    let mut dice = inner.dice();
+    let mut tx = inner.store.worker_tenant(tenant).tx().await?;
+    let key = tx.keyring().tenant_key(&mut tx, tenant).await?;
+    let indexes: Vec<Vec<BlindIndex>> = given
+        .iter()
+        .map(|contact| addresses(contact, &key, default_region))
+        .collect();
+    let unnamed = given
+        .iter()
+        .zip(&indexes)
+        .filter(|(contact, _)| contact.external_id.is_none());
+    let wanted: Vec<BlindIndex> = unnamed.flat_map(|(_, indexes)| indexes.iter().copied()).collect();
+    let mut known: HashMap<Identity, ContactId> = contacts_by::addresses(&mut tx, tenant, &wanted)
+        .await?
+        .into_iter()
+        .map(|(index, id)| (Identity::Address(index), id))
+        .collect();
+    // By address: the first that is known; else the first, under which it becomes known.
+    let by_address = |place: usize| {
+        let addresses = indexes[place].iter().map(|index| Identity::Address(*index));
+        addresses
+            .clone()
+            .find(|one| known.contains_key(one))
+            .or_else(|| addresses.clone().next())
+    };
+    let identity = |place: usize| {
+        let external = given[place].external_id.clone().map(Identity::External);
+        external.or_else(|| by_address(place))
+    };
+    let identities: Vec<Option<Identity>> = (0..given.len()).map(identity).collect();
+    // Of somebody given twice the last word counts.
+    let mut fresh: BTreeMap<&Identity, &InlineContact> = BTreeMap::new();
+    for (identity, contact) in identities.iter().zip(given) {
+        if let Some(identity) = identity.as_ref().filter(|one| !known.contains_key(one)) {
+            fresh.insert(identity, contact);
         }
     }
-    Ok(None)
+    let inputs: Vec<ContactInput> = fresh.values().map(|contact| input(contact)).collect();
+    let made = contacts::upsert_batch(&mut tx, &inputs, default_region, &mut dice, now).await?;
+    tx.commit().await?;
+    let made: Vec<_> = fresh
+        .keys()
+        .map(|identity| (*identity).clone())
+        .zip(made.iter().map(|one| one.id))
+        .collect();
+    known.extend(made);
+    let found = |identity: &Option<Identity>| identity.as_ref().and_then(|one| known.get(one).copied());
+    identities
+        .iter()
+        .map(|identity| {
+            found(identity).ok_or_else(|| EngineError::NotFound {
+                what: "contact",
+                id: "as given".to_owned(),
+            })
+        })
+        .collect()
+}
+
+fn addresses(contact: &InlineContact, key: &TenantKey, default_region: Option<&str>) -> Vec<BlindIndex> {
+    [(Channel::Email, &contact.email), (Channel::Sms, &contact.phone)]
+        .into_iter()
+        .filter_map(|(channel, text)| Address::parse(channel, text.as_ref()?.expose(), default_region).ok())
+        .map(|address| key.blind_index(&address))
+        .collect()
 }
 
 fn input(contact: &InlineContact) -> ContactInput {

@@ -76,4 +76,3 @@ pub(crate) fn submission(
         status_callback: None,
     })
 }
-

@@ -3,9 +3,9 @@
 
 use crate::engine::{Engine, Inner};
 use crate::error::EngineError;
-use crate::sandbox_reports;
 use crate::process::{KINDS, process};
 use crate::rescue::rescue;
+use crate::sandbox_reports;
 use std::sync::Arc;
 use std::time::Duration;
 use tidings_queue::{CHANNEL, ClaimLimits, Claimed, Claimer, FinishReport, promote};

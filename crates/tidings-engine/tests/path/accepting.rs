@@ -183,6 +183,38 @@ async fn a_contact_given_inline_is_made_once() {
 }
 
 #[tokio::test]
+async fn many_given_inline_are_made_together() {
+    let world = World::new().await;
+    let by_email = |n: usize| {
+        let email = Some(Private::new(format!("p{n}@example.com")));
+        let to = Recipient::Contact(InlineContact {
+            email,
+            ..InlineContact::default()
+        });
+        AcceptRequest {
+            to,
+            ..welcome(ContactId(uuid::Uuid::nil()))
+        }
+    };
+    let requests = (0..40).map(|n| by_email(n % 20)).collect();
+    let first = world.engine.accept(world.tenant, requests).await;
+    let again = world
+        .engine
+        .accept(world.tenant, (0..40).map(|n| by_email(n % 20)).collect())
+        .await;
+    let ids = |answers: &[Result<tidings_engine::Accepted, AcceptError>]| -> Vec<ContactId> {
+        answers
+            .iter()
+            .map(|answer| answer.as_ref().unwrap().contact_id)
+            .collect()
+    };
+    let (first, again) = (ids(&first), ids(&again));
+    assert_eq!(first, again);
+    assert_eq!(first[..20], first[20..]);
+    assert_eq!(world.database.texts("SELECT id FROM contacts").await.len(), 20);
+}
+
+#[tokio::test]
 async fn a_dry_run_decides_and_stores_nothing() {
     let mut world = World::new().await;
     let ann = world.contact(Some("ann@example.com"), None).await;

@@ -1,6 +1,6 @@
-//! Finding the contacts of a batch by the tenants' own ids.
+//! Finding the contacts of a batch: by the tenants' own ids, by addresses.
 
-use crate::Result;
+use crate::{BlindIndex, Result};
 use sqlx::PgConnection;
 use std::collections::HashMap;
 use tidings_core::{ContactId, TenantId};
@@ -30,4 +30,36 @@ pub async fn external_ids(
         .into_iter()
         .map(|row| ((TenantId(row.tenant_id), row.external_id), ContactId(row.id)))
         .collect())
+}
+
+/// The contacts that have these addresses, one each: the oldest where several share one. Unknown ones are left out.
+pub async fn addresses(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    wanted: &[BlindIndex],
+) -> Result<HashMap<BlindIndex, ContactId>> {
+    if wanted.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let indexes: Vec<_> = wanted.iter().map(|index| index.as_bytes().as_slice()).collect();
+    let rows = sqlx::query!(
+        r#"
+        SELECT DISTINCT ON (a.blind_index) a.blind_index, a.contact_id
+        FROM addresses a JOIN contacts c ON c.tenant_id = a.tenant_id AND c.id = a.contact_id
+        WHERE a.tenant_id = $1 AND a.blind_index = ANY($2) AND c.erased_at IS NULL
+        ORDER BY a.blind_index, a.contact_id
+        "#,
+        tenant.0,
+        &indexes as _,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok((
+                BlindIndex::from_column(&row.blind_index)?,
+                ContactId(row.contact_id),
+            ))
+        })
+        .collect()
 }
