@@ -45,6 +45,7 @@ pub fn router(state: ApiState, process: &str) -> Router {
         .merge(health::router())
         .merge(pages::router())
         .layer(DefaultBodyLimit::max(BODY_MAX))
+        .merge(public::router(state.engine().clone()))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(CatchPanicLayer::custom(middleware::on_panic))

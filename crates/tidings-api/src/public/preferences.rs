@@ -324,7 +324,7 @@ fn shown(page: &PreferencePage, headers: &HeaderMap, said: Said) -> Response {
         quiet_hint: match &page.zone {
             Some(name) if zone.is_some() => texts
                 .get("quiet_hint_zone")
-                .replace("{zone}", &name.replace('_', " ")),
+                .replace("{zone}", &city(name)),
             _ => texts.get("quiet_hint").to_owned(),
         },
         languages: if page.languages.len() > 1 {
@@ -372,6 +372,11 @@ const fn topic_key(topic: Category) -> &'static str {
         Category::Service => "topic_service",
         Category::Transactional => "topic_transactional",
     }
+}
+
+/// The place in a zone's name: `Chicago` of `America/Chicago`.
+fn city(zone: &str) -> String {
+    zone.rsplit('/').next().unwrap_or(zone).replace('_', " ")
 }
 
 /// A day as a person reads it, where they are.

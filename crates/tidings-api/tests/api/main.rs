@@ -8,6 +8,7 @@ mod document;
 mod keys;
 mod messages;
 mod pages;
+mod public;
 mod queue;
 mod sandbox;
 mod settings;
