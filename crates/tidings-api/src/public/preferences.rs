@@ -322,9 +322,7 @@ fn shown(page: &PreferencePage, headers: &HeaderMap, said: Said) -> Response {
         quiet_from: clock(page.quiet_hours.map(|window| window.start)),
         quiet_to: clock(page.quiet_hours.map(|window| window.end)),
         quiet_hint: match &page.zone {
-            Some(name) if zone.is_some() => texts
-                .get("quiet_hint_zone")
-                .replace("{zone}", &city(name)),
+            Some(name) if zone.is_some() => texts.get("quiet_hint_zone").replace("{zone}", &city(name)),
             _ => texts.get("quiet_hint").to_owned(),
         },
         languages: if page.languages.len() > 1 {
@@ -346,7 +344,7 @@ fn shown(page: &PreferencePage, headers: &HeaderMap, said: Said) -> Response {
     )
 }
 
-fn channel<'a>(texts: &'a Texts, choice: ChannelChoice) -> Choice<'a> {
+fn channel(texts: &Texts, choice: ChannelChoice) -> Choice<'_> {
     let label = match choice.channel {
         Channel::Email => "email",
         Channel::Sms => "sms",

@@ -12,7 +12,7 @@ const ENGLISH: &[(&str, &str)] = &[
     ("sms", "Text messages (SMS)"),
     ("whatsapp", "WhatsApp"),
     ("whatsapp_web", "WhatsApp (web)"),
-    ("channel_email", "e-mail"),
+    ("channel_email", "e\u{2011}mail"),
     ("channel_sms", "text message"),
     ("channel_whatsapp", "WhatsApp"),
     ("unsubscribe_title", "Unsubscribe?"),

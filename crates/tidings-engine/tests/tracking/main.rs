@@ -1,5 +1,5 @@
 //! What comes back: webhooks, replies, links, pages; on a real database, with providers' own signatures.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod engagement;
 mod hooks;

@@ -39,7 +39,10 @@ impl Sent {
             "sg_message_id": "mail-0.recvd-1", "tidings_reference": self.reference,
         });
         let fields = event.as_object_mut().unwrap();
-        fields.extend(more.as_object().unwrap().clone());
+        let Value::Object(more) = more else {
+            panic!("{more}")
+        };
+        fields.extend(more);
         event
     }
 
