@@ -40,6 +40,17 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             "tidings-api",
         ],
     ),
+    (
+        "tidings-proof",
+        &[
+            "tidings-core",
+            "tidings-postgres",
+            "tidings-queue",
+            "tidings-store",
+            "tidings-providers",
+            "tidings-engine",
+        ],
+    ),
     ("tidings-testkit", &["tidings-core", "tidings-postgres"]),
     ("xtask", &["tidings-postgres"]),
 ];
@@ -53,13 +64,14 @@ const CONFINED: &[(&[&str], &[&str], &str)] = &[
             "tidings-queue",
             "tidings-source",
             "tidings-testkit",
+            "tidings-proof",
         ],
         "SQL lives in store, queue and source",
     ),
     // The command line of the server talks to a running server over HTTP.
     (
         &["reqwest"],
-        &["tidings-providers", "tidings-ai", "tidings-server"],
+        &["tidings-providers", "tidings-ai", "tidings-server", "tidings-proof"],
         "all HTTP leaves through the egress client of providers",
     ),
     (
@@ -69,7 +81,7 @@ const CONFINED: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["axum", "utoipa", "utoipa-axum"],
-        &["tidings-api", "tidings-server", "tidings-testkit"],
+        &["tidings-api", "tidings-server", "tidings-testkit", "tidings-proof"],
         "HTTP comes in through api",
     ),
     (
@@ -84,6 +96,7 @@ const CONFINED: &[(&[&str], &[&str], &str)] = &[
             "tidings-api",
             "tidings-server",
             "tidings-testkit",
+            "tidings-proof",
         ],
         "core and render are pure, postgres and xtask are plain threads",
     ),
