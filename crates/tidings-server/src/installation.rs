@@ -4,6 +4,7 @@ use crate::clock::SystemClock;
 use crate::config::{Config, Environment};
 use crate::database::Database;
 use crate::master_key;
+use crate::failure::Failure;
 use anyhow::{Context, Result, bail};
 use std::str::FromStr;
 use tidings_core::{Clock, Dice, TenantId};
@@ -103,9 +104,9 @@ impl Installation {
         }
         let mut page = tenants::list(&mut conn, None, 2).await?;
         match page.items.len() {
-            0 => bail!("there is no tenant yet; make one with: tidings apply FILE.toml"),
+            0 => bail!(Failure::refused("there is no tenant yet; make one with: tidings apply FILE.toml")),
             1 => Ok(page.items.remove(0)),
-            _ => bail!("there is more than one tenant; say which with --tenant SLUG"),
+            _ => bail!(Failure::Usage("there is more than one tenant; say which with --tenant SLUG".to_owned())),
         }
     }
 

@@ -6,6 +6,7 @@ mod clock;
 mod commands;
 mod config;
 mod database;
+mod failure;
 mod installation;
 mod master_key;
 mod node;
@@ -22,26 +23,13 @@ use telemetry::LogFormat;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Something was refused or not found; everything else that fails is 1, wrong use of the command line is 2.
-const REFUSED: u8 = 3;
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match start(cli) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
-            let refused = error.chain().any(|cause| {
-                matches!(
-                    cause.downcast_ref::<tidings_store::StoreError>(),
-                    Some(
-                        tidings_store::StoreError::NotFound { .. }
-                            | tidings_store::StoreError::Conflict { .. }
-                            | tidings_store::StoreError::Invalid { .. }
-                    )
-                )
-            });
-            if refused { ExitCode::from(REFUSED) } else { ExitCode::FAILURE }
+            ExitCode::from(failure::exit_code(&error))
         }
     }
 }
@@ -53,6 +41,10 @@ fn start(cli: Cli) -> Result<ExitCode> {
         config.data_dir.clone_from(data_dir);
     } else if environment.get(&["TIDINGS_DATA_DIR"]).is_none() {
         config.data_dir = tidings_postgres::default_data_dir(config.data_dir.clone());
+    }
+    if let Command::Serve(options) = &cli.command {
+        // Before anything is built on it: links lead to the address that is really served.
+        config.listen = options.listen.unwrap_or(config.listen);
     }
     if cli.pg_bin.is_some() {
         config.pg_bin.clone_from(&cli.pg_bin);
@@ -77,8 +69,8 @@ async fn dispatch(cli: Cli, config: Config, environment: Environment) -> Result<
             let metrics = telemetry::start_metrics()?;
             let opening = if options.no_migrate { Opening::EngineWithoutMigration } else { Opening::Engine };
             let installation = Installation::open(config, environment, opening).await?;
-            commands::serve::run(installation, &options, metrics).await?;
-            Ok(ExitCode::SUCCESS)
+            let done = commands::serve::run(&installation, &options, metrics).await;
+            finish(installation, done).await
         }
         Command::Demo(options) => commands::demo::run(config, environment, &options).await,
         Command::Doctor => {

@@ -106,8 +106,9 @@ pub async fn start(
         tasks.spawn(async move {
             if let Err(error) = engine.run(stop.clone()).await {
                 tracing::error!(%error, "the workers ended");
-                stop.cancel();
             }
+            // Without workers nothing is sent: the process ends, and whoever watches it starts it again.
+            stop.cancel();
         });
     }
     if roles.scheduler {
@@ -137,17 +138,23 @@ async fn listen_on(
     let address = listener.local_addr()?;
     let settings = ApiSettings { metrics: Arc::new(move || metrics.render()) };
     let router = tidings_api::router(ApiState::new(engine.clone(), settings), &engine.node().to_string());
-    let stop = stop.clone();
+    let (stop, ended) = (stop.clone(), stop.clone());
     tasks.spawn(async move {
         let service = axum::serve(listener, router.into_make_service()).with_graceful_shutdown(stop.cancelled_owned());
         if let Err(error) = service.await {
             tracing::error!(%error, "the HTTP server ended");
         }
+        ended.cancel();
     });
     Ok(address)
 }
 
 impl Node {
+    /// Returns when a part ended that nobody told to end.
+    pub async fn broken(&self) {
+        self.stop.cancelled().await;
+    }
+
     /// Stops claiming and accepting, lets what was begun end within the limit, and returns.
     pub async fn stop(self, limit: Duration) -> Result<()> {
         self.stop.cancel();

@@ -37,6 +37,9 @@ CREATE TABLE communication_jobs (
 CREATE UNIQUE INDEX communication_jobs_once ON communication_jobs (tenant_id, job_type, source_reference)
     WHERE source_reference IS NOT NULL;
 SELECT tidings_protect('communication_jobs');
+-- The public contract: any other role may do here what it was granted, usually INSERT. The API's role stays with its tenant.
+CREATE POLICY other_programs ON communication_jobs FOR ALL TO PUBLIC
+    USING (current_user <> 'tidings_app') WITH CHECK (current_user <> 'tidings_app');
 COMMENT ON TABLE communication_jobs IS
     'The queue. Any program may insert tenant_id, job_type and payload; the defaults do the rest.';
 

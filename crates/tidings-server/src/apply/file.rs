@@ -1,5 +1,6 @@
 //! The form of an `apply` file. Unknown fields are refused, so that a typing error is not a silent default.
 
+use crate::failure::Failure;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use std::path::Path;
@@ -184,7 +185,7 @@ impl ApplyFile {
 
     /// Parses the text and checks that nothing is named twice.
     pub fn parse(text: &str) -> Result<Self> {
-        let file: Self = toml::from_str(text)?;
+        let file: Self = toml::from_str(text).map_err(Failure::refused)?;
         once("tenant", file.tenants.iter().map(|tenant| tenant.slug.clone()))?;
         for tenant in &file.tenants {
             let slug = &tenant.slug;
@@ -209,11 +210,10 @@ impl ApplyFile {
                         .with_context(|| format!("the body_file {} cannot be read", path.display()))?;
                     template.body = Some(body);
                 }
-                _ => bail!(
+                _ => bail!(Failure::Refused(format!(
                     "template {} {}: give either body or body_file",
-                    template.message_type,
-                    template.channel
-                ),
+                    template.message_type, template.channel
+                ))),
             }
         }
         Ok(())
@@ -224,7 +224,7 @@ fn once(what: &str, names: impl Iterator<Item = String>) -> Result<()> {
     let mut seen = std::collections::BTreeSet::new();
     for name in names {
         if !seen.insert(name.clone()) {
-            bail!("{what} \"{name}\" is named twice");
+            bail!(Failure::Refused(format!("{what} \"{name}\" is named twice")));
         }
     }
     Ok(())

@@ -3,6 +3,7 @@
 use super::diff::{Entry, json_differences};
 use super::file::{ApplyFile, ConnectionSection, ContactSection, Credential, TemplateSection, TenantSection};
 use crate::config::Environment;
+use crate::failure::Failure;
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
@@ -48,27 +49,22 @@ impl Applier<'_> {
         let settings = settings(section)?;
         let found = self.find(&section.slug).await?;
         let what = format!("tenant {}", section.slug);
-        let tenant = match found {
+        let id = found.as_ref().map_or_else(|| TenantId(self.dice.uuid(self.now)), |tenant| tenant.id);
+        // One transaction for the tenant and everything in it; a dry run does it all and takes it back.
+        let mut tx = self.store.worker_tenant(id).tx().await?;
+        match found {
             Some(tenant) => {
-                entries.push(Entry::existing(what, tenant_differences(&tenant, section, settings.as_ref())?));
-                if !self.dry_run && entries[0].is_change() {
-                    self.update(tenant.id, section, settings).await?;
+                let entry = Entry::existing(what, tenant_differences(&tenant, section, settings.as_ref())?);
+                if entry.is_change() {
+                    self.update(&mut tx, id, section, settings).await?;
                 }
-                tenant.id
+                entries.push(entry);
             }
             None => {
+                self.create(&mut tx, id, section, settings).await?;
                 entries.push(Entry::created(what));
-                let id = TenantId(self.dice.uuid(self.now));
-                if self.dry_run {
-                    // Without the tenant there is nothing to compare the rest with: all of it is new.
-                    entries.extend(everything_new(section));
-                    return Ok(entries);
-                }
-                self.create(id, section, settings).await?;
-                id
             }
-        };
-        let mut tx = self.store.worker_tenant(tenant).tx().await?;
+        }
         for connection in &section.connections {
             entries.push(self.connection(&mut tx, &section.slug, connection).await?);
         }
@@ -92,7 +88,13 @@ impl Applier<'_> {
         }
     }
 
-    async fn create(&self, id: TenantId, section: &TenantSection, settings: Option<TenantSettings>) -> Result<()> {
+    async fn create(
+        &self,
+        tx: &mut TenantTx,
+        id: TenantId,
+        section: &TenantSection,
+        settings: Option<TenantSettings>,
+    ) -> Result<()> {
         let tenant = NewTenant {
             id,
             slug: section.slug.clone(),
@@ -100,20 +102,24 @@ impl Applier<'_> {
             policy: section.policy.clone().unwrap_or_default(),
             settings: settings.unwrap_or_default(),
         };
-        let mut conn = self.store.worker().acquire().await?;
-        tenants::create(&mut conn, self.store.keyring(), tenant, self.now).await?;
+        tenants::create(tx, self.store.keyring(), tenant, self.now).await?;
         Ok(())
     }
 
-    async fn update(&self, id: TenantId, section: &TenantSection, settings: Option<TenantSettings>) -> Result<()> {
+    async fn update(
+        &self,
+        tx: &mut TenantTx,
+        id: TenantId,
+        section: &TenantSection,
+        settings: Option<TenantSettings>,
+    ) -> Result<()> {
         let changes = TenantChanges {
             name: Some(section.name.clone()),
             status: None,
             policy: section.policy.clone(),
             settings,
         };
-        let mut conn = self.store.worker().acquire().await?;
-        tenants::update(&mut conn, id, changes, self.now).await?;
+        tenants::update(tx, id, changes, self.now).await?;
         Ok(())
     }
 
@@ -177,7 +183,9 @@ impl Applier<'_> {
                 Credential::Value(value) => value.clone(),
                 Credential::Environment { env } => match self.environment.get(&[env.as_str()]) {
                     Some(value) => value.to_owned(),
-                    None => bail!("credentials.{name} is to come from the environment variable {env}, which is not set"),
+                    None => bail!(Failure::Refused(format!(
+                        "credentials.{name} is to come from the environment variable {env}, which is not set"
+                    ))),
                 },
             };
             values.insert(name.clone(), Value::String(value));
@@ -264,7 +272,7 @@ impl Applier<'_> {
 fn settings(section: &TenantSection) -> Result<Option<TenantSettings>> {
     let Some(table) = &section.settings else { return Ok(None) };
     let settings = table.clone().try_into::<TenantSettings>();
-    Ok(Some(settings.with_context(|| format!("tenant {}: settings", section.slug))?))
+    Ok(Some(settings.map_err(|error| Failure::Refused(format!("settings: {error}")))?))
 }
 
 fn to_json(table: &toml::Table) -> Result<Value> {
@@ -280,19 +288,10 @@ fn tenant_differences(tenant: &Tenant, section: &TenantSection, settings: Option
     ))
 }
 
-fn everything_new(section: &TenantSection) -> Vec<Entry> {
-    let slug = &section.slug;
-    let connections = section.connections.iter().map(|c| format!("connection {slug}/{}", c.name));
-    let templates =
-        section.templates.iter().map(|t| format!("template {slug}/{} {} {}", t.message_type, t.channel, t.locale));
-    let contacts = section.contacts.iter().map(|c| format!("contact {slug}/{}", c.external_id));
-    connections.chain(templates).chain(contacts).map(Entry::created).collect()
-}
-
 fn template_content(section: &TemplateSection) -> Result<TemplateContent> {
     let default = if section.channel == Channel::Email { "html" } else { "text" };
     let word = section.format.as_deref().unwrap_or(default);
-    let body_format = word.parse::<BodyFormat>().map_err(|error| anyhow::anyhow!("format: {error}"))?;
+    let body_format = word.parse::<BodyFormat>().map_err(|error| Failure::Refused(format!("format: {error}")))?;
     Ok(TemplateContent {
         subject: section.subject.clone(),
         body: section.body.clone().context("body is missing")?,
@@ -316,7 +315,8 @@ fn check_template(section: &TemplateSection, content: &TemplateContent) -> Resul
         body: content.body.clone(),
         format,
         text_body: content.text_body.clone(),
-    })?;
+    })
+    .map_err(Failure::refused)?;
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use crate::cli::{CreateKey, Key};
 use crate::installation::Installation;
+use crate::failure::Failure;
 use anyhow::{Result, bail};
 use secrecy::ExposeSecret;
 use serde_json::json;
@@ -24,7 +25,11 @@ pub async fn run(installation: &Installation, command: &Key, json: bool) -> Resu
             let mut tx = installation.store.worker_tenant(tenant.id).tx().await?;
             api_keys::revoke(&mut tx, *id, installation.clock.now()).await?;
             tx.commit().await?;
-            println!("{id} is revoked");
+            if json {
+                println!("{}", json!({ "id": id, "revoked": true }));
+            } else {
+                println!("{id} is revoked");
+            }
             Ok(())
         }
     }
@@ -65,7 +70,7 @@ fn scopes(options: &CreateKey) -> Result<Vec<String>> {
     }
     for word in &options.scopes {
         if !Scope::is_grantable(word) {
-            bail!("there is no scope \"{word}\"; use {}", Scope::words());
+            bail!(Failure::Refused(format!("there is no scope \"{word}\"; use {}", Scope::words())));
         }
     }
     Ok(options.scopes.clone())

@@ -3,6 +3,7 @@
 use crate::cli::{DeadLetters, Purge, Queue, Replay};
 use crate::installation::Installation;
 use crate::node;
+use crate::failure::Failure;
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -20,7 +21,7 @@ pub async fn run(installation: &Installation, command: &Queue, json: bool) -> Re
         Queue::Causes => causes(installation, json).await,
         Queue::Replay(options) => replay(installation, options, json).await,
         Queue::Purge(options) => purge(installation, options, json).await,
-        Queue::Unfence => unfence(installation).await,
+        Queue::Unfence => unfence(installation, json).await,
     }
 }
 
@@ -184,7 +185,8 @@ async fn purge(installation: &Installation, options: &Purge, json: bool) -> Resu
     let mut conn = installation.store.worker().acquire().await?;
     let letters = dead::list(&mut conn, &filter(&options.which), None, MAX_REPLAYED).await?;
     if !options.yes {
-        bail!("{} dead letters would be deleted for good; say --yes", letters.len());
+        let problem = format!("{} dead letters would be deleted for good; say --yes", letters.len());
+        bail!(Failure::Refused(problem));
     }
     let jobs: Vec<JobId> = letters.iter().map(|letter| letter.job).collect();
     let gone = dead::purge(&mut conn, options.which.tenant, &jobs).await?;
@@ -192,9 +194,13 @@ async fn purge(installation: &Installation, options: &Purge, json: bool) -> Resu
     Ok(())
 }
 
-async fn unfence(installation: &Installation) -> Result<()> {
+async fn unfence(installation: &Installation, json: bool) -> Result<()> {
     let mut conn = installation.store.worker().acquire().await?;
     guard::lift(&mut conn, "queue unfence", installation.clock.now()).await?;
-    println!("the fence is lifted; this database sends from now on");
+    if json {
+        println!("{}", json!({ "fenced": null }));
+    } else {
+        println!("the fence is lifted; this database sends from now on");
+    }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use crate::cli;
 use crate::installation::Installation;
 use crate::node;
+use crate::failure::Failure;
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
@@ -30,7 +31,10 @@ pub async fn run(installation: &Installation, options: &cli::Send, json: bool) -
 async fn one(engine: &Engine, tenant: TenantId, options: &cli::Send, json: bool) -> Result<()> {
     let request = request(options)?;
     let answer = engine.accept(tenant, vec![request]).await.pop().context("the engine gave no answer")?;
-    let accepted = answer.map_err(|error| anyhow::anyhow!("{error}"))?;
+    let accepted = answer.map_err(|error| match error.is_transient() {
+        true => anyhow::Error::new(error),
+        false => Failure::refused(error).into(),
+    })?;
     if json {
         println!("{}", serde_json::to_string(&accepted)?);
     } else {
@@ -47,9 +51,10 @@ fn request(options: &cli::Send) -> Result<AcceptRequest> {
             Ok(id) => json!({ "contact_id": id }),
             Err(_) => json!({ "external_id": contact }),
         },
-        _ => bail!("say to whom: --to ADDRESS or --contact ID"),
+        _ => bail!(Failure::Usage("say to whom: --to ADDRESS or --contact ID".to_owned())),
     };
-    let context: Value = serde_json::from_str(&options.context).context("--context is not a JSON object")?;
+    let context: Value = serde_json::from_str(&options.context)
+        .map_err(|error| Failure::Usage(format!("--context is not a JSON object: {error}")))?;
     let mut request = json!({ "to": to, "context": context });
     for (name, value) in [
         ("message_type", &options.message_type),
@@ -61,7 +66,7 @@ fn request(options: &cli::Send) -> Result<AcceptRequest> {
             request[name] = json!(value);
         }
     }
-    serde_json::from_value(request).context("the request is not right")
+    serde_json::from_value(request).map_err(|error| Failure::refused(error).into())
 }
 
 #[derive(Default)]
@@ -104,7 +109,7 @@ async fn from_file(engine: &Engine, tenant: TenantId, file: &std::path::Path, js
         println!("{} accepted, {} sent before, {} refused", tally.accepted, tally.duplicates, tally.refused);
     }
     if tally.refused > 0 {
-        bail!("{} lines were refused; the others are queued", tally.refused);
+        bail!(Failure::Refused(format!("{} lines were refused; the others are queued", tally.refused)));
     }
     Ok(())
 }

@@ -7,19 +7,21 @@ use anyhow::Result;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 /// Runs the roles until a signal, then drains.
-pub async fn run(installation: Installation, options: &Serve, metrics: PrometheusHandle) -> Result<()> {
+pub async fn run(installation: &Installation, options: &Serve, metrics: PrometheusHandle) -> Result<()> {
     let roles = match options.role {
         Role::All => Roles { api: true, worker: true, scheduler: true },
         Role::Api => Roles { api: true, worker: false, scheduler: false },
         Role::Worker => Roles { api: false, worker: true, scheduler: false },
         Role::Scheduler => Roles { api: false, worker: false, scheduler: true },
     };
-    let listen = options.listen.unwrap_or(installation.config.listen);
-    let running = node::start(&installation, roles, listen, metrics).await?;
+    let running = node::start(installation, roles, installation.config.listen, metrics).await?;
     if let Some(address) = running.address {
         tracing::info!(%address, docs = %format!("http://{address}/docs"), "listening");
     }
-    node::until_told_to_stop().await?;
+    let ended = tokio::select! {
+        told = node::until_told_to_stop() => told,
+        () = running.broken() => Err(anyhow::anyhow!("a part of the engine ended by itself; the log says why")),
+    };
     running.stop(installation.config.drain).await?;
-    installation.close().await
+    ended
 }

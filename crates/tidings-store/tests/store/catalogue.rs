@@ -33,6 +33,7 @@ const UNIQUE_ACROSS_TENANTS: &[(&str, &str)] = &[
 ];
 
 const OWN: &str = "(tenant_id = (NULLIF(current_setting('app.tenant'::text, true), ''::text))::uuid)";
+const NOT_THE_API: &str = "(CURRENT_USER <> 'tidings_app'::name)";
 const OWN_TENANT: &str = "(id = (NULLIF(current_setting('app.tenant'::text, true), ''::text))::uuid)";
 const PRESENTED: &str = "(prefix = NULLIF(current_setting('app.api_key_prefix'::text, true), ''::text))";
 
@@ -119,6 +120,13 @@ async fn every_policy_is_the_known_one() {
             ("presented_read" | "presented_mark", [role]) if role == "tidings_app" && name == "api_keys" => {
                 assert_eq!(reads.as_deref(), Some(PRESENTED));
                 assert!(writes.is_none_or(|writes| writes == PRESENTED));
+            }
+            // Other programs, under roles that were granted something here; never the API's.
+            ("other_programs", [role]) if role == "public" && name == "communication_jobs" => {
+                assert_eq!(
+                    (reads.as_deref(), writes.as_deref()),
+                    (Some(NOT_THE_API), Some(NOT_THE_API))
+                );
             }
             _ => panic!("unknown policy {policy} on {name} for {roles:?}"),
         }

@@ -1,0 +1,14 @@
+//! The whole product, driven through its binary as a user drives it: commands, a serving process, other programs.
+
+mod apply;
+mod bad_input;
+mod commands;
+mod configuration;
+mod demo;
+mod foreign;
+mod keys;
+mod private;
+mod queue;
+mod sending;
+mod serving;
+mod world;
