@@ -66,6 +66,29 @@ impl TestDatabase {
         }
     }
 
+    /// Runs a statement as another role of the server, with no more than that role was granted. Returns how many rows it
+    /// touched.
+    ///
+    /// # Panics
+    /// When the database refuses.
+    pub async fn execute_as(&self, role: &str, statement: &str) -> u64 {
+        let done = async {
+            let mut transaction = self.pool().begin().await?;
+            sqlx::query(AssertSqlSafe(format!(r#"SET LOCAL ROLE "{role}""#)))
+                .execute(&mut *transaction)
+                .await?;
+            let done = sqlx::query(AssertSqlSafe(statement))
+                .execute(&mut *transaction)
+                .await?;
+            transaction.commit().await?;
+            Ok::<_, sqlx::Error>(done.rows_affected())
+        };
+        match done.await {
+            Ok(rows) => rows,
+            Err(error) => panic!("{statement} as {role}: {error}"),
+        }
+    }
+
     /// The first column of every row of a query, as text.
     ///
     /// # Panics

@@ -1,5 +1,7 @@
 //! The whole product, driven through its binary as a user drives it: commands, a serving process, other programs.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 mod apply;
 mod bad_input;
 mod commands;
