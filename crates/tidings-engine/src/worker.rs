@@ -264,7 +264,8 @@ impl Worker {
         let until_due = until_due
             .and_then(|wait| Duration::try_from(wait).ok())
             .unwrap_or(self.inner.limits.poll);
-        Ok(until_due.clamp(HOUSEKEEPING, self.inner.limits.poll))
+        // The poll may be set shorter than housekeeping's own pace.
+        Ok(until_due.max(HOUSEKEEPING).min(self.inner.limits.poll))
     }
 
     async fn wake_up(&mut self) -> Result<(), EngineError> {

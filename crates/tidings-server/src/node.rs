@@ -101,21 +101,23 @@ pub async fn start(
     let engine = engine(installation)?;
     let tasks = TaskTracker::new();
     let stop = CancellationToken::new();
+    // First: a process whose port is taken must not begin to work.
+    let address = if roles.api { Some(listen_on(&engine, listen, metrics.clone(), &tasks, &stop).await?) } else { None };
     if roles.worker {
         let (engine, stop) = (engine.clone(), stop.clone());
         tasks.spawn(async move {
-            if let Err(error) = engine.run(stop.clone()).await {
+            // Without workers nothing is sent: however they end, a panic included, the process ends too, and whoever
+            // watches it starts it again.
+            let _ended = stop.clone().drop_guard();
+            if let Err(error) = engine.run(stop).await {
                 tracing::error!(%error, "the workers ended");
             }
-            // Without workers nothing is sent: the process ends, and whoever watches it starts it again.
-            stop.cancel();
         });
     }
     if roles.scheduler {
         let (engine, stop) = (engine.clone(), stop.clone());
         tasks.spawn(async move { engine.keep_up(stop).await });
     }
-    let address = if roles.api { Some(listen_on(&engine, listen, metrics.clone(), &tasks, &stop).await?) } else { None };
     let upkeep = stop.clone();
     tasks.spawn(async move {
         while tokio::time::timeout(UPKEEP_INTERVAL, upkeep.cancelled()).await.is_err() {
@@ -138,13 +140,13 @@ async fn listen_on(
     let address = listener.local_addr()?;
     let settings = ApiSettings { metrics: Arc::new(move || metrics.render()) };
     let router = tidings_api::router(ApiState::new(engine.clone(), settings), &engine.node().to_string());
-    let (stop, ended) = (stop.clone(), stop.clone());
+    let stop = stop.clone();
     tasks.spawn(async move {
+        let _ended = stop.clone().drop_guard();
         let service = axum::serve(listener, router.into_make_service()).with_graceful_shutdown(stop.cancelled_owned());
         if let Err(error) = service.await {
             tracing::error!(%error, "the HTTP server ended");
         }
-        ended.cancel();
     });
     Ok(address)
 }
