@@ -5,6 +5,7 @@ mod bench;
 mod crash;
 mod process;
 mod standin;
+mod unsubscribe;
 mod vectors;
 
 use anyhow::{Context, Result};
@@ -76,7 +77,11 @@ fn main() -> Result<()> {
             std::process::exit(i32::from(!clean));
         }
         Proof::Vectors { dir, json } => {
-            let failed = runtime.block_on(vectors::run(&dir, !json))?;
+            // A case of unsubscribing needs the HTTP face, and that a database.
+            let database = if dir.join(unsubscribe::FILE).is_file() { Some(database(None, "vectors")?) } else { None };
+            let url = database.as_ref().map(|(_, url)| url.as_str());
+            let failed = runtime.block_on(vectors::run(&dir, url, !json))?;
+            drop(database);
             std::process::exit(i32::from(failed > 0));
         }
     }

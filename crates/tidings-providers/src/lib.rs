@@ -30,3 +30,4 @@ pub mod vectors;
 pub use config::{ConfigError, ConnectionConfig, Credentials, build};
 pub use contract::*;
 pub use egress::{Egress, EgressPolicy, EgressUrl};
+pub use email_headers::ONE_CLICK;
