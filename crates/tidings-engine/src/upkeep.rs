@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 /// Between two steps while there is something to do.
 const BUSY: Duration = Duration::from_secs(1);
 /// Between two steps when there is not.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 /// Between two looks at what is kept no longer.
 const RETENTION_EVERY: SignedDuration = SignedDuration::from_hours(1);
 /// Rows of one step.
