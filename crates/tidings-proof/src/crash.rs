@@ -16,7 +16,7 @@ use tidings_engine::FAIL_POINT_NAMES;
 use tokio::sync::Mutex;
 
 /// How long the engine may take to settle everything after the last kill.
-const SETTLE_LIMIT: Duration = Duration::from_secs(300);
+const SETTLE_LIMIT: Duration = Duration::from_mins(5);
 /// A process that meets no fail point is killed after at most this long.
 const LIFE_LIMIT_MS: u64 = 900;
 /// Callers that submit at once.
@@ -132,17 +132,13 @@ async fn kill_once(engine: &Installation, dice: &mut Dice) -> Result<&'static st
     let mut child = engine.serve(Some(&format!("{point}@{}", 1 + dice.below(6))))?;
     engine.up(&mut child).await?;
     let life = Duration::from_millis(100 + dice.below(LIFE_LIMIT_MS));
-    match tokio::time::timeout(life, child.wait()).await {
-        Ok(status) => {
-            let status = status?;
-            ensure!(status.code().is_none(), "the engine ended by itself with {status}; see serve.log");
-            Ok(point)
-        }
-        Err(_) => {
-            child.kill().await?;
-            Ok("sigkill")
-        }
-    }
+    let Ok(status) = tokio::time::timeout(life, child.wait()).await else {
+        child.kill().await?;
+        return Ok("sigkill");
+    };
+    let status = status?;
+    ensure!(status.code().is_none(), "the engine ended by itself with {status}; see serve.log");
+    Ok(point)
 }
 
 /// Lets the engine finish, then counts.

@@ -11,6 +11,7 @@ mod vectors;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use tidings_postgres::{Binaries, Cluster, Options, Settings};
 
 #[derive(Debug, Parser)]
@@ -56,7 +57,7 @@ enum Proof {
     },
 }
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
     let cli = Cli::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match cli.proof {
@@ -65,7 +66,7 @@ fn main() -> Result<()> {
             let summary = runtime.block_on(bench::run(&url, rounds, !json))?;
             drop(cluster);
             println!("{summary}");
-            Ok(())
+            Ok(ExitCode::SUCCESS)
         }
         Proof::Crash { kills, seed, json } => {
             let (cluster, url) = database(None, "crash")?;
@@ -74,7 +75,7 @@ fn main() -> Result<()> {
             drop(cluster);
             println!("{summary}");
             let clean = summary["lost"] == 0 && summary["duplicate"] == 0;
-            std::process::exit(i32::from(!clean));
+            Ok(ExitCode::from(u8::from(!clean)))
         }
         Proof::Vectors { dir, json } => {
             // A case of unsubscribing needs the HTTP face, and that a database.
@@ -82,7 +83,7 @@ fn main() -> Result<()> {
             let url = database.as_ref().map(|(_, url)| url.as_str());
             let failed = runtime.block_on(vectors::run(&dir, url, !json))?;
             drop(database);
-            std::process::exit(i32::from(failed > 0));
+            Ok(ExitCode::from(u8::from(failed > 0)))
         }
     }
 }

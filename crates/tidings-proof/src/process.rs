@@ -44,7 +44,8 @@ impl Installation {
         installation.cli(&["apply", &file.to_string_lossy()]).await?;
         let key = installation.cli(&["key", "create", "--tenant", tenant, "--json"]).await?;
         let key: Value = serde_json::from_str(key.trim()).context("key create --json did not print JSON")?;
-        installation.key = key["secret"].as_str().context("key create --json printed no secret")?.to_owned();
+        let secret = key["secret"].as_str().context("key create --json printed no secret")?;
+        secret.clone_into(&mut installation.key);
         Ok(installation)
     }
 

@@ -57,6 +57,7 @@ pub struct Config {
 
 impl Environment {
     /// Reads the process environment and, where `ENV_FILE` names one, a file of `NAME=value` lines.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
     pub fn load() -> Result<Self> {
         let mut values = BTreeMap::new();
         if let Some(file) = std::env::var_os("ENV_FILE") {
@@ -241,7 +242,7 @@ mod tests {
         assert!(config.database_url.is_some() && config.master_key.is_some());
         assert_eq!(config.poll_interval, Duration::from_millis(250));
         assert_eq!(config.max_concurrent_jobs, 7);
-        assert_eq!(config.retry_delay, Some(Duration::from_secs(120)));
+        assert_eq!(config.retry_delay, Some(Duration::from_mins(2)));
         assert_eq!(config.max_retries, 9);
         assert_eq!(config.disabled_types, ["seven_day_checkin"]);
     }

@@ -53,11 +53,6 @@ impl Database {
         Ok(Self { url: SecretString::from(cluster.url()), direct_url: None, cluster: Some(cluster) })
     }
 
-    /// Whether the server is private, and so started and stopped by this process.
-    pub fn is_private(&self) -> bool {
-        self.cluster.is_some()
-    }
-
     /// The URL without its password, for people.
     pub fn place(&self) -> String {
         match url::Url::parse(self.url.expose_secret()) {

@@ -10,7 +10,7 @@ use std::future::Future;
 use std::str::FromStr as _;
 use std::time::{Duration, Instant};
 use tidings_core::job::JobKind;
-use tidings_core::{NodeId, TenantId};
+use tidings_core::{Clock, NodeId, TenantId};
 use tidings_queue::coalesce::{self, Limits};
 use tidings_queue::{
     CONNECTION_OPTIONS, ClaimLimits, Claimer, Enqueued, Finish, NewJob, Outcome, QueueError,
@@ -32,7 +32,7 @@ pub struct Bench {
 }
 
 pub fn now() -> Timestamp {
-    Timestamp::now()
+    super::MachineClock.now()
 }
 
 fn job(tenant: u128, reference: Option<String>) -> Result<NewJob, serde_json::Error> {
@@ -101,19 +101,6 @@ impl Bench {
 
     async fn owner(&self) -> Result<PgConnection, sqlx::Error> {
         PgConnection::connect_with(&self.options.clone().options([("role", "none")])).await
-    }
-
-    /// Single enqueues by lanes of the coalescer.
-    pub async fn lanes(&self, jobs: usize) -> Result<Value, Failure> {
-        let mut rates = serde_json::Map::new();
-        for lanes in [1, 2, 3, 4, 1, 2, 3, 4] {
-            let rate = self.coalesced(jobs, 256, lanes, flush).await?;
-            let rates = rates.entry(lanes.to_string()).or_insert_with(|| json!([]));
-            if let Some(rates) = rates.as_array_mut() {
-                rates.push(json!(rate));
-            }
-        }
-        Ok(Value::Object(rates))
     }
 
     /// One round: the floor and the queue, one after the other in the same database.

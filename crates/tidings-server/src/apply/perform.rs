@@ -54,7 +54,7 @@ impl Applier<'_> {
         let mut tx = self.store.worker_tenant(id).tx().await?;
         match found {
             Some(tenant) => {
-                let entry = Entry::existing(what, tenant_differences(&tenant, section, settings.as_ref())?);
+                let entry = Entry::existing(what, tenant_differences(&tenant, section, settings.as_ref()));
                 if entry.is_change() {
                     self.update(&mut tx, id, section, settings).await?;
                 }
@@ -279,13 +279,13 @@ fn to_json(table: &toml::Table) -> Result<Value> {
     serde_json::to_value(table).context("the settings cannot be written as JSON")
 }
 
-fn tenant_differences(tenant: &Tenant, section: &TenantSection, settings: Option<&TenantSettings>) -> Result<Vec<String>> {
+fn tenant_differences(tenant: &Tenant, section: &TenantSection, settings: Option<&TenantSettings>) -> Vec<String> {
     let policy = section.policy.as_ref().unwrap_or(&tenant.policy);
     let settings = settings.unwrap_or(&tenant.settings);
-    Ok(json_differences(
+    json_differences(
         &serde_json::json!({ "name": tenant.name, "policy": tenant.policy, "settings": tenant.settings }),
         &serde_json::json!({ "name": section.name, "policy": policy, "settings": settings }),
-    ))
+    )
 }
 
 fn template_content(section: &TemplateSection) -> Result<TemplateContent> {

@@ -3,6 +3,7 @@
 use crate::config::{Config, Environment};
 use crate::installation::{Installation, Opening};
 use anyhow::Result;
+use std::fmt::Write as _;
 use serde::Serialize;
 use tidings_core::Clock;
 use tidings_postgres::Binaries;
@@ -148,7 +149,7 @@ async fn tenants_and_connections(installation: &Installation) -> Result<Vec<Chec
         let finding = if usable == 0 { Finding::Warning } else { Finding::Good };
         let mut detail = format!("{}: {usable} of {} connections enabled", tenant.slug, connections.len());
         for connection in connections.iter().filter(|connection| connection.breaker.cause.is_some()) {
-            detail.push_str(&format!("; {} is {}", connection.name, connection.breaker.state));
+            let _ = write!(detail, "; {} is {}", connection.name, connection.breaker.state);
         }
         checks.push(check(finding, "tenant", detail));
     }

@@ -45,7 +45,7 @@ async fn show_stats(installation: &Installation, json: bool) -> Result<()> {
         "type", "queued", "scheduled", "processing", "completed", "failed", "dead"
     );
     let all = ("all".to_owned(), total(&rows));
-    for (kind, row) in by_type.iter().map(|(kind, row)| (kind, row)).chain([(&all.0, &all.1)]) {
+    for (kind, row) in by_type.iter().chain([(&all.0, &all.1)]) {
         println!(
             "{kind:<22} {:>9} {:>9} {:>10} {:>10} {:>7} {:>6}  {}",
             row.queued,
@@ -85,7 +85,9 @@ impl Figures {
 
 fn total(rows: &[StatRow]) -> Figures {
     let mut total = Figures::default();
-    rows.iter().for_each(|row| total.add(row));
+    for row in rows {
+        total.add(row);
+    }
     total
 }
 

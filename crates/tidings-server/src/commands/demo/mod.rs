@@ -23,7 +23,7 @@ use tidings_core::{Clock, MessageId, TenantId};
 use tidings_store::api_keys::{self, NewApiKey};
 
 /// How long messages may take until each is sent, held, refused or unknown.
-const SETTLE_LIMIT: Duration = Duration::from_secs(60);
+const SETTLE_LIMIT: Duration = Duration::from_mins(1);
 /// How often the demo looks.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
