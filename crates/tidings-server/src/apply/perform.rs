@@ -52,18 +52,15 @@ impl Applier<'_> {
         let id = found.as_ref().map_or_else(|| TenantId(self.dice.uuid(self.now)), |tenant| tenant.id);
         // One transaction for the tenant and everything in it; a dry run does it all and takes it back.
         let mut tx = self.store.worker_tenant(id).tx().await?;
-        match found {
-            Some(tenant) => {
-                let entry = Entry::existing(what, tenant_differences(&tenant, section, settings.as_ref()));
-                if entry.is_change() {
-                    self.update(&mut tx, id, section, settings).await?;
-                }
-                entries.push(entry);
+        if let Some(tenant) = found {
+            let entry = Entry::existing(what, tenant_differences(&tenant, section, settings.as_ref()));
+            if entry.is_change() {
+                self.update(&mut tx, id, section, settings).await?;
             }
-            None => {
-                self.create(&mut tx, id, section, settings).await?;
-                entries.push(Entry::created(what));
-            }
+            entries.push(entry);
+        } else {
+            self.create(&mut tx, id, section, settings).await?;
+            entries.push(Entry::created(what));
         }
         for connection in &section.connections {
             entries.push(self.connection(&mut tx, &section.slug, connection).await?);

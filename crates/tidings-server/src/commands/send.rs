@@ -31,9 +31,8 @@ pub async fn run(installation: &Installation, options: &cli::Send, json: bool) -
 async fn one(engine: &Engine, tenant: TenantId, options: &cli::Send, json: bool) -> Result<()> {
     let request = request(options)?;
     let answer = engine.accept(tenant, vec![request]).await.pop().context("the engine gave no answer")?;
-    let accepted = answer.map_err(|error| match error.is_transient() {
-        true => anyhow::Error::new(error),
-        false => Failure::refused(error).into(),
+    let accepted = answer.map_err(|error| {
+        if error.is_transient() { anyhow::Error::new(error) } else { Failure::refused(error).into() }
     })?;
     if json {
         println!("{}", serde_json::to_string(&accepted)?);

@@ -160,6 +160,7 @@ impl World {
     }
 
     /// The binary on this installation. Nothing of the test's own environment decides.
+    #[expect(clippy::disallowed_methods, reason = "programs are found by the PATH of the test")]
     pub fn command(&self, environment: &[(&str, &str)], args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
         command.env_clear().current_dir(&self.folder).args(args);
@@ -388,7 +389,7 @@ fn signal(name: &str, pid: u32) {
 #[expect(clippy::disallowed_methods, reason = "calls go to the process under test")]
 fn client() -> reqwest::Client {
     let redirects = reqwest::redirect::Policy::none();
-    reqwest::Client::builder().timeout(Duration::from_secs(60)).redirect(redirects).build().unwrap()
+    reqwest::Client::builder().timeout(Duration::from_mins(1)).redirect(redirects).build().unwrap()
 }
 
 fn folder() -> PathBuf {
