@@ -1,6 +1,6 @@
 //! Delivering: the gate and the intents committed, the calls, their outcomes.
 //!
-//! A batch shares two commits: the one that begins its dispatches and the one that records what came of them. No
+//! A batch shares its commits: those that begin dispatches and those that record what came of them. No
 //! transaction is open while a provider is called.
 
 use crate::connections::Routes;
@@ -11,7 +11,8 @@ use crate::outcome::{self, Ended};
 use crate::process::ended;
 use crate::resolve;
 use crate::tenancy::{self, TenantView};
-use futures::{StreamExt, stream};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use tidings_queue::{ClaimedJob, Finish, FinishReport, LeaseId, Outcome, finish};
 use tidings_store::Conn;
 use tidings_store::messages::dispatch::{self, Dispatchable};
 use tidings_store::seal::ContactKeys;
+use tokio::sync::SemaphorePermit;
 
 /// A job that ended its worker this often without a result is given up, before it is begun again.
 const POISON: i16 = 3;
@@ -187,46 +189,81 @@ pub(crate) fn wait(at: Timestamp, category: ErrorCategory, why: impl Into<String
     }
 }
 
+/// Begins as many deliveries as there are free places for calls, and goes on as places become free: what was begun is
+/// under way, never waiting for its turn with an intent on record. An opt-out, a drain or a crash meanwhile finds the
+/// rest untouched.
 async fn run(
     inner: &Inner,
     bench: Bench,
     sorted: Sorted,
     reports: &mut Vec<FinishReport>,
 ) -> Result<(), EngineError> {
-    if !sorted.unknown.is_empty() {
-        resolve::resolve(inner, &bench, sorted.unknown, reports).await?;
+    let Sorted { ready: mut waiting, unknown, poisoned, ends } = sorted;
+    if !unknown.is_empty() {
+        resolve::resolve(inner, &bench, unknown, reports).await?;
     }
     let mut routes = Routes::of(&bench.views);
     let mut dice = inner.dice();
-    let calls = gate::begin(
-        inner,
-        &bench,
-        &mut routes,
-        sorted.ready,
-        sorted.poisoned,
-        sorted.ends,
-        &mut dice,
-        reports,
-    )
-    .await?;
-    inner.fail.pass("dispatch_after_commit");
-    let limit = inner.limits.calls.max(1);
-    let mut chunks = stream::iter(calls)
-        .map(|call| make(inner, call))
-        .buffer_unordered(limit)
-        .ready_chunks(limit);
-    while let Some(chunk) = chunks.next().await {
-        reports.push(outcome::record(inner, &bench, &mut routes, chunk, &mut dice).await?);
+    // What needs no call.
+    gate::begin(inner, &bench, &mut routes, Vec::new(), poisoned, ends, &mut dice, reports).await?;
+    let mut under_way = FuturesUnordered::new();
+    loop {
+        let may_begin = !waiting.is_empty() && !inner.is_draining();
+        if !may_begin && under_way.is_empty() {
+            // What is left while the process drains goes back with the lease.
+            return Ok(());
+        }
+        let step = tokio::select! {
+            biased;
+            Some(ended) = under_way.next() => Step::Ended(ended),
+            places = places(inner, waiting.len()), if may_begin => Step::Room(places),
+        };
+        match step {
+            Step::Ended(first) => {
+                let mut told = vec![first];
+                while let Some(Some(next)) = under_way.next().now_or_never() {
+                    told.push(next);
+                }
+                reports.push(outcome::record(inner, &bench, &mut routes, told, &mut dice).await?);
+            }
+            Step::Room(_) if inner.is_draining() => {}
+            Step::Room(mut places) => {
+                let rest = waiting.split_off(waiting.len().min(places.num_permits()));
+                let next = std::mem::replace(&mut waiting, rest);
+                let calls =
+                    gate::begin(inner, &bench, &mut routes, next, Vec::new(), Vec::new(), &mut dice, reports).await?;
+                inner.fail.pass("dispatch_after_commit");
+                under_way.extend(calls.into_iter().map(|call| make(inner, call, places.split(1))));
+            }
+        }
     }
-    Ok(())
+}
+
+enum Step<'a> {
+    Ended(Ended),
+    Room(SemaphorePermit<'a>),
+}
+
+/// Free places for calls: at least a quarter of all where there is that much to do, so that a commit is shared, and
+/// as many more as are free.
+async fn places(inner: &Inner, wanted: usize) -> SemaphorePermit<'_> {
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let least = wanted.min(inner.limits.calls / 4).max(1);
+    let places = inner.calls.acquire_many(count(least)).await;
+    // The semaphore is never closed.
+    let mut places = places.unwrap_or_else(|_| unreachable!("nobody closes the semaphore of calls"));
+    let more = wanted.saturating_sub(least).min(inner.calls.available_permits());
+    if let Ok(more) = inner.calls.try_acquire_many(count(more)) {
+        places.merge(more);
+    }
+    places
 }
 
 /// Makes one call. Whatever has no answer in time may have arrived.
-async fn make(inner: &Inner, call: Call) -> Ended {
-    let permit = inner.calls.acquire().await;
+async fn make(inner: &Inner, call: Call, place: Option<SemaphorePermit<'_>>) -> Ended {
     inner.fail.pass("provider_before_call");
     let answered = tokio::time::timeout(inner.limits.call, call.provider.send(&call.submission)).await;
-    drop(permit);
+    drop(place);
     let outcome = answered.unwrap_or_else(|_| SendOutcome::Unknown {
         detail: format!("no answer within {} s", inner.limits.call.as_secs()),
     });

@@ -11,6 +11,7 @@ use crate::sandbox::SandboxLine;
 use crate::templates::Templates;
 use jiff::Timestamp;
 use std::collections::{BTreeSet, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tidings_core::retry::Schedule;
@@ -112,6 +113,8 @@ pub(crate) struct Inner {
     pub templates: Templates,
     pub limiter: Limiter,
     pub calls: tokio::sync::Semaphore,
+    /// The process is to end: nothing more is begun.
+    draining: AtomicBool,
     pub tasks: TaskTracker,
     dice: Mutex<Dice>,
     /// Idempotency keys being answered by this process.
@@ -136,6 +139,7 @@ impl Engine {
             templates: Templates::new(),
             limiter: Limiter::new(),
             calls: tokio::sync::Semaphore::new(options.limits.calls.max(1)),
+            draining: AtomicBool::new(false),
             store: options.store,
             clock: options.clock,
             node,
@@ -282,6 +286,16 @@ impl Inner {
     pub fn now(&self) -> Timestamp {
         let now = self.clock.now();
         Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
+    }
+
+    /// From now on nothing is begun; what is under way ends.
+    pub fn begin_draining(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the process is to end.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
     }
 
     /// Dice for one batch: taken once, so that no lock is held while it is used.

@@ -41,9 +41,10 @@ impl QueueError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Database { source, .. } => match source {
-                // Serialization failure, deadlock, lock timeout, shutdown, too many connections.
+                // Serialization failure, deadlock, lock timeout, shutdown, too many connections, not let in.
                 sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-                    code.starts_with("40") || code.starts_with("57P") || matches!(&*code, "55P03" | "53300")
+                    ["40", "57P", "28", "3D"].iter().any(|class| code.starts_with(class))
+                        || matches!(&*code, "55P03" | "53300" | "55000")
                 }),
                 sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => true,
                 _ => false,

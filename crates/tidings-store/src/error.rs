@@ -166,10 +166,11 @@ impl StoreError {
                 | sqlx::Error::WorkerCrashed
                 | sqlx::Error::Protocol(_) => true,
                 sqlx::Error::Database(database) => {
-                    // Serialisation and deadlocks, no resources, operator intervention, connection exceptions.
-                    database
-                        .code()
-                        .is_some_and(|code| ["40", "53", "57", "08"].contains(&&code[..2.min(code.len())]))
+                    // Serialisation and deadlocks, no resources, operator intervention, connection exceptions; and what
+                    // a server says that does not let us in: no such user, no such database, takes no connections.
+                    database.code().is_some_and(|code| {
+                        ["40", "53", "57", "08", "28", "3D"].contains(&&code[..2.min(code.len())]) || code == "55000"
+                    })
                 }
                 _ => false,
             },

@@ -1,5 +1,6 @@
 //! Compares the file with what is there, and makes up the difference.
 
+use super::check;
 use super::diff::{Entry, json_differences};
 use super::file::{ApplyFile, ConnectionSection, ContactSection, Credential, TemplateSection, TenantSection};
 use crate::config::Environment;
@@ -47,6 +48,7 @@ impl Applier<'_> {
     async fn tenant(&mut self, section: &TenantSection) -> Result<Vec<Entry>> {
         let mut entries = Vec::new();
         let settings = settings(section)?;
+        check::tenant(section)?;
         let found = self.find(&section.slug).await?;
         let what = format!("tenant {}", section.slug);
         let id = found.as_ref().map_or_else(|| TenantId(self.dice.uuid(self.now)), |tenant| tenant.id);
@@ -123,11 +125,12 @@ impl Applier<'_> {
     async fn connection(&mut self, tx: &mut TenantTx, slug: &str, section: &ConnectionSection) -> Result<Entry> {
         let what = format!("connection {slug}/{}", section.name);
         let credentials = self.credentials(section).with_context(|| what.clone())?;
+        let config = to_json(&section.settings)?;
         let wanted = ConnectionSettings {
             name: section.name.clone(),
             channel: section.channel,
             provider: section.provider,
-            config: to_json(&section.settings)?,
+            config,
             credentials: credentials.clone(),
             priority: section.priority,
             weight: u32::try_from(section.weight).with_context(|| format!("{what}: weight is below 0"))?,
@@ -137,6 +140,7 @@ impl Applier<'_> {
         let existing = match connections::get_by_name(tx, &section.name).await {
             Ok(connection) => connection,
             Err(StoreError::NotFound { .. }) => {
+                check::connection(section, &wanted.config, credentials.as_ref()).with_context(|| what.clone())?;
                 connections::create(tx, &wanted, &mut self.dice, self.now).await.with_context(|| what.clone())?;
                 return Ok(Entry::created(what));
             }
@@ -154,14 +158,16 @@ impl Applier<'_> {
                 "rate_limit": wanted.rate_limit,
             }),
         );
-        if let Some(new) = &credentials {
-            let tenant = tx.tenant();
-            let keyring = tx.keyring();
-            let known = connections::load_with_credentials(tx, &keyring, &[tenant]).await?;
-            let old = known.iter().find(|pair| pair.0.id == existing.id).and_then(|pair| pair.1.as_ref());
-            if old.map(ExposeSecret::expose_secret) != Some(new.expose_secret()) {
-                differences.push("credentials: changed".to_owned());
-            }
+        let tenant = tx.tenant();
+        let keyring = tx.keyring();
+        let mut known = connections::load_with_credentials(tx, &keyring, &[tenant]).await?;
+        let stored = known.iter_mut().find(|pair| pair.0.id == existing.id).and_then(|pair| pair.1.take());
+        // A file without credentials leaves those that are stored.
+        check::connection(section, &wanted.config, credentials.as_ref().or(stored.as_ref())).with_context(|| what.clone())?;
+        if let Some(new) = &credentials
+            && stored.as_ref().map(ExposeSecret::expose_secret) != Some(new.expose_secret())
+        {
+            differences.push("credentials: changed".to_owned());
         }
         let entry = Entry::existing(what.clone(), differences);
         if entry.is_change() {

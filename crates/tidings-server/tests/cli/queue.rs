@@ -11,7 +11,7 @@ fn send(world: &World, to: &str) {
 #[tokio::test]
 async fn figures_and_dead_letters_from_list_to_purge() {
     let world = World::shop().await;
-    send(&world, "kim@example.com");
+    send(&world, "guest@example.com");
     let waiting = world.run(&["queue", "stats", "--json"]).ok().json();
     assert_eq!((&waiting["total"]["queued"], &waiting["by_type"]["send_email"]["queued"]), (&json!(1), &json!(1)));
     for number in 1..=3 {
@@ -53,7 +53,7 @@ async fn a_fenced_database_says_so_until_it_is_unfenced() {
     assert!(serving.terminate().0.success());
     // What a clone looks like: the stamp is of another server.
     world.database().execute("UPDATE queue_guard SET system = '1'").await;
-    send(&world, "kim@example.com");
+    send(&world, "guest@example.com");
     let serving = world.serve(&[]);
     serving.get("/readyz", "").await.problem(503, "queue.fenced");
     assert!(world.run(&["queue", "stats"]).ok().out.contains("FENCED"));

@@ -22,7 +22,7 @@ async fn health_figures_and_the_way_of_a_message() {
     let serving = world.serve(&[]);
     assert_eq!(serving.get("/healthz", "").await.expect(200)["status"], "ok");
     serving.until("/readyz", "", |answer| answer.status == 200).await;
-    let accepted = serving.post("/v1/messages", &key, &message("kim@example.com")).await.expect(201);
+    let accepted = serving.post("/v1/messages", &key, &message("guest@example.com")).await.expect(201);
     let path = format!("/v1/messages/{}", accepted["message_id"].as_str().unwrap());
     serving.until(&path, &key, |answer| answer.expect(200)["status"] == "sent").await;
     serving.post("/v1/messages", &key, &message("rejected@example.com")).await.expect(201);
@@ -34,7 +34,7 @@ async fn health_figures_and_the_way_of_a_message() {
     assert_eq!(told["status"], "sent");
     let captured = serving.get("/v1/sandbox/messages", &key).await.expect(200);
     assert_eq!(captured["items"].as_array().unwrap().len(), 1);
-    assert_eq!(captured["items"][0]["to"], "kim@example.com");
+    assert_eq!(captured["items"][0]["to"], "guest@example.com");
     let figures = serving.get("/metrics", "").await;
     for name in ["crm_communications_total", "crm_delivery_time_seconds_bucket", "crm_api_errors_total", "tidings_http_requests_total"] {
         assert!(figures.body.contains(name), "no {name} in {}", figures.body);
@@ -44,7 +44,7 @@ async fn health_figures_and_the_way_of_a_message() {
         assert_eq!(serving.get(page, "").await.status, 200, "{page}");
     }
     let log = serving.log();
-    assert!(!log.contains("kim@example.com") && !log.contains(&key), "personal data or a key in the log: {log}");
+    assert!(!log.contains("guest@example.com") && !log.contains(&key), "personal data or a key in the log: {log}");
     assert!(log.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "every line is JSON: {log}");
 }
 
@@ -56,7 +56,7 @@ async fn links_lead_to_the_address_that_is_served() {
     // The usual port is not this one's: what `--listen` says must win.
     let mut command = world.command(&[("POLL_INTERVAL_MS", "100")], &["serve", "--listen", &port.to_string()]);
     let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
-    let marketing = json!({"to": {"external_id": "4711"}, "category": "marketing", "urgency": "critical",
+    let marketing = json!({"to": {"external_id": "4711"}, "category": "marketing", "urgency": "critical", "channel": "email",
                            "content": {"subject": "Sale", "body": "All bikes."}});
     world.database().execute("UPDATE tenants SET policy = policy || '{\"consent_required\": []}'").await;
     let request = marketing.to_string();
