@@ -198,14 +198,29 @@ async fn run(
     sorted: Sorted,
     reports: &mut Vec<FinishReport>,
 ) -> Result<(), EngineError> {
-    let Sorted { ready: mut waiting, unknown, poisoned, ends } = sorted;
+    let Sorted {
+        ready: mut waiting,
+        unknown,
+        poisoned,
+        ends,
+    } = sorted;
     if !unknown.is_empty() {
         resolve::resolve(inner, &bench, unknown, reports).await?;
     }
     let mut routes = Routes::of(&bench.views);
     let mut dice = inner.dice();
     // What needs no call.
-    gate::begin(inner, &bench, &mut routes, Vec::new(), poisoned, ends, &mut dice, reports).await?;
+    gate::begin(
+        inner,
+        &bench,
+        &mut routes,
+        Vec::new(),
+        poisoned,
+        ends,
+        &mut dice,
+        reports,
+    )
+    .await?;
     let mut under_way = FuturesUnordered::new();
     loop {
         let may_begin = !waiting.is_empty() && !inner.is_draining();
@@ -215,12 +230,11 @@ async fn run(
         }
         let step = tokio::select! {
             biased;
-            Some(ended) = under_way.next() => Step::Ended(ended),
+            Some(first) = under_way.next() => Step::Ended(vec![first]),
             places = places(inner, waiting.len()), if may_begin => Step::Room(places),
         };
         match step {
-            Step::Ended(first) => {
-                let mut told = vec![first];
+            Step::Ended(mut told) => {
                 while let Some(Some(next)) = under_way.next().now_or_never() {
                     told.push(next);
                 }
@@ -230,8 +244,17 @@ async fn run(
             Step::Room(mut places) => {
                 let rest = waiting.split_off(waiting.len().min(places.num_permits()));
                 let next = std::mem::replace(&mut waiting, rest);
-                let calls =
-                    gate::begin(inner, &bench, &mut routes, next, Vec::new(), Vec::new(), &mut dice, reports).await?;
+                let calls = gate::begin(
+                    inner,
+                    &bench,
+                    &mut routes,
+                    next,
+                    Vec::new(),
+                    Vec::new(),
+                    &mut dice,
+                    reports,
+                )
+                .await?;
                 inner.fail.pass("dispatch_after_commit");
                 under_way.extend(calls.into_iter().map(|call| make(inner, call, places.split(1))));
             }
@@ -240,7 +263,7 @@ async fn run(
 }
 
 enum Step<'a> {
-    Ended(Ended),
+    Ended(Vec<Ended>),
     Room(SemaphorePermit<'a>),
 }
 

@@ -43,9 +43,16 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
 
 fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if let Some(failure) = cause.downcast_ref::<Failure>() {
-        return Some(if matches!(failure, Failure::Usage(_)) { USAGE } else { REFUSED });
+        return Some(if matches!(failure, Failure::Usage(_)) {
+            USAGE
+        } else {
+            REFUSED
+        });
     }
-    let refused = match (cause.downcast_ref::<EngineError>(), cause.downcast_ref::<StoreError>()) {
+    let refused = match (
+        cause.downcast_ref::<EngineError>(),
+        cause.downcast_ref::<StoreError>(),
+    ) {
         (Some(EngineError::NotFound { .. } | EngineError::Conflict { .. }), _) => true,
         (Some(EngineError::Store(error)), _) | (_, Some(error)) => matches!(
             error,
@@ -67,13 +74,21 @@ mod tests {
 
     #[test]
     fn the_cause_decides_however_deep_it_lies() {
-        let deep = |failure: Failure| Err::<(), _>(failure).context("outer").context("outermost").unwrap_err();
+        let deep = |failure: Failure| {
+            Err::<(), _>(failure)
+                .context("outer")
+                .context("outermost")
+                .unwrap_err()
+        };
         assert_eq!(exit_code(&deep(Failure::refused("no"))), 3);
         assert_eq!(exit_code(&deep(Failure::Usage("what?".to_owned()))), 2);
         assert_eq!(exit_code(&anyhow::anyhow!("the disk is full")), 1);
         let engine: EngineError = StoreError::not_found("message", "x").into();
         assert_eq!(exit_code(&engine.into()), 3);
-        let unreachable = StoreError::Unreachable { place: "h".to_owned(), reason: "refused".to_owned() };
+        let unreachable = StoreError::Unreachable {
+            place: "h".to_owned(),
+            reason: "refused".to_owned(),
+        };
         assert_eq!(exit_code(&unreachable.into()), 1);
     }
 }

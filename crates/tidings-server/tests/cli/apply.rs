@@ -20,24 +20,53 @@ async fn tenants(world: &World) -> i64 {
 async fn a_file_is_applied_once_and_changes_are_shown() {
     let world = World::new().await;
     let file = world.write("shop.toml", &format!("{SHOP}{TEMPLATE}"));
-    let apply = |more: &[&str]| world.run(&[&["apply", file.to_str().unwrap()], more].concat()).ok();
+    let apply = |more: &[&str]| {
+        world
+            .run(&[&["apply", file.to_str().unwrap()], more].concat())
+            .ok()
+    };
 
     let dry = apply(&["--dry-run"]);
-    assert!(dry.out.contains("+ tenant shop") && dry.out.contains("nothing was changed"), "{}", dry.out);
+    assert!(
+        dry.out.contains("+ tenant shop") && dry.out.contains("nothing was changed"),
+        "{}",
+        dry.out
+    );
     assert_eq!(tenants(&world).await, 0);
     let first = apply(&["--json"]).json();
     assert_eq!((&first["changed"], &first["dry_run"]), (&json!(5), &json!(false)));
-    assert!(first["entries"].as_array().unwrap().iter().all(|entry| entry["change"] == "created"));
+    assert!(
+        first["entries"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|entry| entry["change"] == "created")
+    );
     assert!(apply(&[]).out.contains("nothing to do: all 5"));
 
     let changed = std::fs::read_to_string(&file).unwrap();
-    let changed = changed.replace("Corner Shop\"\n\n", "Big Shop\"\n\n").replace("slow_ms = 1500", "slow_ms = 20").replace("\"Kim\"", "\"Kim Lee\"");
+    let changed = changed
+        .replace("Corner Shop\"\n\n", "Big Shop\"\n\n")
+        .replace("slow_ms = 1500", "slow_ms = 20")
+        .replace("\"Kim\"", "\"Kim Lee\"");
     std::fs::write(&file, changed).unwrap();
-    let expected = ["name: \"Corner Shop\" -> \"Big Shop\"", "settings.slow_ms: 1500 -> 20", "name: changed"];
+    let expected = [
+        "name: \"Corner Shop\" -> \"Big Shop\"",
+        "settings.slow_ms: 1500 -> 20",
+        "name: changed",
+    ];
     for args in [&["--dry-run"][..], &[]] {
         let shown = apply(args);
-        assert!(expected.iter().all(|part| shown.out.contains(part)), "{}", shown.out);
-        assert!(!shown.out.contains("Kim") && shown.out.contains("3 "), "{}", shown.out);
+        assert!(
+            expected.iter().all(|part| shown.out.contains(part)),
+            "{}",
+            shown.out
+        );
+        assert!(
+            !shown.out.contains("Kim") && shown.out.contains("3 "),
+            "{}",
+            shown.out
+        );
     }
     assert_eq!(apply(&["--json"]).json()["changed"], 0);
     assert_eq!(world.texts("SELECT name FROM tenants").await, ["Big Shop"]);
@@ -48,16 +77,52 @@ async fn wrong_files_say_what_and_where_and_change_nothing() {
     let world = World::new().await;
     let cases = [
         ("slug = \"shop\"", "slug = shop", &["line 3"][..]),
-        ("name = \"mail\"", "name = \"mail\"\ncolour = \"red\"", &["colour", "line"]),
-        ("provider = \"sandbox\"", "provider = \"pigeon\"", &["pigeon", "sandbox"]),
-        ("zone = \"Europe/Vienna\"", "zone = \"Europe/Wien\"", &["Europe/Wien"]),
-        ("email = \"kim@example.com\"", "email = \"kim@@example\"", &["contact shop/4711"]),
-        ("external_id = \"4711\"", "external_id = \"4711\"\nzone = \"Mars/Olympus\"", &["contact shop/4711", "Mars/Olympus"]),
-        ("{ slow_ms = 1500 }", "{ slow_ms = -1 }", &["connection shop/mail", "slow_ms"]),
-        ("{ slow_ms = 1500 }", "{ slowness = 1 }", &["connection shop/mail", "slowness"]),
-        ("\"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"", "{ env = \"SHOP_SECRET\" }", &["shop", "SHOP_SECRET", "not set"]),
+        (
+            "name = \"mail\"",
+            "name = \"mail\"\ncolour = \"red\"",
+            &["colour", "line"],
+        ),
+        (
+            "provider = \"sandbox\"",
+            "provider = \"pigeon\"",
+            &["pigeon", "sandbox"],
+        ),
+        (
+            "zone = \"Europe/Vienna\"",
+            "zone = \"Europe/Wien\"",
+            &["Europe/Wien"],
+        ),
+        (
+            "email = \"kim@example.com\"",
+            "email = \"kim@@example\"",
+            &["contact shop/4711"],
+        ),
+        (
+            "external_id = \"4711\"",
+            "external_id = \"4711\"\nzone = \"Mars/Olympus\"",
+            &["contact shop/4711", "Mars/Olympus"],
+        ),
+        (
+            "{ slow_ms = 1500 }",
+            "{ slow_ms = -1 }",
+            &["connection shop/mail", "slow_ms"],
+        ),
+        (
+            "{ slow_ms = 1500 }",
+            "{ slowness = 1 }",
+            &["connection shop/mail", "slowness"],
+        ),
+        (
+            "\"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"",
+            "{ env = \"SHOP_SECRET\" }",
+            &["shop", "SHOP_SECRET", "not set"],
+        ),
         ("slug = \"shop\"", "slug = \"Shop 1\"", &["slug"]),
-        ("[tenants.settings]", "[tenants.settings]\nslogan = \"x\"", &["slogan"]),
+        (
+            "[tenants.settings]",
+            "[tenants.settings]\nslogan = \"x\"",
+            &["slogan"],
+        ),
     ];
     for (from, to, parts) in cases {
         assert!(SHOP.contains(from));
@@ -68,7 +133,10 @@ async fn wrong_files_say_what_and_where_and_change_nothing() {
         }
         assert_eq!(tenants(&world).await, 0, "{to}: half a tenant was left");
     }
-    world.run(&["apply", "nowhere.toml"]).exit(1).says(&["nowhere.toml"]);
+    world
+        .run(&["apply", "nowhere.toml"])
+        .exit(1)
+        .says(&["nowhere.toml"]);
 }
 
 #[tokio::test]
@@ -80,26 +148,48 @@ async fn a_template_that_does_not_compile_is_refused_with_its_place() {
         ("<p>{{ due_date | sparkle }}</p>", &["sparkle"]),
     ] {
         let broken = TEMPLATE.replace("<p>Bis {{ due_date }}.</p>", body);
-        let file = world.write("broken.toml", &format!("{}{broken}", SHOP.replace("Corner Shop\"\n\n", "Renamed\"\n\n")));
+        let file = world.write(
+            "broken.toml",
+            &format!("{}{broken}", SHOP.replace("Corner Shop\"\n\n", "Renamed\"\n\n")),
+        );
         world.run(&["apply", file.to_str().unwrap()]).exit(3).says(parts);
     }
-    assert_eq!(world.texts("SELECT name FROM tenants").await, ["Corner Shop"], "the tenant is as it was");
+    assert_eq!(
+        world.texts("SELECT name FROM tenants").await,
+        ["Corner Shop"],
+        "the tenant is as it was"
+    );
     assert_eq!(world.count("SELECT count(*) FROM templates").await, 0);
 }
 
 #[tokio::test]
 async fn secrets_come_from_the_environment_and_are_never_shown() {
     let world = World::new().await;
-    let file = world.write("shop.toml", &SHOP.replace("\"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"", "{ env = \"SHOP_SECRET\" }"));
-    let apply = |secret: &str| world.run_with(&[("SHOP_SECRET", secret)], &["apply", file.to_str().unwrap()], "").ok();
+    let file = world.write(
+        "shop.toml",
+        &SHOP.replace(
+            "\"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"",
+            "{ env = \"SHOP_SECRET\" }",
+        ),
+    );
+    let apply = |secret: &str| {
+        world
+            .run_with(&[("SHOP_SECRET", secret)], &["apply", file.to_str().unwrap()], "")
+            .ok()
+    };
     let first = apply("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
     let second = apply("whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
     assert!(second.out.contains("credentials: changed"), "{}", second.out);
     for done in [&first, &second] {
         assert!(!done.out.contains("whsec") && !done.err.contains("whsec"));
     }
-    let environment = world.write("tidings.env", "# secrets\nexport SHOP_SECRET='whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'\n");
+    let environment = world.write(
+        "tidings.env",
+        "# secrets\nexport SHOP_SECRET='whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'\n",
+    );
     let from_file = [("ENV_FILE", environment.to_str().unwrap())];
-    let third = world.run_with(&from_file, &["apply", file.to_str().unwrap()], "").ok();
+    let third = world
+        .run_with(&from_file, &["apply", file.to_str().unwrap()], "")
+        .ok();
     assert!(third.out.contains("nothing to do"), "{}", third.out);
 }

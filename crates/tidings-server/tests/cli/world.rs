@@ -67,7 +67,13 @@ impl Done {
     /// Checks the exit code.
     #[track_caller]
     pub fn exit(self, code: i32) -> Self {
-        assert_eq!(self.code, Some(code), "stdout: {}\nstderr: {}", self.out, self.err);
+        assert_eq!(
+            self.code,
+            Some(code),
+            "stdout: {}\nstderr: {}",
+            self.out,
+            self.err
+        );
         self
     }
 
@@ -101,12 +107,20 @@ impl World {
             ("DATABASE_URL".to_owned(), database.url.clone()),
             ("TIDINGS_MASTER_KEY".to_owned(), MASTER_KEY.to_owned()),
         ];
-        Self { folder: folder(), database: Some(database), environment }
+        Self {
+            folder: folder(),
+            database: Some(database),
+            environment,
+        }
     }
 
     /// On a private PostgreSQL of its own, which starts with the first command.
     pub fn private() -> Self {
-        Self { folder: folder(), database: None, environment: Vec::new() }
+        Self {
+            folder: folder(),
+            database: None,
+            environment: Vec::new(),
+        }
     }
 
     /// With a tenant `shop` on the sandbox.
@@ -160,7 +174,10 @@ impl World {
     }
 
     /// The binary on this installation. Nothing of the test's own environment decides.
-    #[expect(clippy::disallowed_methods, reason = "programs are found by the PATH of the test")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "programs are found by the PATH of the test"
+    )]
     pub fn command(&self, environment: &[(&str, &str)], args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
         command.env_clear().current_dir(&self.folder).args(args);
@@ -172,7 +189,10 @@ impl World {
         command.env("TIDINGS_DATA_DIR", self.data_dir());
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.envs(environment.iter().copied());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command
     }
 
@@ -195,14 +215,26 @@ impl World {
         let err = drink(child.stderr.take().unwrap());
         let status = end(&mut child);
         feed.join().unwrap();
-        Done { code: status.code(), out: out.join().unwrap(), err: err.join().unwrap() }
+        Done {
+            code: status.code(),
+            out: out.join().unwrap(),
+            err: err.join().unwrap(),
+        }
     }
 
     /// Starts serving on a free port.
     pub fn serve(&self, environment: &[(&str, &str)]) -> Serving {
-        let fast = [("POLL_INTERVAL_MS", "100"), ("RUST_LOG", "info"), ("TIDINGS_LEASE_SECONDS", "3")];
+        let fast = [
+            ("POLL_INTERVAL_MS", "100"),
+            ("RUST_LOG", "info"),
+            ("TIDINGS_LEASE_SECONDS", "3"),
+        ];
         let all: Vec<(&str, &str)> = fast.iter().chain(environment).copied().collect();
-        let mut child = self.command(&all, &["serve", "--listen", "127.0.0.1:0"]).stdout(Stdio::null()).spawn().unwrap();
+        let mut child = self
+            .command(&all, &["serve", "--listen", "127.0.0.1:0"])
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let shared = Arc::clone(&log);
@@ -211,7 +243,12 @@ impl World {
                 shared.lock().unwrap().push(line);
             }
         });
-        let mut serving = Serving { child, log, address: String::new(), client: client() };
+        let mut serving = Serving {
+            child,
+            log,
+            address: String::new(),
+            client: client(),
+        };
         serving.address = serving.wait_for_address();
         serving
     }
@@ -245,7 +282,11 @@ impl Answer {
     #[track_caller]
     pub fn expect(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.body);
-        if self.body.is_empty() { Value::Null } else { serde_json::from_str(&self.body).unwrap() }
+        if self.body.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_str(&self.body).unwrap()
+        }
     }
 
     /// Checks that it is a problem of this status and code.
@@ -278,7 +319,9 @@ impl Serving {
         let started = Instant::now();
         while started.elapsed() < LIMIT {
             let lines = self.log.lock().unwrap().clone();
-            let listening = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let listening = lines
+                .iter()
+                .filter_map(|line| serde_json::from_str::<Value>(line).ok());
             for line in listening {
                 if line["message"] == "listening" {
                     return line["address"].as_str().unwrap().to_owned();
@@ -323,7 +366,12 @@ impl Serving {
             if what(&answer) {
                 return answer;
             }
-            assert!(started.elapsed() < LIMIT, "{path} never became so: {}\n{}", answer.body, self.log());
+            assert!(
+                started.elapsed() < LIMIT,
+                "{path} never became so: {}\n{}",
+                answer.body,
+                self.log()
+            );
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
@@ -371,7 +419,10 @@ pub async fn until(world: &World, query: &str, wanted: i64) {
         if seen == wanted {
             return;
         }
-        assert!(started.elapsed() < LIMIT, "{query} stays at {seen} instead of {wanted}");
+        assert!(
+            started.elapsed() < LIMIT,
+            "{query} stays at {seen} instead of {wanted}"
+        );
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
@@ -382,14 +433,21 @@ pub fn lives(pid: &str) -> bool {
 }
 
 fn signal(name: &str, pid: u32) {
-    let sent = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().unwrap();
+    let sent = Command::new("kill")
+        .args([&format!("-{name}"), &pid.to_string()])
+        .status()
+        .unwrap();
     assert!(sent.success());
 }
 
 #[expect(clippy::disallowed_methods, reason = "calls go to the process under test")]
 fn client() -> reqwest::Client {
     let redirects = reqwest::redirect::Policy::none();
-    reqwest::Client::builder().timeout(Duration::from_mins(1)).redirect(redirects).build().unwrap()
+    reqwest::Client::builder()
+        .timeout(Duration::from_mins(1))
+        .redirect(redirects)
+        .build()
+        .unwrap()
 }
 
 fn folder() -> PathBuf {
