@@ -59,7 +59,10 @@ pub(crate) async fn load(
     }
     let mut views = HashMap::with_capacity(tenants.len());
     for (id, mut tenant) in tenants {
-        tenant.policy.disabled_types.extend(inner.disabled_types.iter().cloned());
+        tenant
+            .policy
+            .disabled_types
+            .extend(inner.disabled_types.iter().cloned());
         let Some(key) = keys.remove(&id) else { continue };
         let view = TenantView {
             brand: brand(&tenant),

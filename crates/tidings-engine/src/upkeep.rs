@@ -33,7 +33,10 @@ const SANDBOX_KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 impl Engine {
     /// Keeps house until `stop` is cancelled.
     pub async fn keep_up(&self, stop: CancellationToken) {
-        let mut state = State { place: None, retention_due: self.now() };
+        let mut state = State {
+            place: None,
+            retention_due: self.now(),
+        };
         loop {
             let pause = match step(&self.inner, &mut state).await {
                 Ok(0) => IDLE,

@@ -40,7 +40,9 @@ pub async fn run(database_url: &str, folder: &Path, kills: u32, seed: u64, talk:
     let mut dice = Dice::from_seed(seed);
     let engine = Arc::new(Installation::prepare(database_url, folder, &apply_file(&standin), "crash").await?);
     let load = Arc::new(Load::default());
-    let submitters: Vec<_> = (0..SUBMITTERS).map(|lane| submit(Arc::clone(&engine), Arc::clone(&load), lane)).collect();
+    let submitters: Vec<_> = (0..SUBMITTERS)
+        .map(|lane| submit(Arc::clone(&engine), Arc::clone(&load), lane))
+        .collect();
     let submitting = futures::future::join_all(submitters);
     let killing = kill_repeatedly(&engine, &load, kills, &mut dice, talk);
     let (_, killed) = tokio::join!(submitting, killing);
@@ -114,7 +116,10 @@ async fn kill_repeatedly(
     let mut met = BTreeMap::new();
     for kill in 0..kills {
         if talk && kill % 10 == 0 {
-            eprintln!("{kill} kills, {} messages acknowledged", load.submitted.load(Ordering::Relaxed));
+            eprintln!(
+                "{kill} kills, {} messages acknowledged",
+                load.submitted.load(Ordering::Relaxed)
+            );
         }
         let done = kill_once(engine, dice).await;
         if done.is_err() {
@@ -137,7 +142,10 @@ async fn kill_once(engine: &Installation, dice: &mut Dice) -> Result<&'static st
         return Ok("sigkill");
     };
     let status = status?;
-    ensure!(status.code().is_none(), "the engine ended by itself with {status}; see serve.log");
+    ensure!(
+        status.code().is_none(),
+        "the engine ended by itself with {status}; see serve.log"
+    );
     Ok(point)
 }
 
@@ -156,9 +164,15 @@ async fn settle(engine: &Installation, standin: &StandIn, load: &Load) -> Result
     child.kill().await?;
     let unknown = unknown(&mut database).await?;
     let ledger = standin.ledger();
-    let duplicate = ledger.by_message.values().filter(|accepts| accepts.len() > 1).count();
-    let lost: Vec<&String> =
-        acknowledged.iter().filter(|id| !ledger.by_message.contains_key(*id) && !unknown.contains(*id)).collect();
+    let duplicate = ledger
+        .by_message
+        .values()
+        .filter(|accepts| accepts.len() > 1)
+        .count();
+    let lost: Vec<&String> = acknowledged
+        .iter()
+        .filter(|id| !ledger.by_message.contains_key(*id) && !unknown.contains(*id))
+        .collect();
     for id in lost.iter().take(10) {
         eprintln!("lost: {id}");
     }
@@ -187,7 +201,8 @@ async fn on_the_way(database: &mut PgConnection) -> Result<i64> {
 
 /// Messages with a delivery that is listed as unknown.
 async fn unknown(database: &mut PgConnection) -> Result<HashSet<String>> {
-    let ids: Vec<String> =
-        sqlx::query_scalar("SELECT message_id::text FROM unknown_deliveries").fetch_all(database).await?;
+    let ids: Vec<String> = sqlx::query_scalar("SELECT message_id::text FROM unknown_deliveries")
+        .fetch_all(database)
+        .await?;
     Ok(ids.into_iter().collect())
 }

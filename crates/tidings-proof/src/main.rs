@@ -61,7 +61,11 @@ fn main() -> Result<ExitCode> {
     let cli = Cli::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match cli.proof {
-        Proof::Bench { json, database_url, rounds } => {
+        Proof::Bench {
+            json,
+            database_url,
+            rounds,
+        } => {
             let (cluster, url) = database(database_url, "bench")?;
             let summary = runtime.block_on(bench::run(&url, rounds, !json))?;
             drop(cluster);
@@ -79,7 +83,11 @@ fn main() -> Result<ExitCode> {
         }
         Proof::Vectors { dir, json } => {
             // A case of unsubscribing needs the HTTP face, and that a database.
-            let database = if dir.join(unsubscribe::FILE).is_file() { Some(database(None, "vectors")?) } else { None };
+            let database = if dir.join(unsubscribe::FILE).is_file() {
+                Some(database(None, "vectors")?)
+            } else {
+                None
+            };
             let url = database.as_ref().map(|(_, url)| url.as_str());
             let failed = runtime.block_on(vectors::run(&dir, url, !json))?;
             drop(database);
@@ -95,7 +103,11 @@ fn database(given: Option<String>, name: &str) -> Result<(Option<Cluster>, Strin
     }
     let folder = process::folder(&format!("{name}-pg"))?;
     let binaries = Binaries::find(None, None).context("the proof needs PostgreSQL's programs")?;
-    let options = Options { data_dir: folder, binaries, settings: Settings::product() };
+    let options = Options {
+        data_dir: folder,
+        binaries,
+        settings: Settings::product(),
+    };
     let cluster = Cluster::open(&options).context("the private PostgreSQL did not start")?;
     let url = cluster.url();
     Ok((Some(cluster), url))

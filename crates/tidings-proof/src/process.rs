@@ -31,20 +31,28 @@ impl Installation {
         let file = folder.join("apply.toml");
         std::fs::write(&file, apply).with_context(|| format!("{} cannot be written", file.display()))?;
         #[expect(clippy::disallowed_methods, reason = "calls go to this machine's own process")]
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build()?;
+        let client = reqwest::Client::builder()
+            .timeout(Duration::from_secs(10))
+            .build()?;
         let mut installation = Self {
             binary: sibling_binary()?,
             database_url: database_url.to_owned(),
             folder: folder.to_owned(),
-            port: std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port(),
+            port: std::net::TcpListener::bind(("127.0.0.1", 0))?
+                .local_addr()?
+                .port(),
             key: String::new(),
             client,
         };
         installation.cli(&["migrate"]).await?;
         installation.cli(&["apply", &file.to_string_lossy()]).await?;
-        let key = installation.cli(&["key", "create", "--tenant", tenant, "--json"]).await?;
+        let key = installation
+            .cli(&["key", "create", "--tenant", tenant, "--json"])
+            .await?;
         let key: Value = serde_json::from_str(key.trim()).context("key create --json did not print JSON")?;
-        let secret = key["secret"].as_str().context("key create --json printed no secret")?;
+        let secret = key["secret"]
+            .as_str()
+            .context("key create --json printed no secret")?;
         secret.clone_into(&mut installation.key);
         Ok(installation)
     }
@@ -66,7 +74,11 @@ impl Installation {
     }
 
     async fn cli(&self, args: &[&str]) -> Result<String> {
-        let output = self.command(args).output().await.context("the tidings binary could not be run")?;
+        let output = self
+            .command(args)
+            .output()
+            .await
+            .context("the tidings binary could not be run")?;
         ensure!(
             output.status.success(),
             "tidings {} failed: {}",
@@ -78,11 +90,19 @@ impl Installation {
 
     /// Starts serving; `fail_point` is `name@n`.
     pub fn serve(&self, fail_point: Option<&str>) -> Result<Child> {
-        let mut command = self.command(&["serve", "--no-migrate", "--listen", &format!("127.0.0.1:{}", self.port)]);
+        let mut command = self.command(&[
+            "serve",
+            "--no-migrate",
+            "--listen",
+            &format!("127.0.0.1:{}", self.port),
+        ]);
         if let Some(point) = fail_point {
             command.env("TIDINGS_FAIL_POINTS", point);
         }
-        let log = std::fs::File::options().create(true).append(true).open(self.folder.join("serve.log"))?;
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder.join("serve.log"))?;
         command.stdout(Stdio::null()).stderr(log);
         command.spawn().context("the engine could not be started")
     }
@@ -100,7 +120,10 @@ impl Installation {
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
-        bail!("the engine did not answer within {START_LIMIT:?}; see {}", self.folder.join("serve.log").display())
+        bail!(
+            "the engine did not answer within {START_LIMIT:?}; see {}",
+            self.folder.join("serve.log").display()
+        )
     }
 
     /// A URL of it.
@@ -139,6 +162,10 @@ pub fn folder(name: &str) -> Result<PathBuf> {
 fn sibling_binary() -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let binary = own.parent().unwrap_or(Path::new(".")).join("tidings");
-    ensure!(binary.exists(), "{} is missing; run the proofs by cargo xtask, which builds it", binary.display());
+    ensure!(
+        binary.exists(),
+        "{} is missing; run the proofs by cargo xtask, which builds it",
+        binary.display()
+    );
     Ok(binary)
 }

@@ -63,7 +63,11 @@ async fn accept(State(ledger): State<Arc<Mutex<Ledger>>>, Json(accept): Json<Acc
     let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
     ledger.accepted += 1;
     let id = format!("standin-{}", ledger.accepted);
-    ledger.by_message.entry(accept.message_id).or_default().push(accept.reference.clone());
+    ledger
+        .by_message
+        .entry(accept.message_id)
+        .or_default()
+        .push(accept.reference.clone());
     ledger.by_reference.insert(accept.reference, id.clone());
     Json(json!({ "id": id }))
 }
@@ -73,5 +77,9 @@ async fn lookup(
     Path(reference): Path<String>,
 ) -> Result<Json<Value>, StatusCode> {
     let ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
-    ledger.by_reference.get(&reference).map(|id| Json(json!({ "id": id }))).ok_or(StatusCode::NOT_FOUND)
+    ledger
+        .by_reference
+        .get(&reference)
+        .map(|id| Json(json!({ "id": id })))
+        .ok_or(StatusCode::NOT_FOUND)
 }

@@ -15,7 +15,9 @@ pub async fn run(dir: &Path, database_url: Option<&str>, talk: bool) -> Result<u
         Some(url) => unsubscribe::run(url, dir).await?,
         None => unsubscribe::Verdicts::new(),
     };
-    let report = tidings_providers::vectors::run_with(dir, &|_, case| verdicts.get(&case.to_string()).cloned().flatten());
+    let report = tidings_providers::vectors::run_with(dir, &|_, case| {
+        verdicts.get(&case.to_string()).cloned().flatten()
+    });
     for name in &report.failed {
         println!("failed: {name}");
     }
@@ -24,6 +26,9 @@ pub async fn run(dir: &Path, database_url: Option<&str>, talk: bool) -> Result<u
             println!("skipped: {name}");
         }
     }
-    println!("{}", json!({ "passed": report.passed, "failed": report.failed.len(), "skipped": report.skipped.len() }));
+    println!(
+        "{}",
+        json!({ "passed": report.passed, "failed": report.failed.len(), "skipped": report.skipped.len() })
+    );
     Ok(report.failed.len())
 }

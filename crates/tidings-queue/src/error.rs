@@ -43,7 +43,9 @@ impl QueueError {
             Self::Database { source, .. } => match source {
                 // Serialization failure, deadlock, lock timeout, shutdown, too many connections, not let in.
                 sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-                    ["40", "57P", "28", "3D"].iter().any(|class| code.starts_with(class))
+                    ["40", "57P", "28", "3D"]
+                        .iter()
+                        .any(|class| code.starts_with(class))
                         || matches!(&*code, "55P03" | "53300" | "55000")
                 }),
                 sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => true,

@@ -8,7 +8,10 @@ use tidings_core::Clock;
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the time of day")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the time of day"
+    )]
     fn now(&self) -> Timestamp {
         Timestamp::now()
     }

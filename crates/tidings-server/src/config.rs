@@ -57,7 +57,10 @@ pub struct Config {
 
 impl Environment {
     /// Reads the process environment and, where `ENV_FILE` names one, a file of `NAME=value` lines.
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the environment"
+    )]
     pub fn load() -> Result<Self> {
         let mut values = BTreeMap::new();
         if let Some(file) = std::env::var_os("ENV_FILE") {
@@ -72,7 +75,10 @@ impl Environment {
 
     /// The value of the first name that is set.
     pub fn get(&self, names: &[&str]) -> Option<&str> {
-        names.iter().find_map(|name| self.0.get(*name)).map(String::as_str)
+        names
+            .iter()
+            .find_map(|name| self.0.get(*name))
+            .map(String::as_str)
     }
 
     fn parsed<T>(&self, name: &str, default: T, form: &str) -> Result<T>
@@ -89,7 +95,12 @@ impl Environment {
     }
 
     fn switch(&self, name: &str, default: bool) -> Result<bool> {
-        match self.0.get(name).map(|text| text.trim().to_ascii_lowercase()).as_deref() {
+        match self
+            .0
+            .get(name)
+            .map(|text| text.trim().to_ascii_lowercase())
+            .as_deref()
+        {
             None => Ok(default),
             Some("1" | "true" | "yes" | "on") => Ok(true),
             Some("0" | "false" | "no" | "off") => Ok(false),
@@ -115,27 +126,48 @@ impl Config {
         Ok(Self {
             database_url: secret(&["DATABASE_URL", "CENTRAL_DB_URL"]),
             direct_url: secret(&["DATABASE_DIRECT_URL"]),
-            data_dir: environment.get(&["TIDINGS_DATA_DIR"]).unwrap_or("tidings-data").into(),
+            data_dir: environment
+                .get(&["TIDINGS_DATA_DIR"])
+                .unwrap_or("tidings-data")
+                .into(),
             pg_bin: environment.get(&["TIDINGS_PG_BIN"]).map(PathBuf::from),
             listen,
             public_url,
             master_key: secret(&["TIDINGS_MASTER_KEY", "DB_ENCRYPTION_KEY"]),
             previous_master_keys: environment
                 .get(&["TIDINGS_PREVIOUS_MASTER_KEYS"])
-                .map(|list| list.split(',').map(|key| SecretString::from(key.trim())).collect())
+                .map(|list| {
+                    list.split(',')
+                        .map(|key| SecretString::from(key.trim()))
+                        .collect()
+                })
                 .unwrap_or_default(),
             poll_interval: Duration::from_millis(
-                environment.parsed("POLL_INTERVAL_MS", 5000u64, "a whole number of milliseconds")?.max(10),
+                environment
+                    .parsed("POLL_INTERVAL_MS", 5000u64, "a whole number of milliseconds")?
+                    .max(10),
             ),
             max_concurrent_jobs: environment
-                .parsed("MAX_CONCURRENT_JOBS", DEFAULT_CONCURRENCY, "a whole number of at least 1")?
+                .parsed(
+                    "MAX_CONCURRENT_JOBS",
+                    DEFAULT_CONCURRENCY,
+                    "a whole number of at least 1",
+                )?
                 .clamp(1, 4096),
             retry_delay: (retry_minutes > 0).then(|| Duration::from_secs(retry_minutes * 60)),
-            max_retries: environment.parsed("MAX_RETRIES", 3u32, "a whole number")?.min(100),
+            max_retries: environment
+                .parsed("MAX_RETRIES", 3u32, "a whole number")?
+                .min(100),
             lease: Duration::from_secs(
-                environment.parsed("TIDINGS_LEASE_SECONDS", 30u64, "a whole number of seconds")?.clamp(2, 50),
+                environment
+                    .parsed("TIDINGS_LEASE_SECONDS", 30u64, "a whole number of seconds")?
+                    .clamp(2, 50),
             ),
-            drain: Duration::from_secs(environment.parsed("TIDINGS_DRAIN_SECONDS", 25u64, "a whole number of seconds")?),
+            drain: Duration::from_secs(environment.parsed(
+                "TIDINGS_DRAIN_SECONDS",
+                25u64,
+                "a whole number of seconds",
+            )?),
             allow_loopback: environment.switch("TIDINGS_ALLOW_LOOPBACK", false)?,
             seed: match environment.get(&["TIDINGS_SEED"]) {
                 None => None,
@@ -157,7 +189,8 @@ impl Config {
             } else {
                 self.listen.to_string()
             };
-            Url::parse(&format!("http://{host}")).unwrap_or_else(|_| unreachable!("a socket address is a URL host"))
+            Url::parse(&format!("http://{host}"))
+                .unwrap_or_else(|_| unreachable!("a socket address is a URL host"))
         })
     }
 }
@@ -167,8 +200,9 @@ impl Config {
 const DEFAULT_CONCURRENCY: usize = 32;
 
 fn parse_public_url(text: &str) -> Result<Url> {
-    let url = Url::parse(text.trim_end_matches('/'))
-        .with_context(|| format!("TIDINGS_PUBLIC_URL={text} is not a URL such as https://tidings.example.com"))?;
+    let url = Url::parse(text.trim_end_matches('/')).with_context(|| {
+        format!("TIDINGS_PUBLIC_URL={text} is not a URL such as https://tidings.example.com")
+    })?;
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
         bail!("TIDINGS_PUBLIC_URL={text} must be an http or https URL with a host");
     }
@@ -199,7 +233,11 @@ fn parse_env_file(path: &Path, text: &str) -> Result<BTreeMap<String, String>> {
         let value = value.trim();
         let unquoted = ['"', '\'']
             .iter()
-            .find_map(|quote| value.strip_prefix(*quote).and_then(|rest| rest.strip_suffix(*quote)))
+            .find_map(|quote| {
+                value
+                    .strip_prefix(*quote)
+                    .and_then(|rest| rest.strip_suffix(*quote))
+            })
             .unwrap_or(value);
         if !unquoted.is_empty() {
             values.insert(name.trim().to_owned(), unquoted.to_owned());
@@ -214,7 +252,12 @@ mod tests {
     use super::*;
 
     fn environment(pairs: &[(&str, &str)]) -> Environment {
-        Environment(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect())
+        Environment(
+            pairs
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect(),
+        )
     }
 
     #[test]
@@ -256,7 +299,9 @@ mod tests {
             ("TIDINGS_ALLOW_LOOPBACK", "maybe"),
             ("ENABLE_WINBACK_DETECTION", "perhaps"),
         ] {
-            let error = Config::from_environment(&environment(&[(name, value)])).unwrap_err().to_string();
+            let error = Config::from_environment(&environment(&[(name, value)]))
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(name), "{error}");
         }
     }
@@ -264,8 +309,16 @@ mod tests {
     #[test]
     fn an_env_file_is_read_and_a_broken_line_is_named() {
         let read = parse_env_file(Path::new("x.env"), "# c\nexport A=1\nB=\"two words\"\n\nC=\n").unwrap();
-        assert_eq!(read, BTreeMap::from([("A".to_owned(), "1".to_owned()), ("B".to_owned(), "two words".to_owned())]));
-        let error = parse_env_file(Path::new("x.env"), "A=1\nnonsense\n").unwrap_err().to_string();
+        assert_eq!(
+            read,
+            BTreeMap::from([
+                ("A".to_owned(), "1".to_owned()),
+                ("B".to_owned(), "two words".to_owned())
+            ])
+        );
+        let error = parse_env_file(Path::new("x.env"), "A=1\nnonsense\n")
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("x.env:2"), "{error}");
     }
 }

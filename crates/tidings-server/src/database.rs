@@ -36,21 +36,37 @@ impl Database {
                 let binaries = Binaries::find(config.pg_bin.as_deref(), Some(&config.data_dir))?;
                 let instance = Instance::prepare(&config.data_dir, &binaries, &Settings::product())
                     .context("the private PostgreSQL of the running engine cannot be joined")?;
-                Ok(Self { url: SecretString::from(instance.url()), direct_url: None, cluster: None })
+                Ok(Self {
+                    url: SecretString::from(instance.url()),
+                    direct_url: None,
+                    cluster: None,
+                })
             }
             other => other.map_err(anyhow::Error::from),
         }
     }
 
     fn external(config: &Config, url: &SecretString) -> Self {
-        Self { url: url.clone(), direct_url: config.direct_url.clone(), cluster: None }
+        Self {
+            url: url.clone(),
+            direct_url: config.direct_url.clone(),
+            cluster: None,
+        }
     }
 
     fn own(config: &Config) -> Result<Self, Error> {
         let binaries = Binaries::find(config.pg_bin.as_deref(), Some(&config.data_dir))?;
-        let options = Options { data_dir: config.data_dir.clone(), binaries, settings: Settings::product() };
+        let options = Options {
+            data_dir: config.data_dir.clone(),
+            binaries,
+            settings: Settings::product(),
+        };
         let cluster = Cluster::open(&options)?;
-        Ok(Self { url: SecretString::from(cluster.url()), direct_url: None, cluster: Some(cluster) })
+        Ok(Self {
+            url: SecretString::from(cluster.url()),
+            direct_url: None,
+            cluster: Some(cluster),
+        })
     }
 
     /// The URL without its password, for people.
@@ -64,7 +80,9 @@ impl Database {
     /// Stops the private server; close the pools first.
     pub fn stop(self) -> Result<()> {
         match self.cluster {
-            Some(cluster) => cluster.stop().context("the private PostgreSQL did not stop cleanly"),
+            Some(cluster) => cluster
+                .stop()
+                .context("the private PostgreSQL did not stop cleanly"),
             None => Ok(()),
         }
     }

@@ -3,8 +3,8 @@
 use crate::clock::SystemClock;
 use crate::config::{Config, Environment};
 use crate::database::Database;
-use crate::master_key;
 use crate::failure::Failure;
+use crate::master_key;
 use anyhow::{Context, Result, bail};
 use std::str::FromStr;
 use tidings_core::{Clock, Dice, TenantId};
@@ -47,7 +47,11 @@ impl Installation {
         let guest = matches!(opening, Opening::Guest | Opening::GuestAnySchema);
         // Starting PostgreSQL blocks; it must not hold up the runtime.
         let database = tokio::task::spawn_blocking(move || {
-            if guest { Database::join(&for_database) } else { Database::open(&for_database) }
+            if guest {
+                Database::join(&for_database)
+            } else {
+                Database::open(&for_database)
+            }
         })
         .await
         .context("opening the database was cut short")??;
@@ -58,7 +62,13 @@ impl Installation {
             ..StoreOptions::new("")
         };
         let store = Store::connect(options, keyring, clock.now()).await?;
-        let installation = Self { config, environment, database, store, clock };
+        let installation = Self {
+            config,
+            environment,
+            database,
+            store,
+            clock,
+        };
         match opening {
             Opening::Engine => {
                 installation.store.migrate(clock.now()).await?;
@@ -72,7 +82,10 @@ impl Installation {
     async fn require_schema(&self) -> Result<()> {
         let state = self.store.schema_state().await?;
         if state.pending > 0 {
-            return Err(StoreError::Unmigrated { pending: state.pending }.into());
+            return Err(StoreError::Unmigrated {
+                pending: state.pending,
+            }
+            .into());
         }
         Ok(())
     }
@@ -104,9 +117,13 @@ impl Installation {
         }
         let mut page = tenants::list(&mut conn, None, 2).await?;
         match page.items.len() {
-            0 => bail!(Failure::refused("there is no tenant yet; make one with: tidings apply FILE.toml")),
+            0 => bail!(Failure::refused(
+                "there is no tenant yet; make one with: tidings apply FILE.toml"
+            )),
             1 => Ok(page.items.remove(0)),
-            _ => bail!(Failure::Usage("there is more than one tenant; say which with --tenant SLUG".to_owned())),
+            _ => bail!(Failure::Usage(
+                "there is more than one tenant; say which with --tenant SLUG".to_owned()
+            )),
         }
     }
 
@@ -114,6 +131,8 @@ impl Installation {
     pub async fn close(self) -> Result<()> {
         self.store.close().await;
         let database = self.database;
-        tokio::task::spawn_blocking(move || database.stop()).await.context("stopping was cut short")?
+        tokio::task::spawn_blocking(move || database.stop())
+            .await
+            .context("stopping was cut short")?
     }
 }

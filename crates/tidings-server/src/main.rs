@@ -55,7 +55,14 @@ fn start(cli: Cli) -> Result<ExitCode> {
         // A command's answer is on standard output; only what went wrong belongs beside it.
         (false, None) => "warn".to_owned(),
     };
-    telemetry::start_logging(&filter, if serving { LogFormat::Json } else { LogFormat::Human })?;
+    telemetry::start_logging(
+        &filter,
+        if serving {
+            LogFormat::Json
+        } else {
+            LogFormat::Human
+        },
+    )?;
     // One TLS library for every connection of the process.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -67,7 +74,11 @@ async fn dispatch(cli: Cli, config: Config, environment: Environment) -> Result<
     match cli.command {
         Command::Serve(options) => {
             let metrics = telemetry::start_metrics()?;
-            let opening = if options.no_migrate { Opening::EngineWithoutMigration } else { Opening::Engine };
+            let opening = if options.no_migrate {
+                Opening::EngineWithoutMigration
+            } else {
+                Opening::Engine
+            };
             let installation = Installation::open(config, environment, opening).await?;
             let done = commands::serve::run(&installation, &options, metrics).await;
             finish(installation, done).await

@@ -31,8 +31,12 @@ pub fn keyring(config: &Config) -> Result<Keyring> {
 
 /// A key's id is a fingerprint of it, so that the same key has the same id on every node and nobody has to name it.
 fn parse(text: &str) -> Result<MasterKey> {
-    let hash = digest::digest(&digest::SHA256, format!("tidings master key id\0{}", text.trim()).as_bytes());
-    MasterKey::parse(&hex::encode(&hash.as_ref()[..6]), text).context("TIDINGS_MASTER_KEY (or DB_ENCRYPTION_KEY)")
+    let hash = digest::digest(
+        &digest::SHA256,
+        format!("tidings master key id\0{}", text.trim()).as_bytes(),
+    );
+    MasterKey::parse(&hex::encode(&hash.as_ref()[..6]), text)
+        .context("TIDINGS_MASTER_KEY (or DB_ENCRYPTION_KEY)")
 }
 
 fn from_file(data_dir: &Path) -> Result<String> {
@@ -41,7 +45,8 @@ fn from_file(data_dir: &Path) -> Result<String> {
         Ok(text) => return Ok(text.trim().to_owned()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => {
-            return Err(error).with_context(|| format!("the master key in {} cannot be read", path.display()));
+            return Err(error)
+                .with_context(|| format!("the master key in {} cannot be read", path.display()));
         }
     }
     std::fs::create_dir_all(data_dir).with_context(|| format!("{} cannot be made", data_dir.display()))?;
@@ -64,6 +69,8 @@ fn from_file(data_dir: &Path) -> Result<String> {
             Ok(text)
         }
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => from_file(data_dir),
-        Err(error) => Err(error).with_context(|| format!("the master key cannot be written to {}", path.display())),
+        Err(error) => {
+            Err(error).with_context(|| format!("the master key cannot be written to {}", path.display()))
+        }
     }
 }

@@ -44,9 +44,20 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// Builds the engine of an installation, not yet working.
 pub fn engine(installation: &Installation) -> Result<Engine> {
     let config = &installation.config;
-    let policy = if config.allow_loopback { EgressPolicy::for_stand_ins() } else { EgressPolicy::default() };
-    let fail_points = installation.environment.get(&["TIDINGS_FAIL_POINTS"]).unwrap_or_default();
-    let words: Vec<String> = fail_points.split(',').filter(|word| !word.is_empty()).map(str::to_owned).collect();
+    let policy = if config.allow_loopback {
+        EgressPolicy::for_stand_ins()
+    } else {
+        EgressPolicy::default()
+    };
+    let fail_points = installation
+        .environment
+        .get(&["TIDINGS_FAIL_POINTS"])
+        .unwrap_or_default();
+    let words: Vec<String> = fail_points
+        .split(',')
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
+        .collect();
     Ok(Engine::new(EngineOptions {
         store: installation.store.clone(),
         clock: Arc::new(installation.clock),
@@ -63,7 +74,8 @@ pub fn engine(installation: &Installation) -> Result<Engine> {
 
 fn disabled_types(config: &Config) -> Result<BTreeSet<MessageType>> {
     let parse = |word: &String| {
-        MessageType::parse(word).with_context(|| format!("ENABLE_{} names no message type", word.to_uppercase()))
+        MessageType::parse(word)
+            .with_context(|| format!("ENABLE_{} names no message type", word.to_uppercase()))
     };
     config.disabled_types.iter().map(parse).collect()
 }
@@ -79,7 +91,10 @@ fn limits(config: &Config) -> Limits {
 }
 
 fn schedule(config: &Config) -> Schedule {
-    let mut schedule = Schedule { send_retries: config.max_retries, ..Schedule::default() };
+    let mut schedule = Schedule {
+        send_retries: config.max_retries,
+        ..Schedule::default()
+    };
     if let Some(delay) = config.retry_delay {
         schedule.send = vec![delay];
     }
@@ -102,7 +117,11 @@ pub async fn start(
     let tasks = TaskTracker::new();
     let stop = CancellationToken::new();
     // First: a process whose port is taken must not begin to work.
-    let address = if roles.api { Some(listen_on(&engine, listen, metrics.clone(), &tasks, &stop).await?) } else { None };
+    let address = if roles.api {
+        Some(listen_on(&engine, listen, metrics.clone(), &tasks, &stop).await?)
+    } else {
+        None
+    };
     if roles.worker {
         let (engine, stop) = (engine.clone(), stop.clone());
         tasks.spawn(async move {
@@ -120,11 +139,19 @@ pub async fn start(
     }
     let upkeep = stop.clone();
     tasks.spawn(async move {
-        while tokio::time::timeout(UPKEEP_INTERVAL, upkeep.cancelled()).await.is_err() {
+        while tokio::time::timeout(UPKEEP_INTERVAL, upkeep.cancelled())
+            .await
+            .is_err()
+        {
             metrics.run_upkeep();
         }
     });
-    Ok(Node { engine, address, tasks, stop })
+    Ok(Node {
+        engine,
+        address,
+        tasks,
+        stop,
+    })
 }
 
 async fn listen_on(
@@ -134,16 +161,22 @@ async fn listen_on(
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) -> Result<SocketAddr> {
-    let listener = tokio::net::TcpListener::bind(listen)
-        .await
-        .with_context(|| format!("cannot listen on {listen}; is another process there? Set TIDINGS_LISTEN"))?;
+    let listener = tokio::net::TcpListener::bind(listen).await.with_context(|| {
+        format!("cannot listen on {listen}; is another process there? Set TIDINGS_LISTEN")
+    })?;
     let address = listener.local_addr()?;
-    let settings = ApiSettings { metrics: Arc::new(move || metrics.render()) };
-    let router = tidings_api::router(ApiState::new(engine.clone(), settings), &engine.node().to_string());
+    let settings = ApiSettings {
+        metrics: Arc::new(move || metrics.render()),
+    };
+    let router = tidings_api::router(
+        ApiState::new(engine.clone(), settings),
+        &engine.node().to_string(),
+    );
     let stop = stop.clone();
     tasks.spawn(async move {
         let _ended = stop.clone().drop_guard();
-        let service = axum::serve(listener, router.into_make_service()).with_graceful_shutdown(stop.cancelled_owned());
+        let service =
+            axum::serve(listener, router.into_make_service()).with_graceful_shutdown(stop.cancelled_owned());
         if let Err(error) = service.await {
             tracing::error!(%error, "the HTTP server ended");
         }

@@ -169,7 +169,8 @@ impl StoreError {
                     // Serialisation and deadlocks, no resources, operator intervention, connection exceptions; and what
                     // a server says that does not let us in: no such user, no such database, takes no connections.
                     database.code().is_some_and(|code| {
-                        ["40", "53", "57", "08", "28", "3D"].contains(&&code[..2.min(code.len())]) || code == "55000"
+                        ["40", "53", "57", "08", "28", "3D"].contains(&&code[..2.min(code.len())])
+                            || code == "55000"
                     })
                 }
                 _ => false,

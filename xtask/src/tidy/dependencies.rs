@@ -71,7 +71,12 @@ const CONFINED: &[(&[&str], &[&str], &str)] = &[
     // The command line of the server talks to a running server over HTTP.
     (
         &["reqwest"],
-        &["tidings-providers", "tidings-ai", "tidings-server", "tidings-proof"],
+        &[
+            "tidings-providers",
+            "tidings-ai",
+            "tidings-server",
+            "tidings-proof",
+        ],
         "all HTTP leaves through the egress client of providers",
     ),
     (
@@ -81,7 +86,12 @@ const CONFINED: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["axum", "utoipa", "utoipa-axum"],
-        &["tidings-api", "tidings-server", "tidings-testkit", "tidings-proof"],
+        &[
+            "tidings-api",
+            "tidings-server",
+            "tidings-testkit",
+            "tidings-proof",
+        ],
         "HTTP comes in through api",
     ),
     (

@@ -18,7 +18,12 @@ const BANNED: &[(&str, &str)] = &[
 ];
 
 /// Crates that may read the environment, and single files with their reason.
-const ENVIRONMENT_CRATES: [&str; 4] = ["crates/tidings-server/", "crates/tidings-testkit/", "xtask/", "crates/tidings-proof/"];
+const ENVIRONMENT_CRATES: [&str; 4] = [
+    "crates/tidings-server/",
+    "crates/tidings-testkit/",
+    "xtask/",
+    "crates/tidings-proof/",
+];
 const ENVIRONMENT_FILES: &[(&str, &str)] = &[(
     "crates/tidings-postgres/src/binaries.rs",
     "looks for programs on PATH",

@@ -306,8 +306,10 @@ mod tests {
     #[test]
     fn the_reference_lists_every_code() {
         let page = include_str!("../../../../docs/reasons.md");
-        let listed: Vec<&str> =
-            page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+        let listed: Vec<&str> = page
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+            .collect();
         let codes: Vec<&str> = ReasonCode::ALL.iter().map(|code| code.as_str()).collect();
         assert_eq!(listed, codes, "docs/reasons.md and ReasonCode differ");
     }

@@ -34,7 +34,9 @@ pub async fn run(url: &str) -> Result<Value> {
     std::fs::remove_dir_all(&folder)?;
     taken.sort_by(f64::total_cmp);
     let at = |part: f64| (taken[((taken.len() - 1) as f64 * part) as usize] * 100.0).round() / 100.0;
-    Ok(json!({ "rate_per_s": RATE, "submissions": taken.len(), "p50_ms": at(0.5), "p99_ms": at(0.99), "max_ms": at(1.0) }))
+    Ok(
+        json!({ "rate_per_s": RATE, "submissions": taken.len(), "p50_ms": at(0.5), "p99_ms": at(0.99), "max_ms": at(1.0) }),
+    )
 }
 
 /// Submits on time whatever earlier answers take, and returns how long each took, in milliseconds.
@@ -52,7 +54,10 @@ async fn at_rate(installation: &Installation, first: u64, count: u64) -> Result<
         let sent = Instant::now();
         let (status, answer) = installation.submit(&body, &name).await?;
         let taken = sent.elapsed().as_secs_f64() * 1000.0;
-        ensure!((200..300).contains(&status), "a submission was answered {status}: {answer}");
+        ensure!(
+            (200..300).contains(&status),
+            "a submission was answered {status}: {answer}"
+        );
         Ok(taken)
     });
     futures::future::try_join_all(calls).await

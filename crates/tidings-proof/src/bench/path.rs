@@ -55,12 +55,19 @@ pub async fn run(url: &str) -> Result<Value> {
 
 async fn prepare(url: &str) -> Result<(Engine, TenantId)> {
     let clock = MachineClock;
-    let options = StoreOptions { max_connections_worker: 12, ..StoreOptions::new(url) };
+    let options = StoreOptions {
+        max_connections_worker: 12,
+        ..StoreOptions::new(url)
+    };
     let store = Store::connect(options, Keyring::random()?, clock.now()).await?;
     store.migrate(clock.now()).await?;
     let mut dice = Dice::from_seed(7);
     let tenant = TenantId(dice.uuid(clock.now()));
-    let policy = Policy { quiet_hours: Vec::new(), contact_quiet_hours: Vec::new(), ..Policy::default() };
+    let policy = Policy {
+        quiet_hours: Vec::new(),
+        contact_quiet_hours: Vec::new(),
+        ..Policy::default()
+    };
     let new = NewTenant {
         id: tenant,
         slug: "bench".to_owned(),
@@ -105,7 +112,8 @@ async fn submit(engine: &Engine, tenant: TenantId, round: usize, messages: usize
     let calls: Vec<usize> = (0..messages).step_by(CALL).collect();
     for group in calls.chunks(CALLERS) {
         let under_way = group.iter().map(|first| {
-            let requests = (*first..(*first + CALL).min(messages)).map(|number| request(round, number, &context));
+            let requests =
+                (*first..(*first + CALL).min(messages)).map(|number| request(round, number, &context));
             let requests: Result<Vec<AcceptRequest>> = requests.collect();
             async move {
                 for answer in engine.accept(tenant, requests?).await {
@@ -137,12 +145,16 @@ async fn wait_sent(engine: &Engine, wanted: usize) -> Result<()> {
     let started = Instant::now();
     loop {
         let mut conn = engine.store().worker().acquire().await?;
-        let sent: i64 =
-            sqlx::query_scalar("SELECT count(*) FROM messages WHERE status = 'sent'").fetch_one(&mut *conn).await?;
+        let sent: i64 = sqlx::query_scalar("SELECT count(*) FROM messages WHERE status = 'sent'")
+            .fetch_one(&mut *conn)
+            .await?;
         if usize::try_from(sent).unwrap_or(0) >= wanted {
             return Ok(());
         }
-        ensure!(started.elapsed() < LIMIT, "{sent} of {wanted} messages were sent within {LIMIT:?}");
+        ensure!(
+            started.elapsed() < LIMIT,
+            "{sent} of {wanted} messages were sent within {LIMIT:?}"
+        );
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
 }

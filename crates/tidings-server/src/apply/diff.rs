@@ -29,13 +29,25 @@ pub struct Entry {
 impl Entry {
     /// A thing that is made.
     pub fn created(what: impl Into<String>) -> Self {
-        Self { change: Change::Created, what: what.into(), differences: Vec::new() }
+        Self {
+            change: Change::Created,
+            what: what.into(),
+            differences: Vec::new(),
+        }
     }
 
     /// A thing that is there: changed when there are differences.
     pub fn existing(what: impl Into<String>, differences: Vec<String>) -> Self {
-        let change = if differences.is_empty() { Change::Unchanged } else { Change::Changed };
-        Self { change, what: what.into(), differences }
+        let change = if differences.is_empty() {
+            Change::Unchanged
+        } else {
+            Change::Changed
+        };
+        Self {
+            change,
+            what: what.into(),
+            differences,
+        }
     }
 
     /// Whether something is to be done.
@@ -73,8 +85,17 @@ fn walk(path: &str, from: &Value, to: &Value, found: &mut Vec<String>) {
     if let (Value::Object(from), Value::Object(to)) = (from, to) {
         let names: std::collections::BTreeSet<&String> = from.keys().chain(to.keys()).collect();
         for name in names {
-            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-            walk(&path, from.get(name).unwrap_or(&Value::Null), to.get(name).unwrap_or(&Value::Null), found);
+            let path = if path.is_empty() {
+                name.clone()
+            } else {
+                format!("{path}.{name}")
+            };
+            walk(
+                &path,
+                from.get(name).unwrap_or(&Value::Null),
+                to.get(name).unwrap_or(&Value::Null),
+                found,
+            );
         }
         return;
     }
@@ -101,7 +122,10 @@ mod tests {
     fn differences_are_named_by_path() {
         let from = json!({ "zone": "UTC", "caps": { "marketing": 1, "service": 3 } });
         let to = json!({ "zone": "UTC", "caps": { "marketing": 2, "service": 3 }, "new": true });
-        assert_eq!(json_differences(&from, &to), ["caps.marketing: 1 -> 2", "new: null -> true"]);
+        assert_eq!(
+            json_differences(&from, &to),
+            ["caps.marketing: 1 -> 2", "new: null -> true"]
+        );
         assert!(json_differences(&from, &from).is_empty());
     }
 }

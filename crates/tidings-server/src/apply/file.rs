@@ -173,12 +173,19 @@ fn english() -> String {
 impl ApplyFile {
     /// Reads and checks a file; an error says the line, or which section names something twice.
     pub fn read(path: &Path) -> Result<Self> {
-        let size = std::fs::metadata(path).with_context(|| format!("{} cannot be read", path.display()))?.len();
+        let size = std::fs::metadata(path)
+            .with_context(|| format!("{} cannot be read", path.display()))?
+            .len();
         if size > MAX_FILE_BYTES {
-            bail!("{} has {size} bytes; an apply file may have {MAX_FILE_BYTES}", path.display());
+            bail!(
+                "{} has {size} bytes; an apply file may have {MAX_FILE_BYTES}",
+                path.display()
+            );
         }
-        let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
-        let mut file = Self::parse(&text).with_context(|| format!("{} is not a right apply file", path.display()))?;
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+        let mut file =
+            Self::parse(&text).with_context(|| format!("{} is not a right apply file", path.display()))?;
         file.load_bodies(path.parent().unwrap_or(Path::new(".")))?;
         Ok(file)
     }
@@ -189,8 +196,14 @@ impl ApplyFile {
         once("tenant", file.tenants.iter().map(|tenant| tenant.slug.clone()))?;
         for tenant in &file.tenants {
             let slug = &tenant.slug;
-            once(&format!("connection of {slug}"), tenant.connections.iter().map(|c| c.name.clone()))?;
-            once(&format!("contact of {slug}"), tenant.contacts.iter().map(|c| c.external_id.clone()))?;
+            once(
+                &format!("connection of {slug}"),
+                tenant.connections.iter().map(|c| c.name.clone()),
+            )?;
+            once(
+                &format!("contact of {slug}"),
+                tenant.contacts.iter().map(|c| c.external_id.clone()),
+            )?;
             let templates = tenant.templates.iter();
             once(
                 &format!("template of {slug}"),

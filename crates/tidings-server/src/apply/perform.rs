@@ -51,7 +51,9 @@ impl Applier<'_> {
         check::tenant(section)?;
         let found = self.find(&section.slug).await?;
         let what = format!("tenant {}", section.slug);
-        let id = found.as_ref().map_or_else(|| TenantId(self.dice.uuid(self.now)), |tenant| tenant.id);
+        let id = found
+            .as_ref()
+            .map_or_else(|| TenantId(self.dice.uuid(self.now)), |tenant| tenant.id);
         // One transaction for the tenant and everything in it; a dry run does it all and takes it back.
         let mut tx = self.store.worker_tenant(id).tx().await?;
         if let Some(tenant) = found {
@@ -70,11 +72,21 @@ impl Applier<'_> {
         for template in &section.templates {
             entries.push(self.template(&mut tx, &section.slug, template).await?);
         }
-        let region = section.policy.as_ref().and_then(|policy| policy.default_region.clone());
+        let region = section
+            .policy
+            .as_ref()
+            .and_then(|policy| policy.default_region.clone());
         for contact in &section.contacts {
-            entries.push(self.contact(&mut tx, &section.slug, contact, region.as_deref()).await?);
+            entries.push(
+                self.contact(&mut tx, &section.slug, contact, region.as_deref())
+                    .await?,
+            );
         }
-        if self.dry_run { tx.rollback().await? } else { tx.commit().await? }
+        if self.dry_run {
+            tx.rollback().await?
+        } else {
+            tx.commit().await?
+        }
         Ok(entries)
     }
 
@@ -122,7 +134,12 @@ impl Applier<'_> {
         Ok(())
     }
 
-    async fn connection(&mut self, tx: &mut TenantTx, slug: &str, section: &ConnectionSection) -> Result<Entry> {
+    async fn connection(
+        &mut self,
+        tx: &mut TenantTx,
+        slug: &str,
+        section: &ConnectionSection,
+    ) -> Result<Entry> {
         let what = format!("connection {slug}/{}", section.name);
         let credentials = self.credentials(section).with_context(|| what.clone())?;
         let config = to_json(&section.settings)?;
@@ -140,8 +157,11 @@ impl Applier<'_> {
         let existing = match connections::get_by_name(tx, &section.name).await {
             Ok(connection) => connection,
             Err(StoreError::NotFound { .. }) => {
-                check::connection(section, &wanted.config, credentials.as_ref()).with_context(|| what.clone())?;
-                connections::create(tx, &wanted, &mut self.dice, self.now).await.with_context(|| what.clone())?;
+                check::connection(section, &wanted.config, credentials.as_ref())
+                    .with_context(|| what.clone())?;
+                connections::create(tx, &wanted, &mut self.dice, self.now)
+                    .await
+                    .with_context(|| what.clone())?;
                 return Ok(Entry::created(what));
             }
             Err(error) => return Err(error.into()),
@@ -161,9 +181,13 @@ impl Applier<'_> {
         let tenant = tx.tenant();
         let keyring = tx.keyring();
         let mut known = connections::load_with_credentials(tx, &keyring, &[tenant]).await?;
-        let stored = known.iter_mut().find(|pair| pair.0.id == existing.id).and_then(|pair| pair.1.take());
+        let stored = known
+            .iter_mut()
+            .find(|pair| pair.0.id == existing.id)
+            .and_then(|pair| pair.1.take());
         // A file without credentials leaves those that are stored.
-        check::connection(section, &wanted.config, credentials.as_ref().or(stored.as_ref())).with_context(|| what.clone())?;
+        check::connection(section, &wanted.config, credentials.as_ref().or(stored.as_ref()))
+            .with_context(|| what.clone())?;
         if let Some(new) = &credentials
             && stored.as_ref().map(ExposeSecret::expose_secret) != Some(new.expose_secret())
         {
@@ -171,7 +195,9 @@ impl Applier<'_> {
         }
         let entry = Entry::existing(what.clone(), differences);
         if entry.is_change() {
-            connections::update(tx, existing.id, &wanted, self.now).await.with_context(|| what)?;
+            connections::update(tx, existing.id, &wanted, self.now)
+                .await
+                .with_context(|| what)?;
         }
         Ok(entry)
     }
@@ -197,7 +223,10 @@ impl Applier<'_> {
     }
 
     async fn template(&mut self, tx: &mut TenantTx, slug: &str, section: &TemplateSection) -> Result<Entry> {
-        let what = format!("template {slug}/{} {} {}", section.message_type, section.channel, section.locale);
+        let what = format!(
+            "template {slug}/{} {} {}",
+            section.message_type, section.channel, section.locale
+        );
         let content = template_content(section).with_context(|| what.clone())?;
         check_template(section, &content).with_context(|| what.clone())?;
         let locales = [section.locale.clone()];
@@ -206,7 +235,10 @@ impl Applier<'_> {
             None => Entry::created(what.clone()),
             Some(published) => Entry::existing(
                 what.clone(),
-                json_differences(&serde_json::to_value(&published.content)?, &serde_json::to_value(&content)?),
+                json_differences(
+                    &serde_json::to_value(&published.content)?,
+                    &serde_json::to_value(&content)?,
+                ),
             ),
         };
         if entry.is_change() {
@@ -216,7 +248,9 @@ impl Applier<'_> {
                 locale: section.locale.clone(),
             };
             let draft = templates::save_draft(tx, &key, &content, &mut self.dice, self.now).await?;
-            templates::publish(tx, draft.id, self.now).await.with_context(|| what)?;
+            templates::publish(tx, draft.id, self.now)
+                .await
+                .with_context(|| what)?;
         }
         Ok(entry)
     }
@@ -240,14 +274,18 @@ impl Applier<'_> {
         };
         if entry.is_change() {
             let input = contact_input(section);
-            contacts::upsert(tx, input, region, &mut self.dice, self.now).await.with_context(|| what.clone())?;
+            contacts::upsert(tx, input, region, &mut self.dice, self.now)
+                .await
+                .with_context(|| what.clone())?;
         }
         let contact = contacts::get_by_external_id(tx, &section.external_id).await?;
         let tenant = tx.tenant();
         let mut in_force = consents::in_force(tx, &[(tenant, contact.id)]).await?;
         let given = in_force.remove(&(tenant, contact.id)).unwrap_or_default();
         for consent in &section.consents {
-            let there = given.iter().any(|c| c.purpose == consent.purpose && c.channel == consent.channel);
+            let there = given
+                .iter()
+                .any(|c| c.purpose == consent.purpose && c.channel == consent.channel);
             // A withdrawal is the contact's word; a file does not overrule it.
             if there {
                 continue;
@@ -260,9 +298,15 @@ impl Applier<'_> {
                 source: consent.source.clone(),
                 wording: consent.wording.clone(),
             };
-            consents::record(tx, new, &mut self.dice, self.now).await.with_context(|| what.clone())?;
+            consents::record(tx, new, &mut self.dice, self.now)
+                .await
+                .with_context(|| what.clone())?;
             if known.is_some() {
-                let line = format!("consent: {} {}", consent.purpose, consent.channel.map_or("every channel", Channel::as_str));
+                let line = format!(
+                    "consent: {} {}",
+                    consent.purpose,
+                    consent.channel.map_or("every channel", Channel::as_str)
+                );
                 let mut differences = entry.differences;
                 differences.push(line);
                 entry = Entry::existing(what.clone(), differences);
@@ -273,16 +317,24 @@ impl Applier<'_> {
 }
 
 fn settings(section: &TenantSection) -> Result<Option<TenantSettings>> {
-    let Some(table) = &section.settings else { return Ok(None) };
+    let Some(table) = &section.settings else {
+        return Ok(None);
+    };
     let settings = table.clone().try_into::<TenantSettings>();
-    Ok(Some(settings.map_err(|error| Failure::Refused(format!("settings: {error}")))?))
+    Ok(Some(settings.map_err(|error| {
+        Failure::Refused(format!("settings: {error}"))
+    })?))
 }
 
 fn to_json(table: &toml::Table) -> Result<Value> {
     serde_json::to_value(table).context("the settings cannot be written as JSON")
 }
 
-fn tenant_differences(tenant: &Tenant, section: &TenantSection, settings: Option<&TenantSettings>) -> Vec<String> {
+fn tenant_differences(
+    tenant: &Tenant,
+    section: &TenantSection,
+    settings: Option<&TenantSettings>,
+) -> Vec<String> {
     let policy = section.policy.as_ref().unwrap_or(&tenant.policy);
     let settings = settings.unwrap_or(&tenant.settings);
     json_differences(
@@ -292,9 +344,15 @@ fn tenant_differences(tenant: &Tenant, section: &TenantSection, settings: Option
 }
 
 fn template_content(section: &TemplateSection) -> Result<TemplateContent> {
-    let default = if section.channel == Channel::Email { "html" } else { "text" };
+    let default = if section.channel == Channel::Email {
+        "html"
+    } else {
+        "text"
+    };
     let word = section.format.as_deref().unwrap_or(default);
-    let body_format = word.parse::<BodyFormat>().map_err(|error| Failure::Refused(format!("format: {error}")))?;
+    let body_format = word
+        .parse::<BodyFormat>()
+        .map_err(|error| Failure::Refused(format!("format: {error}")))?;
     Ok(TemplateContent {
         subject: section.subject.clone(),
         body: section.body.clone().context("body is missing")?,
@@ -325,7 +383,11 @@ fn check_template(section: &TemplateSection, content: &TemplateContent) -> Resul
 
 fn contact_input(section: &ContactSection) -> ContactInput {
     let address = |kind: AddressKind, text: &Option<String>| {
-        text.as_ref().map(|text| AddressInput { kind, text: Private::new(text.clone()), primary: true })
+        text.as_ref().map(|text| AddressInput {
+            kind,
+            text: Private::new(text.clone()),
+            primary: true,
+        })
     };
     ContactInput {
         external_id: Some(section.external_id.clone()),
@@ -333,11 +395,15 @@ fn contact_input(section: &ContactSection) -> ContactInput {
         zone: section.zone.clone(),
         locale: section.locale.clone(),
         country: section.country.clone(),
-        preferred_channels: (!section.preferred_channels.is_empty()).then(|| section.preferred_channels.clone()),
-        addresses: [address(AddressKind::Email, &section.email), address(AddressKind::Phone, &section.phone)]
-            .into_iter()
-            .flatten()
-            .collect(),
+        preferred_channels: (!section.preferred_channels.is_empty())
+            .then(|| section.preferred_channels.clone()),
+        addresses: [
+            address(AddressKind::Email, &section.email),
+            address(AddressKind::Phone, &section.phone),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
         ..ContactInput::default()
     }
 }
@@ -350,17 +416,31 @@ fn contact_differences(contact: &contacts::Contact, section: &ContactSection) ->
             found.push(format!("{name}: changed"));
         }
     };
-    field("name", contact.name.as_ref().map(|name| name.expose().as_str()), section.name.as_deref());
+    field(
+        "name",
+        contact.name.as_ref().map(|name| name.expose().as_str()),
+        section.name.as_deref(),
+    );
     field("zone", contact.zone.as_deref(), section.zone.as_deref());
     field("locale", contact.locale.as_deref(), section.locale.as_deref());
     field("country", contact.country.as_deref(), section.country.as_deref());
-    for (name, kind, wanted) in
-        [("email", AddressKind::Email, &section.email), ("phone", AddressKind::Phone, &section.phone)]
-    {
-        let primary = contact.addresses.iter().find(|address| address.kind == kind && address.is_primary);
-        field(name, primary.map(|address| address.text.expose().as_str()), wanted.as_deref());
+    for (name, kind, wanted) in [
+        ("email", AddressKind::Email, &section.email),
+        ("phone", AddressKind::Phone, &section.phone),
+    ] {
+        let primary = contact
+            .addresses
+            .iter()
+            .find(|address| address.kind == kind && address.is_primary);
+        field(
+            name,
+            primary.map(|address| address.text.expose().as_str()),
+            wanted.as_deref(),
+        );
     }
-    if !section.preferred_channels.is_empty() && contact.preferences.preferred_channels != section.preferred_channels {
+    if !section.preferred_channels.is_empty()
+        && contact.preferences.preferred_channels != section.preferred_channels
+    {
         found.push("preferred_channels: changed".to_owned());
     }
     found

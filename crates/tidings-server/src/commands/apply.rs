@@ -21,7 +21,10 @@ pub async fn run(installation: &Installation, options: &cli::Apply, json: bool) 
     let entries = apply(&mut applier, &file).await?;
     let changed = entries.iter().filter(|entry| entry.is_change()).count();
     if json {
-        println!("{}", json!({ "changed": changed, "dry_run": options.dry_run, "entries": entries }));
+        println!(
+            "{}",
+            json!({ "changed": changed, "dry_run": options.dry_run, "entries": entries })
+        );
         return Ok(());
     }
     for entry in entries.iter().filter(|entry| entry.is_change()) {
@@ -30,7 +33,9 @@ pub async fn run(installation: &Installation, options: &cli::Apply, json: bool) 
     let unchanged = entries.len() - changed;
     match (changed, options.dry_run) {
         (0, _) => println!("nothing to do: all {unchanged} are as the file says"),
-        (_, true) => println!("{changed} would change, {unchanged} are as the file says; nothing was changed"),
+        (_, true) => {
+            println!("{changed} would change, {unchanged} are as the file says; nothing was changed")
+        }
         (_, false) => println!("{changed} changed, {unchanged} were as the file says"),
     }
     Ok(())

@@ -3,8 +3,8 @@
 use crate::config::{Config, Environment};
 use crate::installation::{Installation, Opening};
 use anyhow::Result;
-use std::fmt::Write as _;
 use serde::Serialize;
+use std::fmt::Write as _;
 use tidings_core::Clock;
 use tidings_postgres::Binaries;
 use tidings_store::connections;
@@ -34,7 +34,11 @@ pub async fn run(config: Config, environment: Environment, json: bool) -> Result
     let mut checks = vec![database_kind(&config), public_url(&config)];
     match Installation::open(config, environment, Opening::GuestAnySchema).await {
         Ok(installation) => {
-            checks.push(check(Finding::Good, "database", format!("{} answers, the master key fits", installation.database.place())));
+            checks.push(check(
+                Finding::Good,
+                "database",
+                format!("{} answers, the master key fits", installation.database.place()),
+            ));
             checks.extend(inside(&installation).await);
             installation.close().await?;
         }
@@ -57,7 +61,11 @@ pub async fn run(config: Config, environment: Environment, json: bool) -> Result
 }
 
 fn check(finding: Finding, what: &'static str, detail: impl Into<String>) -> Check {
-    Check { finding, what, detail: detail.into() }
+    Check {
+        finding,
+        what,
+        detail: detail.into(),
+    }
 }
 
 fn database_kind(config: &Config) -> Check {
@@ -101,9 +109,17 @@ fn public_url(config: &Config) -> Check {
 async fn inside(installation: &Installation) -> Vec<Check> {
     let mut checks = Vec::new();
     match installation.store.schema_state().await {
-        Ok(state) if state.pending == 0 => checks.push(check(Finding::Good, "schema", format!("migration {}", state.applied))),
+        Ok(state) if state.pending == 0 => checks.push(check(
+            Finding::Good,
+            "schema",
+            format!("migration {}", state.applied),
+        )),
         Ok(state) => {
-            checks.push(check(Finding::Bad, "schema", format!("{} migrations are missing; run: tidings migrate", state.pending)));
+            checks.push(check(
+                Finding::Bad,
+                "schema",
+                format!("{} migrations are missing; run: tidings migrate", state.pending),
+            ));
             return checks;
         }
         Err(error) => {
@@ -128,7 +144,10 @@ async fn fence(installation: &Installation) -> Check {
         Ok(Some(fence)) => check(
             Finding::Bad,
             "queue",
-            format!("fenced: {}; nothing is sent until an operator says: tidings queue unfence", fence.reason),
+            format!(
+                "fenced: {}; nothing is sent until an operator says: tidings queue unfence",
+                fence.reason
+            ),
         ),
         Err(error) => check(Finding::Bad, "queue", error.to_string()),
     }
@@ -139,16 +158,31 @@ async fn tenants_and_connections(installation: &Installation) -> Result<Vec<Chec
     let page = tenants::list(&mut conn, None, MAX_TENANTS).await?;
     drop(conn);
     if page.items.is_empty() {
-        return Ok(vec![check(Finding::Warning, "tenants", "none yet; make one with: tidings apply FILE.toml")]);
+        return Ok(vec![check(
+            Finding::Warning,
+            "tenants",
+            "none yet; make one with: tidings apply FILE.toml",
+        )]);
     }
     let mut checks = Vec::new();
     for tenant in page.items {
         let mut tx = installation.store.worker_tenant(tenant.id).tx().await?;
         let connections = connections::list(&mut tx, None, MAX_TENANTS).await?.items;
         let usable = connections.iter().filter(|connection| connection.enabled).count();
-        let finding = if usable == 0 { Finding::Warning } else { Finding::Good };
-        let mut detail = format!("{}: {usable} of {} connections enabled", tenant.slug, connections.len());
-        for connection in connections.iter().filter(|connection| connection.breaker.cause.is_some()) {
+        let finding = if usable == 0 {
+            Finding::Warning
+        } else {
+            Finding::Good
+        };
+        let mut detail = format!(
+            "{}: {usable} of {} connections enabled",
+            tenant.slug,
+            connections.len()
+        );
+        for connection in connections
+            .iter()
+            .filter(|connection| connection.breaker.cause.is_some())
+        {
             let _ = write!(detail, "; {} is {}", connection.name, connection.breaker.state);
         }
         checks.push(check(finding, "tenant", detail));

@@ -21,8 +21,14 @@ pub async fn run(installation: &Installation, options: &cli::Explain, json: bool
 }
 
 fn print(told: &Explanation) {
-    println!("{} {} to contact {}", told.message_type, told.message_id, told.contact_id);
-    println!("  {} ({} {}), by {}", told.status, told.urgency, told.category, told.provenance);
+    println!(
+        "{} {} to contact {}",
+        told.message_type, told.message_id, told.contact_id
+    );
+    println!(
+        "  {} ({} {}), by {}",
+        told.status, told.urgency, told.category, told.provenance
+    );
     if let Some(because) = &told.ended_because {
         println!("  ended because: {because}");
     }
@@ -30,9 +36,20 @@ fn print(told: &Explanation) {
         println!("  decided again at {again}");
     }
     for decision in &told.decisions {
-        println!("\n{} decision at {}: {}", decision.stage, decision.decided_at, verdict(&decision.verdict));
+        println!(
+            "\n{} decision at {}: {}",
+            decision.stage,
+            decision.decided_at,
+            verdict(&decision.verdict)
+        );
         for reason in decision.reasons.as_array().into_iter().flatten() {
-            println!("  {:<15} {:<8} {:<28} {}", text(reason, "rule"), text(reason, "verdict"), text(reason, "code"), text(reason, "detail"));
+            println!(
+                "  {:<15} {:<8} {:<28} {}",
+                text(reason, "rule"),
+                text(reason, "verdict"),
+                text(reason, "code"),
+                text(reason, "detail")
+            );
         }
         if let Some(at) = decision.changes_at {
             println!("  asking again could give another answer from {at}");
@@ -57,8 +74,15 @@ fn print_delivery(delivery: &DeliveryTold) {
             (Some(category), None) => format!(" ({category})"),
             _ => String::new(),
         };
-        let detail = attempt.detail.as_deref().map(|detail| format!(": {detail}")).unwrap_or_default();
-        println!("  attempt {} at {}: {}{why}{detail}", attempt.attempt_no, attempt.intended_at, attempt.outcome);
+        let detail = attempt
+            .detail
+            .as_deref()
+            .map(|detail| format!(": {detail}"))
+            .unwrap_or_default();
+        println!(
+            "  attempt {} at {}: {}{why}{detail}",
+            attempt.attempt_no, attempt.intended_at, attempt.outcome
+        );
     }
     if let Some(at) = delivery.resolve_after {
         println!("  nobody knows whether it arrived; asked about again at {at}");
@@ -67,10 +91,18 @@ fn print_delivery(delivery: &DeliveryTold) {
 
 fn verdict(verdict: &Value) -> String {
     let word = verdict["verdict"].as_str().unwrap_or("?");
-    let channels: Vec<&str> =
-        verdict["channels"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let channels: Vec<&str> = verdict["channels"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     match (word, channels.is_empty()) {
-        ("send", false) => format!("send by {} at {}", channels.join(", then "), verdict["at"].as_str().unwrap_or("once")),
+        ("send", false) => format!(
+            "send by {} at {}",
+            channels.join(", then "),
+            verdict["at"].as_str().unwrap_or("once")
+        ),
         ("hold", _) => format!("hold until {}", verdict["until"].as_str().unwrap_or("?")),
         _ => word.to_owned(),
     }

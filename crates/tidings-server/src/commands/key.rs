@@ -1,8 +1,8 @@
 //! `tidings key`: API keys.
 
 use crate::cli::{CreateKey, Key};
-use crate::installation::Installation;
 use crate::failure::Failure;
+use crate::installation::Installation;
 use anyhow::{Result, bail};
 use secrecy::ExposeSecret;
 use serde_json::json;
@@ -39,7 +39,11 @@ async fn create(installation: &Installation, options: &CreateKey, json: bool) ->
     let now = installation.clock.now();
     let mut dice = installation.dice()?;
     let scopes = scopes(options)?;
-    let new = NewApiKey { name: options.name.clone(), scopes, expires_at: None };
+    let new = NewApiKey {
+        name: options.name.clone(),
+        scopes,
+        expires_at: None,
+    };
     let (key, secret) = if options.operator {
         let mut conn = installation.store.worker().acquire().await?;
         api_keys::create_for_operator(&mut conn, new, &mut dice, now).await?
@@ -57,7 +61,12 @@ async fn create(installation: &Installation, options: &CreateKey, json: bool) ->
         );
     } else {
         println!("{}", secret.expose_secret());
-        eprintln!("key {} ({}); it is shown this once. Scopes: {}", key.id, key.name, key.scopes.join(", "));
+        eprintln!(
+            "key {} ({}); it is shown this once. Scopes: {}",
+            key.id,
+            key.name,
+            key.scopes.join(", ")
+        );
     }
     Ok(())
 }
@@ -65,12 +74,17 @@ async fn create(installation: &Installation, options: &CreateKey, json: bool) ->
 /// The scopes asked for; without any, all that a key of its kind may have.
 fn scopes(options: &CreateKey) -> Result<Vec<String>> {
     if options.scopes.is_empty() {
-        let all = Scope::ALL.iter().filter(|scope| options.operator || **scope != Scope::TenantsAdmin);
+        let all = Scope::ALL
+            .iter()
+            .filter(|scope| options.operator || **scope != Scope::TenantsAdmin);
         return Ok(all.map(|scope| scope.as_str().to_owned()).collect());
     }
     for word in &options.scopes {
         if !Scope::is_grantable(word) {
-            bail!(Failure::Refused(format!("there is no scope \"{word}\"; use {}", Scope::words())));
+            bail!(Failure::Refused(format!(
+                "there is no scope \"{word}\"; use {}",
+                Scope::words()
+            )));
         }
     }
     Ok(options.scopes.clone())
@@ -82,9 +96,20 @@ fn print_keys(keys: &[ApiKey], json: bool) -> Result<()> {
         return Ok(());
     }
     for key in keys {
-        let state = if key.revoked_at.is_some() { "revoked" } else { "in force" };
-        let used = key.last_used_at.map_or("never used".to_owned(), |at| format!("last used {at}"));
-        println!("{}  {}  {state}, {used}  [{}]", key.id, key.name, key.scopes.join(", "));
+        let state = if key.revoked_at.is_some() {
+            "revoked"
+        } else {
+            "in force"
+        };
+        let used = key
+            .last_used_at
+            .map_or("never used".to_owned(), |at| format!("last used {at}"));
+        println!(
+            "{}  {}  {state}, {used}  [{}]",
+            key.id,
+            key.name,
+            key.scopes.join(", ")
+        );
     }
     Ok(())
 }

@@ -11,7 +11,10 @@ pub async fn run(installation: &Installation, json: bool) -> Result<()> {
     let after = installation.store.migrate(installation.clock.now()).await?;
     let done = after.applied.saturating_sub(before.applied);
     if json {
-        println!("{}", json!({ "applied": done, "schema": after.applied, "database": installation.database.place() }));
+        println!(
+            "{}",
+            json!({ "applied": done, "schema": after.applied, "database": installation.database.place() })
+        );
     } else if done == 0 {
         println!("{} is up to date", installation.database.place());
     } else {

@@ -1,9 +1,9 @@
 //! `tidings queue`: figures and dead letters.
 
 use crate::cli::{DeadLetters, Purge, Queue, Replay};
+use crate::failure::Failure;
 use crate::installation::Installation;
 use crate::node;
-use crate::failure::Failure;
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -32,13 +32,22 @@ async fn show_stats(installation: &Installation, json: bool) -> Result<()> {
     let fence = guard::check(&mut conn, "queue stats", now).await?;
     let by_type = by_type(&rows);
     if json {
-        let types: BTreeMap<_, Value> = by_type.iter().map(|(kind, row)| (kind.clone(), figures(row))).collect();
+        let types: BTreeMap<_, Value> = by_type
+            .iter()
+            .map(|(kind, row)| (kind.clone(), figures(row)))
+            .collect();
         let fence = fence.map(|fence| fence.reason);
-        println!("{}", json!({ "total": figures(&total(&rows)), "by_type": types, "fenced": fence }));
+        println!(
+            "{}",
+            json!({ "total": figures(&total(&rows)), "by_type": types, "fenced": fence })
+        );
         return Ok(());
     }
     if let Some(fence) = fence {
-        println!("FENCED since {}: {}; `tidings queue unfence` lets it send", fence.since, fence.reason);
+        println!(
+            "FENCED since {}: {}; `tidings queue unfence` lets it send",
+            fence.since, fence.reason
+        );
     }
     println!(
         "{:<22} {:>9} {:>9} {:>10} {:>10} {:>7} {:>6}  oldest",
@@ -54,7 +63,8 @@ async fn show_stats(installation: &Installation, json: bool) -> Result<()> {
             row.completed,
             row.failed,
             row.dead,
-            row.oldest_age_ms.map_or("-".to_owned(), |ms| format!("{} s", ms / 1000)),
+            row.oldest_age_ms
+                .map_or("-".to_owned(), |ms| format!("{} s", ms / 1000)),
         );
     }
     Ok(())
@@ -107,7 +117,11 @@ fn figures(row: &Figures) -> Value {
 }
 
 fn filter(which: &DeadLetters) -> Filter {
-    Filter { tenant: which.tenant, cause: which.cause.clone(), ..Filter::default() }
+    Filter {
+        tenant: which.tenant,
+        cause: which.cause.clone(),
+        ..Filter::default()
+    }
 }
 
 async fn list(installation: &Installation, which: &DeadLetters, json: bool) -> Result<()> {
@@ -122,7 +136,10 @@ async fn list(installation: &Installation, which: &DeadLetters, json: bool) -> R
         println!("no dead letters");
     }
     for letter in &letters {
-        println!("{}  {}  {}  {} ({})", letter.job, letter.died_at, letter.kind, letter.cause, letter.category);
+        println!(
+            "{}  {}  {}  {} ({})",
+            letter.job, letter.died_at, letter.kind, letter.cause, letter.category
+        );
     }
     Ok(())
 }
@@ -156,7 +173,10 @@ async fn causes(installation: &Installation, json: bool) -> Result<()> {
         println!("no dead letters");
     }
     for group in groups {
-        println!("{:>7}  {}  {} ({}), last {}", group.jobs, group.kind, group.cause, group.category, group.latest);
+        println!(
+            "{:>7}  {}  {} ({}), last {}",
+            group.jobs, group.kind, group.cause, group.category, group.latest
+        );
     }
     Ok(())
 }
@@ -164,7 +184,11 @@ async fn causes(installation: &Installation, json: bool) -> Result<()> {
 async fn replay(installation: &Installation, options: &Replay, json: bool) -> Result<()> {
     let engine = node::engine(installation)?;
     let jobs: Vec<JobId> = options.jobs.iter().copied().map(JobId).collect();
-    let duplicates = if options.even_if_duplicate { Duplicates::Include } else { Duplicates::LeaveOut };
+    let duplicates = if options.even_if_duplicate {
+        Duplicates::Include
+    } else {
+        Duplicates::LeaveOut
+    };
     let trial = if options.dry_run { Trial::Dry } else { Trial::Real };
     let mut conn = installation.store.worker().acquire().await?;
     let mut letters = dead::list(&mut conn, &filter(&options.which), None, MAX_REPLAYED).await?;
@@ -175,10 +199,20 @@ async fn replay(installation: &Installation, options: &Replay, json: bool) -> Re
         println!("{}", serde_json::to_string(&done)?);
         return Ok(());
     }
-    let verb = if options.dry_run { "would be replayed" } else { "replayed" };
-    println!("{} {verb}, {} left out", done.replayed.len(), done.predicted_duplicates.len());
+    let verb = if options.dry_run {
+        "would be replayed"
+    } else {
+        "replayed"
+    };
+    println!(
+        "{} {verb}, {} left out",
+        done.replayed.len(),
+        done.predicted_duplicates.len()
+    );
     for job in &done.predicted_duplicates {
-        println!("  {job}: its message may already have arrived; --even-if-duplicate replays it all the same");
+        println!(
+            "  {job}: its message may already have arrived; --even-if-duplicate replays it all the same"
+        );
     }
     Ok(())
 }
@@ -187,12 +221,19 @@ async fn purge(installation: &Installation, options: &Purge, json: bool) -> Resu
     let mut conn = installation.store.worker().acquire().await?;
     let letters = dead::list(&mut conn, &filter(&options.which), None, MAX_REPLAYED).await?;
     if !options.yes {
-        let problem = format!("{} dead letters would be deleted for good; say --yes", letters.len());
+        let problem = format!(
+            "{} dead letters would be deleted for good; say --yes",
+            letters.len()
+        );
         bail!(Failure::Refused(problem));
     }
     let jobs: Vec<JobId> = letters.iter().map(|letter| letter.job).collect();
     let gone = dead::purge(&mut conn, options.which.tenant, &jobs).await?;
-    if json { println!("{}", json!({ "purged": gone })) } else { println!("{gone} deleted") }
+    if json {
+        println!("{}", json!({ "purged": gone }))
+    } else {
+        println!("{gone} deleted")
+    }
     Ok(())
 }
 

@@ -1,9 +1,9 @@
 //! `tidings send`: one message, or a file of requests.
 
 use crate::cli;
+use crate::failure::Failure;
 use crate::installation::Installation;
 use crate::node;
-use crate::failure::Failure;
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
@@ -30,9 +30,17 @@ pub async fn run(installation: &Installation, options: &cli::Send, json: bool) -
 
 async fn one(engine: &Engine, tenant: TenantId, options: &cli::Send, json: bool) -> Result<()> {
     let request = request(options)?;
-    let answer = engine.accept(tenant, vec![request]).await.pop().context("the engine gave no answer")?;
+    let answer = engine
+        .accept(tenant, vec![request])
+        .await
+        .pop()
+        .context("the engine gave no answer")?;
     let accepted = answer.map_err(|error| {
-        if error.is_transient() { anyhow::Error::new(error) } else { Failure::refused(error).into() }
+        if error.is_transient() {
+            anyhow::Error::new(error)
+        } else {
+            Failure::refused(error).into()
+        }
     })?;
     if json {
         println!("{}", serde_json::to_string(&accepted)?);
@@ -50,7 +58,9 @@ fn request(options: &cli::Send) -> Result<AcceptRequest> {
             Ok(id) => json!({ "contact_id": id }),
             Err(_) => json!({ "external_id": contact }),
         },
-        _ => bail!(Failure::Usage("say to whom: --to ADDRESS or --contact ID".to_owned())),
+        _ => bail!(Failure::Usage(
+            "say to whom: --to ADDRESS or --contact ID".to_owned()
+        )),
     };
     let context: Value = serde_json::from_str(&options.context)
         .map_err(|error| Failure::Usage(format!("--context is not a JSON object: {error}")))?;
@@ -103,19 +113,31 @@ async fn from_file(engine: &Engine, tenant: TenantId, file: &std::path::Path, js
     send_chunk(engine, tenant, &mut chunk, &mut tally, &bar, json).await;
     bar.finish_and_clear();
     if json {
-        println!("{}", json!({ "accepted": tally.accepted, "duplicates": tally.duplicates, "refused": tally.refused }));
+        println!(
+            "{}",
+            json!({ "accepted": tally.accepted, "duplicates": tally.duplicates, "refused": tally.refused })
+        );
     } else {
-        println!("{} accepted, {} sent before, {} refused", tally.accepted, tally.duplicates, tally.refused);
+        println!(
+            "{} accepted, {} sent before, {} refused",
+            tally.accepted, tally.duplicates, tally.refused
+        );
     }
     if tally.refused > 0 {
-        bail!(Failure::Refused(format!("{} lines were refused; the others are queued", tally.refused)));
+        bail!(Failure::Refused(format!(
+            "{} lines were refused; the others are queued",
+            tally.refused
+        )));
     }
     Ok(())
 }
 
 fn parse(line: &str) -> Result<AcceptRequest, String> {
     if line.len() > MAX_LINE_BYTES {
-        return Err(format!("the line has {} bytes, more than {MAX_LINE_BYTES}", line.len()));
+        return Err(format!(
+            "the line has {} bytes, more than {MAX_LINE_BYTES}",
+            line.len()
+        ));
     }
     serde_json::from_str(line).map_err(|error| error.to_string())
 }
@@ -141,8 +163,11 @@ async fn send_chunk(
 
 fn refuse(bar: &ProgressBar, tally: &mut Tally, number: usize, problem: &str, json: bool) {
     tally.refused += 1;
-    let text =
-        if json { json!({ "line": number, "problem": problem }).to_string() } else { format!("line {number}: {problem}") };
+    let text = if json {
+        json!({ "line": number, "problem": problem }).to_string()
+    } else {
+        format!("line {number}: {problem}")
+    };
     bar.suspend(|| eprintln!("{text}"));
 }
 
@@ -151,7 +176,8 @@ fn progress_bar(bytes: u64, json: bool) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::new(bytes);
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {percent}%  {bytes}/{total_bytes}  {eta} left") {
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {percent}%  {bytes}/{total_bytes}  {eta} left")
+    {
         bar.set_style(style);
     }
     bar
@@ -159,7 +185,15 @@ fn progress_bar(bytes: u64, json: bool) -> ProgressBar {
 
 /// One accepted message, for people.
 pub fn line(accepted: &Accepted) -> String {
-    let because = accepted.because.as_deref().map(|code| format!(" ({code})")).unwrap_or_default();
-    let again = if accepted.duplicate { ", sent before under the same reference" } else { "" };
+    let because = accepted
+        .because
+        .as_deref()
+        .map(|code| format!(" ({code})"))
+        .unwrap_or_default();
+    let again = if accepted.duplicate {
+        ", sent before under the same reference"
+    } else {
+        ""
+    };
     format!("{}  {}{because}{again}", accepted.message_id, accepted.status)
 }

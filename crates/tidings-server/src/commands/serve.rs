@@ -9,10 +9,26 @@ use metrics_exporter_prometheus::PrometheusHandle;
 /// Runs the roles until a signal, then drains.
 pub async fn run(installation: &Installation, options: &Serve, metrics: PrometheusHandle) -> Result<()> {
     let roles = match options.role {
-        Role::All => Roles { api: true, worker: true, scheduler: true },
-        Role::Api => Roles { api: true, worker: false, scheduler: false },
-        Role::Worker => Roles { api: false, worker: true, scheduler: false },
-        Role::Scheduler => Roles { api: false, worker: false, scheduler: true },
+        Role::All => Roles {
+            api: true,
+            worker: true,
+            scheduler: true,
+        },
+        Role::Api => Roles {
+            api: true,
+            worker: false,
+            scheduler: false,
+        },
+        Role::Worker => Roles {
+            api: false,
+            worker: true,
+            scheduler: false,
+        },
+        Role::Scheduler => Roles {
+            api: false,
+            worker: false,
+            scheduler: true,
+        },
     };
     let running = node::start(installation, roles, installation.config.listen, metrics).await?;
     if let Some(address) = running.address {

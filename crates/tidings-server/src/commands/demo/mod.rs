@@ -50,11 +50,23 @@ pub async fn run(mut config: Config, environment: Environment, options: &Demo) -
     let installation = Installation::open(config, environment, Opening::Engine).await?;
     let tenant = load_tenant(&installation).await?;
     let metrics = telemetry::start_metrics()?;
-    let roles = Roles { api: true, worker: true, scheduler: true };
+    let roles = Roles {
+        api: true,
+        worker: true,
+        scheduler: true,
+    };
     let node = match node::start(&installation, roles, options.listen, metrics.clone()).await {
         Ok(node) => node,
         // Another program has the usual port: any free one will do for a demo.
-        Err(_) => node::start(&installation, roles, SocketAddr::from(([127, 0, 0, 1], 0)), metrics).await?,
+        Err(_) => {
+            node::start(
+                &installation,
+                roles,
+                SocketAddr::from(([127, 0, 0, 1], 0)),
+                metrics,
+            )
+            .await?
+        }
     };
     let result = play(&installation, &node, tenant).await;
     let summary = match result {
@@ -88,7 +100,10 @@ async fn load_tenant(installation: &Installation) -> Result<TenantId> {
         dry_run: false,
     };
     let entries = apply(&mut applier, &file).await?;
-    println!("loaded the tenant harbour-events: {} contacts, connections and settings, all mail to the sandbox", entries.len() - 1);
+    println!(
+        "loaded the tenant harbour-events: {} contacts, connections and settings, all mail to the sandbox",
+        entries.len() - 1
+    );
     Ok(installation.tenant(Some("harbour-events")).await?.id)
 }
 
@@ -111,10 +126,18 @@ async fn submit(node: &Node, tenant: TenantId, steps: Vec<Step>, sent: &mut Vec<
                 refused: None,
                 duplicate: accepted.duplicate,
             },
-            Some(Err(error)) => {
-                Sent { shows: step.shows, message: None, refused: Some(error.to_string()), duplicate: false }
-            }
-            None => Sent { shows: step.shows, message: None, refused: Some("no answer".to_owned()), duplicate: false },
+            Some(Err(error)) => Sent {
+                shows: step.shows,
+                message: None,
+                refused: Some(error.to_string()),
+                duplicate: false,
+            },
+            None => Sent {
+                shows: step.shows,
+                message: None,
+                refused: Some("no answer".to_owned()),
+                duplicate: false,
+            },
         });
     }
 }
@@ -153,7 +176,8 @@ async fn make_key(installation: &Installation, tenant: TenantId) -> Result<Secre
         expires_at: None,
     };
     let mut tx = installation.store.worker_tenant(tenant).tx().await?;
-    let (_, secret) = api_keys::create(&mut tx, new, &mut installation.dice()?, installation.clock.now()).await?;
+    let (_, secret) =
+        api_keys::create(&mut tx, new, &mut installation.dice()?, installation.clock.now()).await?;
     tx.commit().await?;
     Ok(secret)
 }

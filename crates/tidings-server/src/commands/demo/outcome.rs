@@ -51,7 +51,11 @@ impl End {
 
 /// A message whose next event is due now, not at a later time.
 pub fn is_moving(told: &Explanation, now: Timestamp) -> bool {
-    if told.deliveries.iter().any(|delivery| delivery.state == DeliveryState::Dispatching) {
+    if told
+        .deliveries
+        .iter()
+        .any(|delivery| delivery.state == DeliveryState::Dispatching)
+    {
         return true;
     }
     match told.status {
@@ -63,7 +67,9 @@ pub fn is_moving(told: &Explanation, now: Timestamp) -> bool {
 }
 
 fn is_unknown(told: &Explanation) -> bool {
-    told.deliveries.iter().any(|delivery| matches!(delivery.state, DeliveryState::Unknown | DeliveryState::Held))
+    told.deliveries
+        .iter()
+        .any(|delivery| matches!(delivery.state, DeliveryState::Unknown | DeliveryState::Held))
 }
 
 fn planned_at(told: &Explanation) -> Option<Timestamp> {
@@ -79,27 +85,49 @@ fn end(told: &Explanation) -> End {
         MessageStatus::Suppressed | MessageStatus::Cancelled => End::Suppressed,
         MessageStatus::Failed | MessageStatus::Bounced => End::Failed,
         MessageStatus::Pending | MessageStatus::Queued => End::Held,
-        MessageStatus::Sent | MessageStatus::Delivered | MessageStatus::Opened | MessageStatus::Clicked => End::Sent,
+        MessageStatus::Sent | MessageStatus::Delivered | MessageStatus::Opened | MessageStatus::Clicked => {
+            End::Sent
+        }
     }
 }
 
 /// Prints a line a message and returns the figures.
-pub async fn report(installation: &Installation, node: &Node, tenant: TenantId, sent: &[Sent]) -> Result<Summary> {
+pub async fn report(
+    installation: &Installation,
+    node: &Node,
+    tenant: TenantId,
+    sent: &[Sent],
+) -> Result<Summary> {
     let mut summary = Summary::default();
     println!("\n{:<48} {:<18} {:<11} why", "what it shows", "type", "became");
     for message in sent {
         let Some(id) = message.message else {
-            println!("{:<48} {:<18} {:<11} {}", message.shows, "-", "refused", message.refused.as_deref().unwrap_or("-"));
+            println!(
+                "{:<48} {:<18} {:<11} {}",
+                message.shows,
+                "-",
+                "refused",
+                message.refused.as_deref().unwrap_or("-")
+            );
             continue;
         };
         let told = node.engine.explain(tenant, id).await?;
         if message.duplicate {
-            println!("{:<48} {:<18} {:<11} the first message is the answer: {id}", message.shows, told.message_type, "duplicate");
+            println!(
+                "{:<48} {:<18} {:<11} the first message is the answer: {id}",
+                message.shows, told.message_type, "duplicate"
+            );
             continue;
         }
         let end = end(&told);
         summary.count(end);
-        println!("{:<48} {:<18} {:<11} {}", message.shows, told.message_type.as_str(), end.word(), why(&told, end));
+        println!(
+            "{:<48} {:<18} {:<11} {}",
+            message.shows,
+            told.message_type.as_str(),
+            end.word(),
+            why(&told, end)
+        );
     }
     let _ = installation;
     println!("\nall of it, rule by rule: GET /v1/messages/{{id}}/explain, or tidings explain");
@@ -123,13 +151,29 @@ impl Summary {
 fn why(told: &Explanation, end: End) -> String {
     match end {
         End::Sent => {
-            let channel = told.deliveries.last().map_or("a batch", |delivery| delivery.channel.as_str());
-            let also = if told.batch_id.is_some() { ", together with others of low urgency" } else { "" };
-            format!("by {channel}{also}: {}", reason(told, "channel_choice").unwrap_or_default())
+            let channel = told
+                .deliveries
+                .last()
+                .map_or("a batch", |delivery| delivery.channel.as_str());
+            let also = if told.batch_id.is_some() {
+                ", together with others of low urgency"
+            } else {
+                ""
+            };
+            format!(
+                "by {channel}{also}: {}",
+                reason(told, "channel_choice").unwrap_or_default()
+            )
         }
         End::Failed | End::Unknown => {
-            let attempt = told.deliveries.iter().flat_map(|delivery| &delivery.attempts).last();
-            let said = attempt.and_then(|attempt| attempt.detail.clone().or(attempt.code.clone())).unwrap_or_default();
+            let attempt = told
+                .deliveries
+                .iter()
+                .flat_map(|delivery| &delivery.attempts)
+                .last();
+            let said = attempt
+                .and_then(|attempt| attempt.detail.clone().or(attempt.code.clone()))
+                .unwrap_or_default();
             match told.deliveries.iter().find_map(|delivery| delivery.resolve_after) {
                 Some(at) => format!("{said}; never sent again blindly, asked about at {at}"),
                 None => said,
@@ -140,16 +184,24 @@ fn why(told: &Explanation, end: End) -> String {
 }
 
 fn reasons(told: &Explanation) -> impl Iterator<Item = &Value> {
-    told.decisions.last().and_then(|decision| decision.reasons.as_array()).into_iter().flatten()
+    told.decisions
+        .last()
+        .and_then(|decision| decision.reasons.as_array())
+        .into_iter()
+        .flatten()
 }
 
 fn reason(told: &Explanation, rule: &str) -> Option<String> {
-    reasons(told).find(|reason| reason["rule"] == rule)?["detail"].as_str().map(str::to_owned)
+    reasons(told).find(|reason| reason["rule"] == rule)?["detail"]
+        .as_str()
+        .map(str::to_owned)
 }
 
 /// The reason that stood in the way: the last that refused, asked or deferred.
 fn deciding(told: &Explanation) -> String {
-    let stood = reasons(told).filter(|reason| matches!(reason["verdict"].as_str(), Some("refuse" | "defer" | "ask"))).last();
+    let stood = reasons(told)
+        .filter(|reason| matches!(reason["verdict"].as_str(), Some("refuse" | "defer" | "ask")))
+        .last();
     match stood {
         Some(reason) => format!(
             "{}: {}",

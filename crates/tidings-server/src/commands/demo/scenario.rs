@@ -18,7 +18,9 @@ pub struct Step {
 
 /// The tenant's file, with zones where it is day and night at this instant.
 pub fn tenant_file(now: Timestamp) -> String {
-    include_str!("tenant.toml").replace("DAY", zone_at(now, 10..=14)).replace("NIGHT", zone_at(now, 1..=5))
+    include_str!("tenant.toml")
+        .replace("DAY", zone_at(now, 10..=14))
+        .replace("NIGHT", zone_at(now, 1..=5))
 }
 
 /// A zone, without daylight saving, where the local hour lies in the range.
@@ -47,18 +49,78 @@ fn zone_at(now: Timestamp, hours: std::ops::RangeInclusive<i8>) -> &'static str 
 pub fn first() -> Result<Vec<Step>> {
     Ok(vec![
         step("workflow: the plan was started", "welcome", "ana", json!({}))?,
-        step("workflow: ways to divide the budget", "budget_summary", "ana", json!({}))?,
-        step("workflow: vendors to choose from", "vendor_options", "ben", json!({ "urgency": "high" }))?,
-        step("workflow: what was chosen", "selection_confirmation", "ben", json!({}))?,
-        step("workflow: the finished blueprint", "blueprint_delivery", "chloe", json!({ "urgency": "high" }))?,
-        step("workflow: something went wrong, told at once", "error_notification", "chloe", json!({ "urgency": "critical" }))?,
-        step("a first message, so that later ones may be batched", "welcome", "dario", json!({}))?,
-        step("quiet hours where the contact lives", "vendor_options", "emi", json!({ "urgency": "high" }))?,
-        step("marketing without a consent", "reminder", "farid", json!({ "category": "marketing", "urgency": "high" }))?,
-        step("marketing with a consent", "reminder", "ivo", json!({ "category": "marketing", "urgency": "high" }))?,
-        step("a number that does not exist", "reminder", "gil", json!({ "urgency": "critical", "channel": "sms" }))?,
-        step("the provider takes it and never answers", "welcome", "hana", json!({ "urgency": "critical" }))?,
-        step("the same request again", "selection_confirmation", "ben", json!({}))?,
+        step(
+            "workflow: ways to divide the budget",
+            "budget_summary",
+            "ana",
+            json!({}),
+        )?,
+        step(
+            "workflow: vendors to choose from",
+            "vendor_options",
+            "ben",
+            json!({ "urgency": "high" }),
+        )?,
+        step(
+            "workflow: what was chosen",
+            "selection_confirmation",
+            "ben",
+            json!({}),
+        )?,
+        step(
+            "workflow: the finished blueprint",
+            "blueprint_delivery",
+            "chloe",
+            json!({ "urgency": "high" }),
+        )?,
+        step(
+            "workflow: something went wrong, told at once",
+            "error_notification",
+            "chloe",
+            json!({ "urgency": "critical" }),
+        )?,
+        step(
+            "a first message, so that later ones may be batched",
+            "welcome",
+            "dario",
+            json!({}),
+        )?,
+        step(
+            "quiet hours where the contact lives",
+            "vendor_options",
+            "emi",
+            json!({ "urgency": "high" }),
+        )?,
+        step(
+            "marketing without a consent",
+            "reminder",
+            "farid",
+            json!({ "category": "marketing", "urgency": "high" }),
+        )?,
+        step(
+            "marketing with a consent",
+            "reminder",
+            "ivo",
+            json!({ "category": "marketing", "urgency": "high" }),
+        )?,
+        step(
+            "a number that does not exist",
+            "reminder",
+            "gil",
+            json!({ "urgency": "critical", "channel": "sms" }),
+        )?,
+        step(
+            "the provider takes it and never answers",
+            "welcome",
+            "hana",
+            json!({ "urgency": "critical" }),
+        )?,
+        step(
+            "the same request again",
+            "selection_confirmation",
+            "ben",
+            json!({}),
+        )?,
     ])
 }
 
@@ -66,7 +128,8 @@ pub fn first() -> Result<Vec<Step>> {
 pub fn later() -> Result<Vec<Step>> {
     (1..=3)
         .map(|number| {
-            let reference = json!({ "urgency": "low", "source_reference": format!("demo:dario:low:{number}") });
+            let reference =
+                json!({ "urgency": "low", "source_reference": format!("demo:dario:low:{number}") });
             step("low urgency: three go as one", "reminder", "dario", reference)
         })
         .collect()
