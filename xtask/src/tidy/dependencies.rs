@@ -49,6 +49,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             "tidings-store",
             "tidings-providers",
             "tidings-engine",
+            "tidings-api",
         ],
     ),
     ("tidings-testkit", &["tidings-core", "tidings-postgres"]),

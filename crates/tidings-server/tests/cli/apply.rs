@@ -197,11 +197,19 @@ async fn secrets_come_from_the_environment_and_are_never_shown() {
 #[tokio::test]
 async fn the_documented_file_works_as_it_stands() {
     let page = include_str!("../../../../docs/cli.md");
-    let text = page.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let text = page
+        .split("```toml\n")
+        .nth(1)
+        .unwrap()
+        .split("```")
+        .next()
+        .unwrap();
     let world = World::new().await;
     world.write("reminder.de.html", "<p>Bis {{ due_date }}.</p>");
     let file = world.write("shop.toml", text);
     let secret = [("SHOP_SMTP_PASSWORD", "secret")];
-    let applied = world.run_with(&secret, &["apply", file.to_str().unwrap()], "").ok();
+    let applied = world
+        .run_with(&secret, &["apply", file.to_str().unwrap()], "")
+        .ok();
     assert!(applied.out.contains("4 changed"), "{}", applied.out);
 }
