@@ -83,9 +83,9 @@ impl Applier<'_> {
             );
         }
         if self.dry_run {
-            tx.rollback().await?
+            tx.rollback().await?;
         } else {
-            tx.commit().await?
+            tx.commit().await?;
         }
         Ok(entries)
     }

@@ -34,7 +34,7 @@ pub async fn run(installation: &Installation, options: &cli::Apply, json: bool) 
     match (changed, options.dry_run) {
         (0, _) => println!("nothing to do: all {unchanged} are as the file says"),
         (_, true) => {
-            println!("{changed} would change, {unchanged} are as the file says; nothing was changed")
+            println!("{changed} would change, {unchanged} are as the file says; nothing was changed");
         }
         (_, false) => println!("{changed} changed, {unchanged} were as the file says"),
     }

@@ -230,9 +230,9 @@ async fn purge(installation: &Installation, options: &Purge, json: bool) -> Resu
     let jobs: Vec<JobId> = letters.iter().map(|letter| letter.job).collect();
     let gone = dead::purge(&mut conn, options.which.tenant, &jobs).await?;
     if json {
-        println!("{}", json!({ "purged": gone }))
+        println!("{}", json!({ "purged": gone }));
     } else {
-        println!("{gone} deleted")
+        println!("{gone} deleted");
     }
     Ok(())
 }
