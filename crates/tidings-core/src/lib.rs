@@ -6,6 +6,7 @@
 pub mod address;
 pub mod attempt;
 pub mod breaker;
+pub mod campaign;
 pub mod channel;
 pub mod clock;
 pub mod decide;
