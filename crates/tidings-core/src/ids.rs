@@ -66,6 +66,8 @@ id! {
     BatchId,
     /// An API key.
     ApiKeyId,
+    /// One look of a campaign at its source.
+    CampaignRunId,
     /// A recorded consent.
     ConsentId,
     /// An address that must not be written to.

@@ -135,6 +135,13 @@ impl TryFrom<String> for MessageType {
     }
 }
 
+impl std::str::FromStr for MessageType {
+    type Err = MessageTypeError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::parse(text)
+    }
+}
+
 impl From<MessageType> for String {
     fn from(value: MessageType) -> Self {
         value.0

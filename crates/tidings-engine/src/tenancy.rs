@@ -59,10 +59,13 @@ pub(crate) async fn load(
     }
     let mut views = HashMap::with_capacity(tenants.len());
     for (id, mut tenant) in tenants {
-        tenant
-            .policy
-            .disabled_types
-            .extend(inner.disabled_types.iter().cloned());
+        let switched_off: Vec<_> = tenant.settings.disabled_types().collect();
+        let policy = &mut tenant.policy;
+        policy.disabled_types.extend(switched_off);
+        policy.disabled_types.extend(inner.disabled_types.iter().cloned());
+        policy
+            .approval_types
+            .extend(std::mem::take(&mut tenant.approval_campaign_types));
         let Some(key) = keys.remove(&id) else { continue };
         let view = TenantView {
             brand: brand(&tenant),

@@ -8,6 +8,7 @@
 
 pub mod api_keys;
 pub mod audit;
+pub mod campaigns;
 pub mod columns;
 pub mod connections;
 pub mod consents;
@@ -21,6 +22,7 @@ mod listener;
 pub mod messages;
 pub mod schema;
 pub mod seal;
+pub mod sources;
 pub mod suppressions;
 pub mod templates;
 pub mod tenants;

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tidings_core::decide::Policy;
 use tidings_core::{Channel, MessageType, TenantId, word_enum};
 use uuid::Uuid;
@@ -40,6 +40,9 @@ pub struct Tenant {
     pub policy: Policy,
     /// How its messages look and what they must say.
     pub settings: TenantSettings,
+    /// Types of campaigns whose messages wait for a person's yes.
+    #[serde(skip)]
+    pub approval_campaign_types: BTreeSet<MessageType>,
     /// Since when.
     #[serde(skip)]
     pub created_at: Timestamp,
@@ -64,6 +67,8 @@ pub struct TenantSettings {
     pub default_locale: Option<String>,
     /// Whether opens and clicks are tracked.
     pub tracking: Tracking,
+    /// Switches: `<message type or campaign>_enabled`; what is not named is on.
+    pub communication_preferences: BTreeMap<String, bool>,
     /// Texts recipients see outside messages, by key: the answer to HELP, the preference page.
     pub public_texts: BTreeMap<String, String>,
 }
@@ -114,6 +119,14 @@ impl Default for Tracking {
     }
 }
 
+impl TenantSettings {
+    /// Message types switched off by `communication_preferences`.
+    pub fn disabled_types(&self) -> impl Iterator<Item = MessageType> {
+        let off = self.communication_preferences.iter().filter(|(_, on)| !**on);
+        off.filter_map(|(name, _)| MessageType::parse(name.strip_suffix("_enabled")?).ok())
+    }
+}
+
 impl Tracking {
     /// What holds for a message type.
     pub fn of(&self, message_type: &MessageType) -> TrackingChoice {
@@ -160,6 +173,7 @@ struct Row {
     status: String,
     policy: serde_json::Value,
     settings: serde_json::Value,
+    approval_campaign_types: Vec<String>,
     created_at: jiff_sqlx::Timestamp,
     updated_at: jiff_sqlx::Timestamp,
 }
@@ -174,6 +188,11 @@ impl TryFrom<Row> for Tenant {
             status: word("tenants.status", &row.status)?,
             policy: from_json("tenants.policy", row.policy)?,
             settings: from_json("tenants.settings", row.settings)?,
+            approval_campaign_types: row
+                .approval_campaign_types
+                .iter()
+                .map(|text| word("tenants.approval_campaign_types", text))
+                .collect::<Result<_>>()?,
             created_at: row.created_at.to_jiff(),
             updated_at: row.updated_at.to_jiff(),
         })
@@ -229,7 +248,7 @@ pub async fn get(conn: &mut PgConnection, id: TenantId) -> Result<Tenant> {
 pub async fn get_by_slug(conn: &mut PgConnection, slug: &str) -> Result<Tenant> {
     let row = sqlx::query_as!(
         Row,
-        "SELECT id, slug, name, status, policy, settings, created_at, updated_at FROM tenants WHERE slug = $1",
+        "SELECT id, slug, name, status, policy, settings, approval_campaign_types, created_at, updated_at FROM tenants WHERE slug = $1",
         slug,
     )
     .fetch_optional(conn)
@@ -243,7 +262,7 @@ pub async fn load(conn: &mut PgConnection, ids: &[TenantId]) -> Result<HashMap<T
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
     let rows = sqlx::query_as!(
         Row,
-        "SELECT id, slug, name, status, policy, settings, created_at, updated_at FROM tenants WHERE id = ANY ($1)",
+        "SELECT id, slug, name, status, policy, settings, approval_campaign_types, created_at, updated_at FROM tenants WHERE id = ANY ($1)",
         &ids,
     )
     .fetch_all(conn)
@@ -257,7 +276,7 @@ pub async fn load(conn: &mut PgConnection, ids: &[TenantId]) -> Result<HashMap<T
 pub async fn list(conn: &mut PgConnection, after: Option<&str>, limit: u32) -> Result<Page<Tenant, String>> {
     let rows = sqlx::query_as!(
         Row,
-        "SELECT id, slug, name, status, policy, settings, created_at, updated_at FROM tenants
+        "SELECT id, slug, name, status, policy, settings, approval_campaign_types, created_at, updated_at FROM tenants
          WHERE $1::text IS NULL OR slug > $1 ORDER BY slug LIMIT $2",
         after,
         rows_for(limit),
@@ -295,7 +314,8 @@ pub async fn update(
         Row,
         "UPDATE tenants SET name = coalesce($2, name), status = coalesce($3, status), policy = coalesce($4, policy),
                 settings = coalesce($5, settings), updated_at = $6
-         WHERE id = $1 RETURNING id, slug, name, status, policy, settings, created_at, updated_at",
+         WHERE id = $1 RETURNING id, slug, name, status, policy, settings, approval_campaign_types,
+                created_at, updated_at",
         id.0,
         changes.name,
         changes.status.map(TenantStatus::as_str),

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod api_keys;
+mod campaigns;
 mod catalogue;
 mod connect;
 mod connections;
