@@ -6,6 +6,7 @@
 mod addresses;
 mod preferences;
 mod read;
+mod source;
 mod update;
 mod upsert;
 
@@ -16,6 +17,7 @@ pub use preferences::{
     Preferences, PreferencesChange, note_whatsapp_inbound, start, stop, update_preferences,
 };
 pub use read::{find_by_address, get, get_by_external_id, get_many, list};
+pub use source::{SourceWord, take_over};
 pub use update::{ContactUpdate, update};
 pub use upsert::{ContactInput, UPSERT_LIMIT, Upserted, upsert, upsert_batch};
 

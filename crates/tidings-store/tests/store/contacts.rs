@@ -5,9 +5,10 @@ use jiff::SignedDuration;
 use jiff::civil::time;
 use tidings_core::decide::facts::Window;
 use tidings_core::redact::Private;
-use tidings_core::{Address, Channel, ContactId, Dice};
+use tidings_core::{Address, Category, Channel, ContactId, Dice};
 use tidings_store::StoreError;
-use tidings_store::contacts::{self, AddressKind, ContactInput, PreferencesChange, UPSERT_LIMIT};
+use tidings_store::consents::{self, NewConsent};
+use tidings_store::contacts::{self, AddressKind, ContactInput, PreferencesChange, SourceWord, UPSERT_LIMIT};
 
 fn rich(external_id: &str) -> ContactInput {
     let attributes = serde_json::json!({"machine": "X-200"})
@@ -413,4 +414,70 @@ async fn an_opt_out_and_the_dispatch_gate_wait_for_each_other() {
         .await
         .unwrap();
     assert_eq!(seen, ["email"]);
+}
+
+#[tokio::test]
+async fn a_sources_word_closes_doors_and_never_overrules_what_a_person_said() {
+    let mut world = world().await;
+    let contact = world.contact("c-1", "c1@example.com").await;
+    let said = |opted_out: &[Channel], consent| SourceWord {
+        contact,
+        opted_out: opted_out.to_vec(),
+        marketing_consent: consent,
+    };
+    let person = |granted| NewConsent {
+        contact,
+        purpose: Category::Marketing,
+        channel: None,
+        granted,
+        source: "preference page".to_owned(),
+        wording: None,
+    };
+    // What is said, by whom, and what is in force afterwards.
+    let steps: [(Option<bool>, Option<bool>, Option<bool>); 7] = [
+        (Some(false), None, None),
+        (Some(true), None, Some(true)),
+        (Some(true), None, Some(true)),
+        (Some(false), None, Some(false)),
+        (Some(true), None, Some(true)),
+        (None, Some(false), Some(false)),
+        (Some(true), None, Some(false)),
+    ];
+    let mut now = world.now;
+    for (place, (source, by_person, in_force)) in steps.into_iter().enumerate() {
+        now += jiff::SignedDuration::from_mins(1);
+        let mut tx = world.tx().await;
+        contacts::take_over(&mut tx, &[said(&[Channel::Sms], source)], &mut world.dice, now)
+            .await
+            .unwrap();
+        if let Some(granted) = by_person {
+            consents::record(&mut tx, person(granted), &mut world.dice, now)
+                .await
+                .unwrap();
+        }
+        let known = consents::in_force(&mut tx, &[(world.tenant, contact)])
+            .await
+            .unwrap();
+        let granted = known
+            .get(&(world.tenant, contact))
+            .and_then(|facts| facts.first())
+            .map(|facts| facts.granted);
+        assert_eq!(granted, in_force, "step {place}");
+        tx.commit().await.unwrap();
+    }
+    let mut tx = world.tx().await;
+    assert_eq!(
+        consents::history(&mut tx, contact, None, 50)
+            .await
+            .unwrap()
+            .items
+            .len(),
+        4
+    );
+    // An opt-out that the source no longer knows stays.
+    contacts::take_over(&mut tx, &[said(&[], None)], &mut world.dice, now)
+        .await
+        .unwrap();
+    let preferences = contacts::get(&mut tx, contact).await.unwrap().preferences;
+    assert_eq!(preferences.opted_out, [Channel::Sms]);
 }
