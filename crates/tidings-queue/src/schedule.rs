@@ -107,6 +107,42 @@ pub async fn disable(
     Ok(done.rows_affected() > 0)
 }
 
+/// A tenant's schedules whose names begin so, in order of their names; those that were stopped have no next moment.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn list(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    beginning: &str,
+) -> Result<Vec<Schedule>, QueueError> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT tenant_id, name, cadence, max_lateness_ms, CASE WHEN enabled THEN next_at END AS "next_at: jiff_sqlx::Timestamp"
+        FROM schedules WHERE tenant_id = $1 AND starts_with(name, $2) ORDER BY name
+        "#,
+        tenant.0,
+        beginning,
+    )
+    .fetch_all(conn)
+    .await
+    .map_err(at("list schedules"))?;
+    let read = rows.into_iter().map(|row| Schedule {
+        tenant: TenantId(row.tenant_id),
+        name: row.name,
+        cadence: row.cadence,
+        missed_run: missed_run(row.max_lateness_ms),
+        next_at: row.next_at.map(jiff_sqlx::Timestamp::to_jiff),
+    });
+    Ok(read.collect())
+}
+
+fn missed_run(max_lateness_ms: Option<i64>) -> MissedRun {
+    max_lateness_ms.map_or(MissedRun::RunLate, |max_lateness_ms| MissedRun::SkipOlderThan {
+        max_lateness_ms,
+    })
+}
+
 /// Decides what runs now: for up to `limit` schedules that came due, writes down each missed moment and what becomes of it,
 /// moves the schedule on, and returns the moments to run. `next` gives the first moment after another one.
 ///
@@ -165,9 +201,7 @@ async fn lock_due(conn: &mut PgConnection, now: Timestamp, limit: u32) -> Result
         tenant: TenantId(row.tenant_id),
         name: row.name,
         cadence: row.cadence,
-        missed_run: row.max_lateness_ms.map_or(MissedRun::RunLate, |max_lateness_ms| {
-            MissedRun::SkipOlderThan { max_lateness_ms }
-        }),
+        missed_run: missed_run(row.max_lateness_ms),
         next_at: row.next_at.map(jiff_sqlx::Timestamp::to_jiff),
     });
     Ok(schedules.collect())

@@ -85,5 +85,6 @@ CREATE TABLE campaign_rows (
     PRIMARY KEY (tenant_id, run_id, row_key, occurrence),
     FOREIGN KEY (tenant_id, run_id) REFERENCES campaign_runs (tenant_id, id) ON DELETE CASCADE
 );
+CREATE INDEX campaign_rows_of_row ON campaign_rows (tenant_id, row_key, run_id);
 CREATE INDEX campaign_rows_by_outcome ON campaign_rows (tenant_id, run_id, outcome, row_key, occurrence);
 SELECT tidings_protect('campaign_rows');

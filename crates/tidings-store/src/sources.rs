@@ -7,7 +7,6 @@ use jiff_sqlx::ToSqlx;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::PgConnection;
 use tidings_core::TenantId;
 
 /// The longest address, in bytes.
@@ -107,20 +106,6 @@ pub async fn remove(tx: &mut TenantTx) -> Result<bool> {
         .execute(&mut **tx)
         .await?;
     Ok(done.rows_affected() > 0)
-}
-
-/// Active tenants whose source is looked at. Wants the workers' pool.
-///
-/// # Errors
-/// When the database refuses.
-pub async fn connected_tenants(conn: &mut PgConnection) -> Result<Vec<TenantId>> {
-    let tenants = sqlx::query_scalar!(
-        "SELECT s.tenant_id FROM sources s JOIN tenants t ON t.id = s.tenant_id
-         WHERE s.enabled AND t.status = 'active' ORDER BY s.tenant_id"
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(tenants.into_iter().map(TenantId).collect())
 }
 
 async fn read(tx: &mut TenantTx) -> Result<Option<(StoredSource, Vec<u8>)>> {

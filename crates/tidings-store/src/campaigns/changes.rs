@@ -4,8 +4,9 @@ use crate::{Result, StoreError, TenantTx};
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use serde_json::Value;
-use tidings_core::MessageType;
+use sqlx::PgConnection;
 use tidings_core::campaign::CampaignName;
+use tidings_core::{MessageType, TenantId};
 
 /// The most campaigns a tenant may name.
 const CAMPAIGNS_LIMIT: usize = 200;
@@ -106,9 +107,10 @@ pub async fn put(
     .execute(&mut **tx)
     .await?;
     sqlx::query!(
-        "UPDATE tenants SET approval_campaign_types = $2 WHERE id = $1 AND approval_campaign_types <> $2",
+        "UPDATE tenants SET approval_campaign_types = $2, updated_at = $3 WHERE id = $1",
         tenant,
-        &asked
+        &asked,
+        now.to_sqlx() as _,
     )
     .execute(&mut **tx)
     .await?;
@@ -128,4 +130,22 @@ pub async fn remove(tx: &mut TenantTx, name: &CampaignName) -> Result<bool> {
     .execute(&mut **tx)
     .await?;
     Ok(done.rows_affected() > 0)
+}
+
+/// Active tenants with a source that is looked at, whose source, settings or campaigns changed at or after an instant; all
+/// of them when none is given. Wants the workers' pool.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn changed_since(conn: &mut PgConnection, since: Option<Timestamp>) -> Result<Vec<TenantId>> {
+    let tenants = sqlx::query_scalar!(
+        "SELECT s.tenant_id FROM sources s JOIN tenants t ON t.id = s.tenant_id
+         WHERE s.enabled AND t.status = 'active'
+             AND ($1::timestamptz IS NULL OR greatest(s.updated_at, t.updated_at) >= $1)
+         ORDER BY s.tenant_id",
+        since.map(ToSqlx::to_sqlx) as _,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(tenants.into_iter().map(TenantId).collect())
 }

@@ -5,9 +5,9 @@ mod report;
 mod rows;
 mod runs;
 
-pub use changes::{StoredCampaign, list, put, remove};
+pub use changes::{StoredCampaign, changed_since, list, put, remove};
 pub use report::{Counted, Coverage, RunStory, coverage, find_run, list_runs};
-pub use rows::{NewRow, RowTold, list_rows};
+pub use rows::{NewRow, PastRow, RowTold, history_of_row, list_rows};
 pub use runs::{ClaimedRun, Fate, NewRun, PageDone, claim, create, finish, page_done, renew, retry};
 
 use tidings_core::word_enum;

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use serde::Serialize;
 use sqlx::PgConnection;
+use tidings_core::campaign::CampaignName;
 use tidings_core::{CampaignRunId, ContactId, MessageId, TenantId};
 
 /// A due row, and what became of it.
@@ -136,4 +137,47 @@ pub async fn list_rows(
     Ok(Page::from_rows(told, limit, |row| {
         (row.key.clone(), row.occurrence.clone())
     }))
+}
+
+/// What became of a row in one run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PastRow {
+    /// The moment of the run.
+    pub as_of: Timestamp,
+    /// Which occurrence.
+    pub occurrence: String,
+    /// What became of it.
+    pub outcome: RowOutcome,
+    /// A stable code of why.
+    pub code: Option<String>,
+    /// The message.
+    pub message_id: Option<MessageId>,
+}
+
+/// What became of a row in the runs of a campaign, the latest first, at most 20.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn history_of_row(tx: &mut TenantTx, campaign: &CampaignName, key: &str) -> Result<Vec<PastRow>> {
+    let rows = sqlx::query!(
+        r#"SELECT r.as_of AS "as_of: jiff_sqlx::Timestamp", w.occurrence, w.outcome, w.code, w.message_id
+           FROM campaign_rows w JOIN campaign_runs r ON r.tenant_id = w.tenant_id AND r.id = w.run_id
+           WHERE w.tenant_id = $1 AND w.row_key = $2 AND r.campaign = $3 ORDER BY r.as_of DESC, w.occurrence LIMIT 20"#,
+        tx.tenant().0,
+        key,
+        campaign.as_str(),
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(PastRow {
+                as_of: row.as_of.to_jiff(),
+                occurrence: row.occurrence,
+                outcome: word("campaign_rows.outcome", &row.outcome)?,
+                code: row.code,
+                message_id: row.message_id.map(MessageId),
+            })
+        })
+        .collect()
 }

@@ -271,7 +271,7 @@ async fn the_address_of_a_source_is_sealed_and_changes_of_campaigns_are_replaced
     drop(tx);
     let mut conn = world.store.worker_conn().await.unwrap();
     assert_eq!(
-        sources::connected_tenants(&mut conn).await.unwrap(),
+        campaigns::changed_since(&mut conn, None).await.unwrap(),
         [world.tenant]
     );
     let tenant = tidings_store::tenants::get(&mut conn, world.tenant)
