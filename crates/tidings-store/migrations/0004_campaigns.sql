@@ -3,8 +3,8 @@
 -- A tenant's own operational database, read only. One a tenant.
 CREATE TABLE sources (
     tenant_id  uuid        NOT NULL REFERENCES tenants (id),
-    -- Where it is, with its credentials; sealed under the tenant's key.
-    url_sealed bytea       NOT NULL,
+    -- How it is reached, with its credentials; sealed under the tenant's key.
+    access_sealed bytea       NOT NULL,
     -- Kind, limits, zone: nothing secret.
     settings   jsonb       NOT NULL,
     mapping    jsonb       NOT NULL,

@@ -1,4 +1,4 @@
-//! Sources: where a tenant's own operational database is, and what its tables are called. The address holds the
+//! Sources: where a tenant's own operational database is, and what its tables are called. How it is reached holds the
 //! credentials; it is sealed with the tenant's key and only [`open`] opens it.
 
 use crate::{Place, Result, StoreError, TenantTx};
@@ -9,12 +9,12 @@ use serde::Serialize;
 use serde_json::Value;
 use tidings_core::TenantId;
 
-/// The longest address, in bytes.
-const URL_LIMIT: usize = 4096;
+/// The longest words on how it is reached, a certificate included, in bytes.
+const ACCESS_LIMIT: usize = 393_216;
 /// The largest mapping, in bytes of JSON.
 const MAPPING_LIMIT: usize = 262_144;
 
-/// A tenant's source, without its address.
+/// A tenant's source, without how it is reached.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StoredSource {
     /// Kind, limits, zone.
@@ -30,8 +30,8 @@ pub struct StoredSource {
 /// A source to be.
 #[derive(Clone, Debug)]
 pub struct SourceInput {
-    /// Its address with credentials.
-    pub url: SecretString,
+    /// How it is reached, with credentials.
+    pub access: SecretString,
     /// Kind, limits, zone: nothing secret.
     pub settings: Value,
     /// What its tables and columns are called.
@@ -45,8 +45,8 @@ pub struct SourceInput {
 /// # Errors
 /// [`StoreError::Invalid`] when something is too large.
 pub async fn put(tx: &mut TenantTx, input: &SourceInput, now: Timestamp) -> Result<()> {
-    if input.url.expose_secret().len() > URL_LIMIT {
-        return Err(StoreError::invalid("url", format!("at most {URL_LIMIT} bytes")));
+    if input.access.expose_secret().len() > ACCESS_LIMIT {
+        return Err(StoreError::invalid("access", format!("at most {ACCESS_LIMIT} bytes")));
     }
     if input.mapping.to_string().len() > MAPPING_LIMIT {
         return Err(StoreError::invalid(
@@ -56,11 +56,11 @@ pub async fn put(tx: &mut TenantTx, input: &SourceInput, now: Timestamp) -> Resu
     }
     let (tenant, keyring) = (tx.tenant(), tx.keyring());
     let key = keyring.tenant_key(tx, tenant).await?;
-    let sealed = key.seal(&place(tenant), input.url.expose_secret().as_bytes())?;
+    let sealed = key.seal(&place(tenant), input.access.expose_secret().as_bytes())?;
     sqlx::query!(
-        "INSERT INTO sources (tenant_id, url_sealed, settings, mapping, enabled, created_at, updated_at)
+        "INSERT INTO sources (tenant_id, access_sealed, settings, mapping, enabled, created_at, updated_at)
          VALUES ($1, $2, $3, $4, $5, $6, $6)
-         ON CONFLICT (tenant_id) DO UPDATE SET url_sealed = excluded.url_sealed, settings = excluded.settings,
+         ON CONFLICT (tenant_id) DO UPDATE SET access_sealed = excluded.access_sealed, settings = excluded.settings,
              mapping = excluded.mapping, enabled = excluded.enabled, updated_at = excluded.updated_at",
         tenant.0,
         sealed,
@@ -82,7 +82,7 @@ pub async fn get(tx: &mut TenantTx) -> Result<Option<StoredSource>> {
     Ok(read(tx).await?.map(|(source, _)| source))
 }
 
-/// The tenant's source with its address opened.
+/// The tenant's source with how it is reached, opened.
 ///
 /// # Errors
 /// When it cannot be opened: the master key is another one.
@@ -92,9 +92,9 @@ pub async fn open(tx: &mut TenantTx) -> Result<Option<(StoredSource, SecretStrin
     };
     let (tenant, keyring) = (tx.tenant(), tx.keyring());
     let key = keyring.tenant_key(tx, tenant).await?;
-    let url = String::from_utf8(key.open(&place(tenant), &sealed)?)
-        .map_err(|_| StoreError::invalid("url", "the stored address of the source is not text"))?;
-    Ok(Some((source, SecretString::from(url))))
+    let access = String::from_utf8(key.open(&place(tenant), &sealed)?)
+        .map_err(|_| StoreError::invalid("access", "what is stored of the source is not text"))?;
+    Ok(Some((source, SecretString::from(access))))
 }
 
 /// Forgets the tenant's source. False when there was none.
@@ -110,7 +110,7 @@ pub async fn remove(tx: &mut TenantTx) -> Result<bool> {
 
 async fn read(tx: &mut TenantTx) -> Result<Option<(StoredSource, Vec<u8>)>> {
     let row = sqlx::query!(
-        r#"SELECT url_sealed, settings, mapping, enabled, updated_at AS "updated_at: jiff_sqlx::Timestamp"
+        r#"SELECT access_sealed, settings, mapping, enabled, updated_at AS "updated_at: jiff_sqlx::Timestamp"
            FROM sources WHERE tenant_id = $1"#,
         tx.tenant().0
     )
@@ -123,10 +123,10 @@ async fn read(tx: &mut TenantTx) -> Result<Option<(StoredSource, Vec<u8>)>> {
             enabled: row.enabled,
             updated_at: row.updated_at.to_jiff(),
         };
-        (source, row.url_sealed)
+        (source, row.access_sealed)
     }))
 }
 
 fn place(tenant: TenantId) -> Place {
-    Place::new("sources", "url_sealed", tenant, tenant.0)
+    Place::new("sources", "access_sealed", tenant, tenant.0)
 }

@@ -237,7 +237,7 @@ async fn a_tenant_with_a_run_under_way_lets_others_go_first() {
 async fn the_address_of_a_source_is_sealed_and_changes_of_campaigns_are_replaced_as_a_whole() {
     let world = world().await;
     let input = SourceInput {
-        url: SecretString::from("postgres://reader:geheim@db.example.com/dms"),
+        access: SecretString::from("postgres://reader:geheim@db.example.com/dms"),
         settings: json!({"kind": "postgresql"}),
         mapping: json!({"tables": {}}),
         enabled: true,
@@ -259,14 +259,14 @@ async fn the_address_of_a_source_is_sealed_and_changes_of_campaigns_are_replaced
     assert_eq!(campaigns::list(&mut tx).await.unwrap(), [word("b", true)]);
     tx.commit().await.unwrap();
 
-    let plain: Vec<u8> = sqlx::query_scalar("SELECT url_sealed FROM sources")
+    let plain: Vec<u8> = sqlx::query_scalar("SELECT access_sealed FROM sources")
         .fetch_one(&world.owner())
         .await
         .unwrap();
     assert!(!plain.windows(6).any(|part| part == b"geheim"));
     let mut tx = world.tx().await;
-    let (source, url) = sources::open(&mut tx).await.unwrap().unwrap();
-    assert_eq!(url.expose_secret(), input.url.expose_secret());
+    let (source, access) = sources::open(&mut tx).await.unwrap().unwrap();
+    assert_eq!(access.expose_secret(), input.access.expose_secret());
     assert_eq!(source.settings, input.settings);
     drop(tx);
     let mut conn = world.store.worker_conn().await.unwrap();
