@@ -21,6 +21,7 @@ pub mod export;
 mod listener;
 pub mod messages;
 pub mod schema;
+pub mod scratch;
 pub mod seal;
 pub mod sources;
 pub mod suppressions;
