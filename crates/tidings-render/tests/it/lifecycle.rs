@@ -405,3 +405,91 @@ fn replies_stand_in_for_missing_links() {
         "{text}"
     );
 }
+
+fn repository_file(path: &str) -> String {
+    let file = format!("{}/../../{path}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+fn names(info: &MessageTypeInfo, required: bool) -> String {
+    info.variables
+        .iter()
+        .filter(|variable| variable.required == required)
+        .map(|variable| format!("`{}`", variable.name))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+#[test]
+fn the_documentation_lists_exactly_these_types() {
+    let page = repository_file("docs/lifecycle-messages.md");
+    let rows: Vec<String> = LIFECYCLE
+        .iter()
+        .map(|info| {
+            format!(
+                "| `{}` | {} | {}, {} | {} | {} |",
+                info.name,
+                info.purpose,
+                info.category.as_str(),
+                info.urgency.as_str(),
+                names(info, true),
+                names(info, false)
+            )
+        })
+        .collect();
+    let documented: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
+    assert_eq!(documented, rows);
+}
+
+/// A model is told of every fact its type has and of no other, and how long its text may be.
+#[test]
+fn prompts_name_the_facts_of_their_type() {
+    for info in LIFECYCLE {
+        // Appointments and invoices say what is so, in words nobody varies.
+        if info.category == Category::Transactional {
+            continue;
+        }
+        let prompt = repository_file(&format!("templates/prompts/{}.md", info.name));
+        for section in [
+            "Purpose",
+            "Tone",
+            "Facts that may be used",
+            "What must not be said",
+            "Length",
+        ] {
+            assert!(
+                prompt.contains(&format!("\n## {section}\n")),
+                "{}: {section}",
+                info.name
+            );
+        }
+        for limit in [
+            "60 to 140 words",
+            "at most 160 characters",
+            "No invented facts",
+            "No prices",
+            "No promises",
+            "No links",
+        ] {
+            assert!(prompt.contains(limit), "{}: {limit}", info.name);
+        }
+        for variable in info.variables {
+            assert!(
+                prompt.contains(&format!("- `{}`: ", variable.name)),
+                "{}: {}",
+                info.name,
+                variable.name
+            );
+        }
+        for name in prompt.split('`').skip(1).step_by(2) {
+            let known = name == "brand.name" || info.variables.iter().any(|variable| variable.name == name);
+            assert!(known, "{}: {name}", info.name);
+        }
+        assert_eq!(
+            prompt.contains("Reply STOP to end"),
+            info.category == Category::Marketing,
+            "{}",
+            info.name
+        );
+    }
+}
