@@ -101,7 +101,7 @@ macro_rules! texts {
 }
 
 macro_rules! with_email {
-    ($name:literal, $subject:literal) => {{
+    ($name:literal, $subject:expr) => {{
         let [sms, whatsapp, web] = texts!($name);
         let body = include_str!(concat!("../../../templates/", $name, "/email.html"));
         [BuiltinTemplate::email($name, $subject, body), sms, whatsapp, web]
@@ -112,32 +112,121 @@ macro_rules! with_email {
 pub fn builtins() -> &'static [BuiltinTemplate] {
     static ALL: OnceLock<Vec<BuiltinTemplate>> = OnceLock::new();
     ALL.get_or_init(|| {
-        let mut all = Vec::with_capacity(48);
-        all.extend(with_email!("welcome", "Welcome, {{ client_name }}: your {{ event_type }} plan has begun"));
-        all.extend(with_email!(
-            "budget_summary",
-            "{{ budget_allocations|length }} {{ budget_allocations|plural(\"way\", \"ways\") }} to divide your \
-             {{ event_type }} budget"
-        ));
-        all.extend(with_email!(
-            "vendor_options",
-            "{{ vendor_combinations|length }} vendor {{ vendor_combinations|plural(\"team\", \"teams\") }} for your \
-             {{ event_type }}, ready to choose"
-        ));
-        all.extend(with_email!("selection_confirmation", "Confirmed: your {{ event_type }} team"));
-        all.extend(with_email!("blueprint_delivery", "Your {{ event_type }} blueprint is ready"));
-        all.extend(with_email!("error_notification", "Something went wrong with your plan, and we are on it"));
-        all.extend(with_email!("reminder", "Reminder: please {{ pending_action|truncate(120) }}"));
-        all.extend(with_email!(
-            "batch",
-            "{{ items|length }} {{ items|plural(\"update\", \"updates\") }} from {{ brand.name }}"
-        ));
-        all.extend(with_email!("direct", "{{ title|default(brand.name) }}"));
-        all.extend(texts!("sms_opt_out"));
-        all.extend(texts!("sms_opt_in"));
-        all.extend(texts!("sms_help"));
+        let mut all = Vec::with_capacity(104);
+        add_workflow(&mut all);
+        add_lifecycle(&mut all);
         all
     })
+}
+
+fn add_workflow(all: &mut Vec<BuiltinTemplate>) {
+    all.extend(with_email!(
+        "welcome",
+        "Welcome, {{ client_name }}: your {{ event_type }} plan has begun"
+    ));
+    all.extend(with_email!(
+        "budget_summary",
+        "{{ budget_allocations|length }} {{ budget_allocations|plural(\"way\", \"ways\") }} to divide your \
+         {{ event_type }} budget"
+    ));
+    all.extend(with_email!(
+        "vendor_options",
+        "{{ vendor_combinations|length }} vendor {{ vendor_combinations|plural(\"team\", \"teams\") }} for your \
+         {{ event_type }}, ready to choose"
+    ));
+    all.extend(with_email!(
+        "selection_confirmation",
+        "Confirmed: your {{ event_type }} team"
+    ));
+    all.extend(with_email!(
+        "blueprint_delivery",
+        "Your {{ event_type }} blueprint is ready"
+    ));
+    all.extend(with_email!(
+        "error_notification",
+        "Something went wrong with your plan, and we are on it"
+    ));
+    all.extend(with_email!(
+        "reminder",
+        "Reminder: please {{ pending_action|truncate(120) }}"
+    ));
+    all.extend(with_email!(
+        "batch",
+        "{{ items|length }} {{ items|plural(\"update\", \"updates\") }} from {{ brand.name }}"
+    ));
+    all.extend(with_email!("direct", "{{ title|default(brand.name) }}"));
+    all.extend(texts!("sms_opt_out"));
+    all.extend(texts!("sms_opt_in"));
+    all.extend(texts!("sms_help"));
+}
+
+/// Each season its own line; the subject of the seasonal reminder.
+const SEASON_SUBJECT: &str = "{% if season|lower == \"spring\" %}Spring is close: is your equipment ready?\
+    {% elif season|lower == \"fall\" or season|lower == \"autumn\" %}Before winter: put your equipment away well\
+    {% else %}Is your equipment ready for {{ season|truncate(40) }}?{% endif %}";
+
+/// The heading of each tip, as in its e-mail.
+const TIP_SUBJECT: &str = "Owner's tip {{ part }}: {% if tip_title is defined %}{{ tip_title }}\
+    {% elif part|number == \"1\" %}Two minutes before you start\
+    {% elif part|number == \"2\" %}Fresh fuel, rested battery\
+    {% elif part|number == \"3\" %}Let it breathe\
+    {% elif part|number == \"4\" %}Sharp, tight and greased\
+    {% elif part|number == \"5\" %}Listen for what is new\
+    {% elif part|number == \"6\" %}Before it stands for months\
+    {% elif part is defined %}{{ tip_title }}{% endif %}";
+
+fn add_lifecycle(all: &mut Vec<BuiltinTemplate>) {
+    all.extend(with_email!(
+        "seven_day_checkin",
+        "How is your {{ equipment|truncate(60) }} after the first week?"
+    ));
+    all.extend(with_email!(
+        "post_service_survey",
+        "How did we do{% if equipment is defined %} with your {{ equipment|truncate(60) }}{% endif %}?"
+    ));
+    all.extend(with_email!(
+        "annual_tuneup",
+        "Time for the yearly tune-up of your {{ equipment|truncate(60) }}"
+    ));
+    all.extend(with_email!(
+        "anniversary_offer",
+        "{{ years }} {{ years|plural(\"year\", \"years\") }} with your {{ equipment|truncate(60) }}: \
+         thank you"
+    ));
+    all.extend(with_email!(
+        "service_reminder",
+        "It has been a while: a service for your {{ equipment|default(\"equipment\")|truncate(60) }}"
+    ));
+    all.extend(with_email!(
+        "appointment_confirmation",
+        "Your appointment: {{ starts_at|datetime }}"
+    ));
+    all.extend(with_email!(
+        "invoice_reminder",
+        "Reminder: invoice {{ invoice_number }} is still open"
+    ));
+    all.extend(with_email!("seasonal_reminder", SEASON_SUBJECT));
+    all.extend(with_email!(
+        "winback_missed_you",
+        "We have missed you, {{ customer_name|truncate(60) }}"
+    ));
+    all.extend(with_email!(
+        "warranty_expiration",
+        "The warranty on your {{ equipment|truncate(60) }} ends {{ warranty_end_on|date(\"medium\") }}"
+    ));
+    all.extend(with_email!(
+        "trade_in_alert",
+        "Repair, keep or trade your {{ equipment|truncate(60) }}?"
+    ));
+    all.extend(with_email!(
+        "first_service_alert",
+        "Time for the first service of your {{ equipment|truncate(60) }}"
+    ));
+    all.extend(with_email!(
+        "usage_service_alert",
+        "{{ mark_hours|number }} hours: your {{ equipment|truncate(60) }} is due for a service"
+    ));
+    all.extend(with_email!("educational_content", TIP_SUBJECT));
 }
 
 /// The built-in template of a message type and channel.

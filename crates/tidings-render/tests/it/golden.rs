@@ -3,19 +3,26 @@
 //! After a wanted change: `INSTA_UPDATE=always cargo nextest run -p tidings-render`, then look at the difference and,
 //! for HTML, at the mail itself (`cargo run -p tidings-render --example preview -- FOLDER`).
 
-use crate::support::brand;
+use crate::support::{brand, dealership};
+use tidings_core::sms::{Encoding, segment};
 use tidings_core::{Category, Channel, MessageType};
-use tidings_render::message_types::MESSAGE_TYPES;
-use tidings_render::sample::sample;
+use tidings_render::message_types::{LIFECYCLE, MESSAGE_TYPES};
+use tidings_render::sample::{least, sample};
 use tidings_render::{RenderContext, Rendered, builtin, builtins};
 
 #[test]
 fn every_builtin_renders_as_recorded() {
-    let brand = brand();
+    let (planner, dealership) = (brand(), dealership());
     for template in builtins() {
         let variables = sample(template.message_type()).unwrap();
-        let mut context = RenderContext::new(&variables, &brand, Category::Service);
-        context.zone = Some("Europe/Paris");
+        let (brand, zone) = if LIFECYCLE.contains(template.info()) {
+            (&dealership, "America/Chicago")
+        } else {
+            (&planner, "Europe/Paris")
+        };
+        let mut context = RenderContext::new(&variables, brand, template.info().category);
+        context.zone = Some(zone);
+        context.unsubscribe_url = Some("https://planiva.example.com/unsubscribe/x");
         context.preference_url = Some("https://planiva.example.com/preferences/x");
         let name = format!("{}-{}", template.message_type(), template.channel());
         match template.compiled().render(&context).unwrap() {
@@ -33,13 +40,7 @@ fn every_builtin_renders_as_recorded() {
 fn every_builtin_renders_with_required_variables_only() {
     let brand = tidings_render::Brand::default();
     for template in builtins() {
-        let mut variables = sample(template.message_type()).unwrap();
-        let info = template.info();
-        variables.as_object_mut().unwrap().retain(|name, _| {
-            info.variables
-                .iter()
-                .any(|variable| variable.required && variable.name == name.as_str())
-        });
+        let variables = least(template.message_type()).unwrap();
         let context = RenderContext::new(&variables, &brand, Category::Transactional);
         let rendered = template.compiled().render(&context);
         assert!(
@@ -91,7 +92,7 @@ fn types_variables_and_templates_agree() {
 /// alphabet.
 #[test]
 fn short_forms_fit_one_sms() {
-    let brand = brand();
+    let (planner, dealership) = (brand(), dealership());
     for template in builtins()
         .iter()
         .filter(|template| template.channel() == Channel::Sms)
@@ -100,16 +101,18 @@ fn short_forms_fit_one_sms() {
             continue;
         }
         let variables = sample(template.message_type()).unwrap();
-        let context = RenderContext::new(&variables, &brand, Category::Service);
-        let Rendered::Text { body } = template.compiled().render(&context).unwrap() else {
-            panic!("not a text")
-        };
-        assert!(
-            body.is_ascii() && body.len() <= 160,
-            "{}: {} {body}",
-            template.message_type(),
-            body.len()
-        );
+        for brand in [&planner, &dealership] {
+            let context = RenderContext::new(&variables, brand, template.info().category);
+            let Rendered::Text { body } = template.compiled().render(&context).unwrap() else {
+                panic!("not a text")
+            };
+            let cost = segment(&body);
+            assert!(
+                cost.encoding == Encoding::Gsm7 && cost.segments == 1,
+                "{}: {cost:?} {body}",
+                template.message_type()
+            );
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 mod golden;
 mod hostile;
 mod html;
+mod lifecycle;
 mod strict;
 mod support;
 mod tracking;

@@ -18,6 +18,18 @@ pub fn brand() -> Brand {
     }
 }
 
+/// Who writes the lifecycle messages.
+pub fn dealership() -> Brand {
+    Brand {
+        name: "Hillcrest Outdoor".to_owned(),
+        website_url: Some("https://hillcrest.example.com".to_owned()),
+        support_email: Some("service@hillcrest.example.com".to_owned()),
+        support_phone: Some("(555) 010-4477".to_owned()),
+        postal_address: Some("210 Mill Road, Springfield, IL 62701".to_owned()),
+        ..Brand::default()
+    }
+}
+
 pub fn email(subject: &str, body: &str) -> TemplateSource {
     TemplateSource {
         message_type: MessageType::parse("note").unwrap(),

@@ -1,5 +1,7 @@
 //! A sample context for every built-in message type: for previews, tests and as documentation of the shapes.
 
+mod lifecycle;
+
 use serde_json::{Value, json};
 
 /// The sample context of a built-in type; `None` for other types.
@@ -159,6 +161,20 @@ pub fn sample(message_type: &str) -> Option<Value> {
                      Both are easy to do.\n\nInes",
         }),
         "sms_opt_out" | "sms_opt_in" | "sms_help" => json!({}),
-        _ => return None,
+        _ => return lifecycle::sample(message_type),
     })
+}
+
+/// The sample with nothing but what the type requires: the least a request may bring.
+pub fn least(message_type: &str) -> Option<Value> {
+    let info = crate::message_types::message_type(message_type)?;
+    let mut context = sample(message_type)?;
+    if let Some(fields) = context.as_object_mut() {
+        fields.retain(|name, _| {
+            info.variables
+                .iter()
+                .any(|variable| variable.required && variable.name == name.as_str())
+        });
+    }
+    Some(context)
 }

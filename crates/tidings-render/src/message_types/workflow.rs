@@ -1,54 +1,7 @@
-//! The built-in message types: what they are for, what they need, how soon and in which category they go.
-//!
-//! Besides its own variables every template can use `brand` (`name`, `website_url`, `support_email`,
-//! `support_phone`, `postal_address`) and `mail` (`category`, `locale`, `zone`, `unsubscribe_url`,
-//! `preference_url`, `subject`). Optional ones are asked for with `{% if name is defined %}`.
+//! The types of the planning workflow, and those every program needs.
 
+use super::{MessageTypeInfo, Variable, needs, takes};
 use tidings_core::{Category, Urgency};
-
-/// A variable of a message type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Variable {
-    /// The name in the context.
-    pub name: &'static str,
-    /// Whether messages without it are refused.
-    pub required: bool,
-    /// What it holds.
-    pub meaning: &'static str,
-}
-
-/// A built-in message type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MessageTypeInfo {
-    /// The word used in requests.
-    pub name: &'static str,
-    /// What the message tells its reader.
-    pub purpose: &'static str,
-    /// The category where the request names none.
-    pub category: Category,
-    /// The urgency where the request names none.
-    pub urgency: Urgency,
-    /// Whether it is written for e-mail first (tables, cards) rather than for a short text.
-    pub detailed: bool,
-    /// Its variables.
-    pub variables: &'static [Variable],
-}
-
-const fn needs(name: &'static str, meaning: &'static str) -> Variable {
-    Variable {
-        name,
-        required: true,
-        meaning,
-    }
-}
-
-const fn takes(name: &'static str, meaning: &'static str) -> Variable {
-    Variable {
-        name,
-        required: false,
-        meaning,
-    }
-}
 
 const CLIENT: Variable = needs("client_name", "how the reader is addressed");
 const EVENT: Variable = needs(
@@ -68,8 +21,8 @@ const CURRENCY: Variable = takes(
 const NOTE: Variable = takes("note", "a personal line from the planner");
 const PLANNER: Variable = takes("planner_name", "who signs");
 
-/// The built-in types. The first seven are those of the planning workflow.
-pub const MESSAGE_TYPES: &[MessageTypeInfo] = &[
+/// The seven types of the planning workflow, what they are gathered in, direct texts and answers to keywords.
+pub(super) const WORKFLOW: &[MessageTypeInfo] = &[
     MessageTypeInfo {
         name: "welcome",
         purpose: "The plan has been started; what happens next.",
@@ -267,18 +220,3 @@ pub const MESSAGE_TYPES: &[MessageTypeInfo] = &[
         variables: &[],
     },
 ];
-
-/// The built-in type of a name.
-pub fn message_type(name: &str) -> Option<&'static MessageTypeInfo> {
-    MESSAGE_TYPES.iter().find(|info| info.name == name)
-}
-
-impl MessageTypeInfo {
-    /// Names that a template uses and the type does not document.
-    pub fn undocumented<'a>(&self, used: impl IntoIterator<Item = &'a String>) -> Vec<String> {
-        used.into_iter()
-            .filter(|name| !self.variables.iter().any(|variable| variable.name == **name))
-            .cloned()
-            .collect()
-    }
-}
