@@ -24,7 +24,7 @@ pub struct Definition {
     pub category: Category,
     /// Its urgency.
     pub urgency: Urgency,
-    /// The channel it must go by; else the rules choose.
+    /// The channel it goes by where it can, before the channel's fallbacks; else the rules choose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel: Option<Channel>,
     /// Off unless a tenant or the environment says otherwise.
@@ -47,7 +47,7 @@ pub struct Definition {
     /// What happens to moments that passed while nothing ran.
     #[serde(default)]
     pub missed_run: MissedRun,
-    /// A message that could not go out so many hours after it was proposed is not sent any more.
+    /// A message that could not go out so many hours after its run is not sent any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_after_hours: Option<u32>,
     /// The table whose rows come due.
@@ -63,6 +63,9 @@ pub struct Definition {
     /// The template's variables, and where they come from. Null cells leave a variable out.
     #[serde(default)]
     pub context: BTreeMap<String, ContextSource>,
+    /// The variables without which the message cannot be written: a row that lacks one is listed, not sent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub required_context: Vec<String>,
 }
 
 /// When a campaign runs.
@@ -163,6 +166,9 @@ pub struct Related {
     /// A campaign works without it when the tenant has no such table or column.
     #[serde(default)]
     pub optional: bool,
+    /// Stands in for another related value where the tenant's mapping lacks that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead_of: Option<String>,
 }
 
 word_enum! {
@@ -179,7 +185,8 @@ word_enum! {
 
 /// When a row is due. Names are columns of the table or related values. `lookback_days`: a row that came due up to so
 /// many days before is due as well when nothing was proposed for it: how far the first run reaches back, and how long a
-/// row entered late still counts.
+/// row entered late still counts. A date may stand in a date or an instant column; an instant counts by its local day,
+/// and its occurrence is named after its day in UTC, so that a corrected zone brings no second message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, tag = "rule", rename_all = "snake_case")]
 pub enum DueRule {
@@ -230,16 +237,16 @@ pub enum DueRule {
         /// Up to this age, exclusive, on a first run; later runs take up where the one before ended.
         to_hours: u32,
     },
-    /// Between two distances in hours before an instant (24 to 25). Occurrence: the instant, so that a date that is
-    /// moved is confirmed again.
+    /// Between two distances in hours before an instant (24 to 25; a first run takes what is more than 24 and at most
+    /// 25 hours away). Occurrence: the instant, so that a date that is moved is confirmed again.
     HoursBefore {
         /// The instant.
         instant: String,
-        /// From this distance on.
+        /// Rows more than so many hours away.
         from_hours: u32,
-        /// Up to this distance, exclusive.
+        /// And at most so many: where a row comes due.
         to_hours: u32,
-        /// A late run still takes rows down to this distance.
+        /// A late run still takes rows that are more than so many hours away.
         #[serde(default)]
         late_from_hours: u32,
     },
@@ -265,7 +272,8 @@ pub enum DueRule {
         /// The step.
         step: f64,
     },
-    /// The parts of a series, one every so many days after a date. Occurrence: the part.
+    /// The parts of a series, one every so many days after a date; where a late run covers several, the latest counts.
+    /// Occurrence: the part.
     Series {
         /// The date.
         date: String,
@@ -345,8 +353,8 @@ pub enum Literal {
 #[serde(untagged)]
 pub enum ContextSource {
     /// A column, a related value, or one of the computed ones: `customer_name` (first name, else company, else last
-    /// name), `equipment_label` (make, model, else type), and what the due rule knows (`due_on`, `years`, `return_on`,
-    /// `days_since`, `days_left`, `season`, `part`, `mark`).
+    /// name, else "customer"), `equipment_label` (make and model, else type), and what the due rule knows (`due_on`,
+    /// `latest_on`, `years`, `return_on`, `days_since`, `days_left`, `season`, `part`, `mark`).
     Name(String),
     /// The same for everybody.
     Value {
