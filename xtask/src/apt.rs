@@ -33,6 +33,13 @@ pub fn install_redis() -> anyhow::Result<()> {
     install("redis-server")
 }
 
+/// Installs MariaDB's server without anything that starts it.
+pub fn install_mariadb() -> anyhow::Result<()> {
+    let _policy = Replaced::write(POLICY, "#!/bin/sh\nexit 101\n", 0o755)?;
+    update()?;
+    install("mariadb-server-core")
+}
+
 fn update() -> anyhow::Result<()> {
     shell::run(apt_get().args(["update", "-qq"]))
 }

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 mod apt;
 mod ci;
 mod demo;
+mod mysql;
 mod postgres;
 mod proof;
 mod redis;
@@ -33,7 +34,7 @@ struct Cli {
 enum Command {
     /// Build Tidings and run its main job on a private PostgreSQL, with nothing else installed
     Demo(demo::Args),
-    /// Run every test against private PostgreSQL and Redis servers
+    /// Run every test against private PostgreSQL, MariaDB and Redis servers
     Test(test::Args),
     /// Measure rates beside the floor of the same PostgreSQL
     Bench(proof::Args),

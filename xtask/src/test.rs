@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every test, against servers of our own.
 
+use crate::mysql::{self, Mariadb};
 use crate::redis::{self, Redis};
 use crate::{postgres, shell, watcher};
 use anyhow::Context as _;
@@ -27,12 +28,26 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             "warning: no Redis found, so the tests that need one do nothing; install redis-server to run them"
         );
     }
-    watcher::start(&dir, redis.as_ref().map(Redis::pid))
+    let mariadb = mysql::program()
+        .map(|program| mysql::start(&program, &dir))
+        .transpose()
+        .context("cannot start the private MariaDB")?;
+    if mariadb.is_none() {
+        eprintln!(
+            "warning: no MariaDB found, so nothing is tested on it; install mariadb-server-core to do so"
+        );
+    }
+    let others: Vec<u32> = [redis.as_ref().map(Redis::pid), mariadb.as_ref().map(Mariadb::pid)]
+        .into_iter()
+        .flatten()
+        .collect();
+    watcher::start(&dir, &others)
         .context("cannot start the watcher that stops the servers if this is killed")?;
     eprintln!(
-        "PostgreSQL {} and {} are private to this run",
+        "PostgreSQL {}, {} and {} are private to this run",
         binaries.major(),
-        redis.as_ref().map_or("no Redis", |_| "Redis")
+        redis.as_ref().map_or("no Redis", |_| "Redis"),
+        mariadb.as_ref().map_or("no MariaDB", |_| "MariaDB")
     );
 
     let mut command = tests(&args.args);
@@ -42,9 +57,14 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Some(redis) => command.env("TIDINGS_TEST_REDIS", redis.url()),
         None => command.env_remove("TIDINGS_TEST_REDIS"),
     };
+    match &mariadb {
+        Some(mariadb) => command.env("TIDINGS_TEST_MYSQL", mariadb.url()),
+        None => command.env_remove("TIDINGS_TEST_MYSQL"),
+    };
     let status = shell::status(&mut command);
 
     drop(redis);
+    drop(mariadb);
     let stopped = cluster.stop().context("the private PostgreSQL did not stop");
     drop(cluster);
     std::fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;

@@ -303,7 +303,7 @@ mod tests {
                 format: Some(format.to_owned().try_into().unwrap()),
                 ..writing(ColumnKind::Instant)
             };
-            assert_eq!(of(&written, text), instant("2027-06-13T06:00:00Z"), "{format}");
+            assert_eq!(of(&written, text), instant("2027-06-13T10:00:00Z"), "{format}");
             assert!(problem(&of(&written, "99999999999999999999")).contains("1970"));
         }
     }

@@ -25,10 +25,14 @@ pub(crate) fn text(builder: &mut Builder, column: &Physical, inside: &str) {
         Postgresql => format!("left(CAST({inside} AS text), {CUT})"),
         Mysql if short => format!("CAST({inside} AS CHAR)"),
         Mysql if column.class == Bits => format!("CAST({inside} + 0 AS CHAR)"),
-        Mysql if column.of_key => format!("HEX({inside})"),
+        Mysql if column.of_key && column.class == Binary => format!("HEX({inside})"),
         // Bytes may be text of any encoding; casting them would replace or refuse what is not.
         Mysql if column.class == Binary => format!("LEFT({inside}, {CUT})"),
         Mysql => format!("LEFT(CAST({inside} AS CHAR), {CUT})"),
+        // `substr` makes nothing of empty bytes.
+        Sqlite if column.of_key && column.class == TypeClass::Text => {
+            format!("CASE WHEN {inside} = '' THEN x'' ELSE substr(CAST({inside} AS BLOB), 1, {CUT}) END")
+        }
         Sqlite if column.of_key => {
             format!(
                 "CASE typeof({inside}) WHEN 'blob' THEN CAST(hex({inside}) AS BLOB) ELSE CAST({inside} AS BLOB) END"

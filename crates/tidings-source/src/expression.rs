@@ -1,5 +1,6 @@
 //! Small expressions over the columns of a row, evaluated here after reading. They never become SQL.
 
+use minijinja::value::ValueKind;
 use minijinja::{Environment, Error, ErrorKind, Expression, UndefinedBehavior, Value};
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -19,24 +20,50 @@ static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
     engine.set_fuel(Some(FUEL));
     engine.set_recursion_limit(50);
     engine.set_undefined_behavior(UndefinedBehavior::Lenient);
-    engine.add_filter("lower", |text: &str| text.to_lowercase());
-    engine.add_filter("upper", |text: &str| text.to_uppercase());
-    engine.add_filter("proper", proper);
-    engine.add_filter("trim", |text: &str| text.trim().to_owned());
-    engine.add_filter("digits", |text: &str| -> String {
+    on_text(&mut engine, "lower", |text| text.to_lowercase());
+    on_text(&mut engine, "upper", |text| text.to_uppercase());
+    on_text(&mut engine, "proper", proper);
+    on_text(&mut engine, "trim", |text| text.trim().to_owned());
+    on_text(&mut engine, "digits", |text| {
         text.chars().filter(char::is_ascii_digit).collect()
     });
     engine.add_filter("replace", replace);
-    engine.add_filter("split", |text: &str, by: &str| -> Vec<String> {
-        text.split(by).take(MOST_PARTS).map(str::to_owned).collect()
+    engine.add_filter("split", |text: &Value, by: &str| -> Value {
+        text.as_str().map_or(Value::UNDEFINED, |text| {
+            text.split(by).take(MOST_PARTS).map(str::to_owned).collect()
+        })
     });
-    engine.add_filter("first", minijinja::filters::first);
-    engine.add_filter("last", minijinja::filters::last);
+    engine.add_filter("first", |list: &Value| end(list, minijinja::filters::first));
+    engine.add_filter("last", |list: &Value| {
+        end(list, |list| minijinja::filters::last(list.clone()))
+    });
     engine.add_filter("default", minijinja::filters::default);
-    engine.add_filter("length", |text: &str| text.chars().count());
+    engine.add_filter("length", |text: &Value| {
+        text.as_str().map_or(0, |text| text.chars().count())
+    });
     engine.add_test("defined", |value: &Value| !value.is_undefined());
     engine
 });
+
+/// A filter on text; of nothing it makes nothing.
+fn on_text(engine: &mut Environment<'static>, name: &'static str, filter: fn(&str) -> String) {
+    engine.add_filter(name, move |text: &Value| -> Value {
+        if text.is_undefined() || text.is_none() {
+            return Value::UNDEFINED;
+        }
+        match text.as_str() {
+            Some(text) => filter(text).into(),
+            None => filter(&text.to_string()).into(),
+        }
+    });
+}
+
+fn end(list: &Value, which: fn(&Value) -> Result<Value, Error>) -> Result<Value, Error> {
+    if list.is_undefined() {
+        return Ok(Value::UNDEFINED);
+    }
+    which(list)
+}
 
 /// The filters, for messages.
 const FILTERS: &str = "default, digits, first, last, length, lower, proper, replace, split, trim, upper";
@@ -65,10 +92,7 @@ pub(crate) fn compile(text: &str) -> Result<Compiled, String> {
 pub(crate) fn check(text: &str) -> Result<(), String> {
     let compiled = compile(text)?;
     let columns: Vec<String> = compiled.columns().into_iter().collect();
-    let context: Value = columns
-        .iter()
-        .map(|name| (name.clone(), Value::from("1")))
-        .collect();
+    let context = Value::from_pairs(columns.iter().map(|name| (name.clone(), Value::from("1"))));
     match compiled.0.eval(context) {
         Err(error)
             if matches!(
@@ -95,13 +119,15 @@ impl Compiled {
         &self,
         columns: impl Iterator<Item = (&'a str, Option<&'a str>)>,
     ) -> Result<Option<String>, &'static str> {
-        let context: Value = columns
-            .filter_map(|(name, text)| Some((name.to_owned(), Value::from(text?))))
-            .collect();
+        let context =
+            Value::from_pairs(columns.filter_map(|(name, text)| Some((name.to_owned(), Value::from(text?)))));
         let value = self
             .0
             .eval(context)
             .map_err(|_| "the expression of the mapping fails on this row")?;
+        if value.kind() == ValueKind::Bool {
+            return Ok(Some(value.is_true().to_string()));
+        }
         if value.is_undefined() || value.is_none() {
             return Ok(None);
         }
@@ -114,7 +140,10 @@ impl Compiled {
 }
 
 /// Bounded, because replacing can multiply.
-fn replace(text: &str, from: &str, to: &str) -> Result<String, Error> {
+fn replace(text: &Value, from: &str, to: &str) -> Result<Value, Error> {
+    let Some(text) = text.as_str() else {
+        return Ok(Value::UNDEFINED);
+    };
     let found = if from.is_empty() {
         text.chars().count() + 1
     } else {
@@ -126,7 +155,7 @@ fn replace(text: &str, from: &str, to: &str) -> Result<String, Error> {
             "the text becomes too long",
         ));
     }
-    Ok(text.replace(from, to))
+    Ok(text.replace(from, to).into())
 }
 
 /// Names in capitals as people write them: `ANNA-MARIA O'NEILL` becomes `Anna-Maria O'Neill`.
@@ -169,6 +198,7 @@ mod tests {
             ("(FNAME ~ ' ' ~ LNAME)|proper", Some("Kim Lee")),
             ("FNAME ~ GONE", Some("KIM")),
             ("GONE", None),
+            ("GONE|split(',')|last|trim|proper", None),
             ("GONE or LNAME", Some("LEE")),
             ("'EUR'", Some("EUR")),
             ("LNAME == 'LEE'", Some("true")),

@@ -16,6 +16,7 @@ mod cell;
 mod check;
 mod customers;
 mod database;
+pub mod demo;
 mod dialect;
 mod error;
 mod expression;

@@ -18,12 +18,13 @@ use tidings_core::campaign::{Cell, ColumnInfo, ColumnKind, Columns, LogicalTable
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Physical {
     pub(crate) name: String,
+    /// Quoted, of the table `t`.
     pub(crate) quoted: String,
     pub(crate) class: TypeClass,
     pub(crate) cast: String,
     pub(crate) nullable: bool,
     pub(crate) ignores_case: bool,
-    /// It is part of a key, so bytes are read as hexadecimal digits.
+    /// It is part of a key, so bytes are read as hexadecimal digits, and an empty text is not nothing.
     pub(crate) of_key: bool,
 }
 
@@ -50,7 +51,7 @@ pub(crate) struct Reader {
 pub(crate) struct TablePlan {
     pub(crate) table: LogicalTable,
     pub(crate) kind: SourceKind,
-    /// Quoted, with its schema.
+    /// Quoted, with its schema, known as `t`.
     pub(crate) sql: String,
     /// For messages: "customers (dms.KUNDEN)".
     pub(crate) shown: String,
@@ -222,7 +223,7 @@ impl TablePlan {
         Ok(Self {
             table,
             kind,
-            sql: format!("{schema}.{}", statement::quoted(kind, &found.name)),
+            sql: format!("{schema}.{} AS t", statement::quoted(kind, &found.name)),
             key_indexed: found.is_indexed(names[0]),
             columns: Arc::new(Columns::new(
                 readers.iter().map(|reader| reader.info.name.to_owned()).collect(),
@@ -417,12 +418,14 @@ fn physical_of(
     let CatalogueColumn { class, cast, .. } = column;
     Ok(Physical {
         name: column.name.clone(),
-        quoted: statement::quoted(kind, &column.name),
+        // With the alias of its table: else PostgreSQL would sort by the text of the same name that is read, and SQLite
+        // would take the name of a column that is gone for a text.
+        quoted: format!("t.{}", statement::quoted(kind, &column.name)),
         class: *class,
         cast: cast.clone(),
         nullable: column.nullable,
         ignores_case: column.ignores_case,
-        // Only bytes are read in another way for a key.
-        of_key: of_key && *class == TypeClass::Binary,
+        // These alone are read in another way for a key.
+        of_key: of_key && matches!(class, TypeClass::Binary | TypeClass::Text),
     })
 }

@@ -15,6 +15,7 @@ pub(crate) fn closest<'a>(
         .filter(|(score, _)| *score >= 50)
         .collect();
     scored.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
+    scored.dedup();
     scored
         .into_iter()
         .take(at_most)

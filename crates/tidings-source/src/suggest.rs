@@ -178,11 +178,22 @@ fn words_of_column(name: &str) -> &'static [&'static str] {
 pub fn suggest_mapping(catalogue: &Catalogue) -> Mapping {
     let mut tables = BTreeMap::new();
     let mut taken: Vec<&str> = Vec::new();
+    // One company's tables stand in one schema: the default one, or the first that has any.
+    let default = catalogue
+        .tables
+        .iter()
+        .find(|one| one.schema == catalogue.default_schema);
+    let Some(schema) = default
+        .or(catalogue.tables.first())
+        .map(|one| one.schema.as_str())
+    else {
+        return Mapping::identity();
+    };
     for table in LogicalTable::ALL {
         let mut candidates: Vec<(u32, &CatalogueTable)> = catalogue
             .tables
             .iter()
-            .filter(|one| one.readable && !taken.contains(&one.name.as_str()))
+            .filter(|one| one.schema == schema && one.readable && !taken.contains(&one.name.as_str()))
             .map(|one| (best(words_of_table(*table), bare(&one.name)), one))
             .filter(|(score, _)| *score >= LEAST)
             .collect();

@@ -1,11 +1,14 @@
-//! What tests need and products do not: a fresh database for each test and a clock that stands still.
+//! What tests need and products do not: a fresh database for each test, a MariaDB, and a clock that stands still.
 //!
 //! Development only; no crate of the product depends on it except under `[dev-dependencies]`.
 
 mod database;
+mod mariadb;
+mod mysql;
 mod server;
 
 pub use database::{TestDatabase, database};
+pub use mysql::mysql_server;
 
 use std::sync::Arc;
 use tidings_core::clock::FixedClock;

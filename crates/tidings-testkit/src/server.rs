@@ -43,7 +43,7 @@ pub(crate) async fn url() -> anyhow::Result<String> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "names a folder for each user")]
-fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     // One for each user: a folder made by another cannot be written.
     let user = std::env::var("USER").unwrap_or_else(|_| "shared".into());
     std::env::temp_dir().join(format!(
@@ -88,7 +88,7 @@ fn watch(pgdata: &Path, marker: &Path) -> std::io::Result<()> {
         .map(drop)
 }
 
-fn touch(path: &Path) -> anyhow::Result<()> {
+pub(crate) fn touch(path: &Path) -> anyhow::Result<()> {
     let file = OpenOptions::new()
         .create(true)
         .truncate(true)

@@ -231,7 +231,7 @@ mod tests {
             ),
             (
                 "[customers]\ntable = \"a\"\ncolumns = { customer_id = \"a\", fist_name = \"b\" }",
-                "did you mean first_name?",
+                "did you mean first_name",
             ),
             (
                 "[sales]\ntable = \"a\"\ncolumns = { sale_id = \"a\" }",
@@ -262,7 +262,7 @@ mod tests {
                 "expression",
             ),
             (
-                "[customers]\ntable = \"a\"\ncolumns = { customer_id = \"a\", created_at = { column = \"b\", format = \"%Q\" } }",
+                "[customers]\ntable = \"a\"\ncolumns = { customer_id = \"a\", created_at = { column = \"b\", format = \"%!\" } }",
                 "format",
             ),
             (

@@ -1,0 +1,133 @@
+//! Names of people who do not exist, machines nobody builds, and numbers nobody has.
+
+pub(super) const FIRST: [&str; 60] = [
+    "Ada", "Ahmed", "Alma", "Amara", "Anton", "Beatriz", "Ben", "Carla", "Cedric", "Chidi", "Clara", "Dana",
+    "Daniel", "Dolores", "Edgar", "Elena", "Emil", "Erin", "Esther", "Farid", "Fiona", "Frank", "Gloria",
+    "Grant", "Hanna", "Hector", "Ida", "Ivan", "Jana", "Joel", "Jorge", "Kai", "Kim", "Lars", "Leila",
+    "Lena", "Luis", "Maeve", "Marco", "Mina", "Nadia", "Nils", "Noor", "Olga", "Omar", "Paula", "Pete",
+    "Quinn", "Rosa", "Ruth", "Sam", "Selma", "Sofia", "Tariq", "Theo", "Uma", "Vera", "Wanda", "Yusuf",
+    "Zoe",
+];
+
+pub(super) const LAST: [&str; 64] = [
+    "Abbott",
+    "Achterberg",
+    "Adeyemi",
+    "Alvarez",
+    "Barlow",
+    "Bauer",
+    "Benson",
+    "Bianchi",
+    "Brandt",
+    "Calloway",
+    "Castillo",
+    "Chen",
+    "Cole",
+    "Dalton",
+    "Delgado",
+    "Dietrich",
+    "Dubois",
+    "Ellison",
+    "Engel",
+    "Farrow",
+    "Ferrari",
+    "Finch",
+    "Garza",
+    "Gruber",
+    "Haddad",
+    "Hale",
+    "Hartmann",
+    "Hayes",
+    "Holm",
+    "Ibarra",
+    "Ingram",
+    "Jensen",
+    "Kaya",
+    "Keller",
+    "Kowalski",
+    "Lang",
+    "Larkin",
+    "Lindqvist",
+    "Lopez",
+    "Marsh",
+    "Mbeki",
+    "Moreau",
+    "Nakamura",
+    "Novak",
+    "Okafor",
+    "O'Neill",
+    "Ortiz",
+    "Park",
+    "Pfeiffer",
+    "Quigley",
+    "Ramos",
+    "Reyes",
+    "Sandoval",
+    "Schmid",
+    "Singh",
+    "Steiner",
+    "Tanaka",
+    "Torres",
+    "Underhill",
+    "Vargas",
+    "Weber",
+    "Winslow",
+    "Yamada",
+    "Zimmer",
+];
+
+pub(super) const COMPANIES: [&str; 8] = [
+    "Green Acre Landscaping",
+    "Hollow Creek Farm",
+    "Northside Grounds Care",
+    "Orchard Lane Nursery",
+    "Pine Ridge Golf Club",
+    "Riverbend Vineyards",
+    "Stonegate Estates",
+    "Willow Park Schools",
+];
+
+/// Kind, make, model, and whether it has a meter.
+pub(super) const MACHINES: [(&str, &str, &str, bool); 16] = [
+    ("riding mower", "Brackwell", "R42", true),
+    ("riding mower", "Ostara", "Meadow 300", true),
+    ("riding mower", "Fernhill", "Glide 46", true),
+    ("zero-turn mower", "Brackwell", "Z54 Pro", true),
+    ("zero-turn mower", "Torvane", "Swift 60", true),
+    ("zero-turn mower", "Ostara", "Pivot 52", true),
+    ("compact tractor", "Torvane", "CT 25", true),
+    ("compact tractor", "Kestrel", "Hillman 30", true),
+    ("compact tractor", "Fernhill", "Furrow 22", true),
+    ("utility vehicle", "Kestrel", "Trailhand 4", true),
+    ("utility vehicle", "Torvane", "Packer X", true),
+    ("walk-behind mower", "Ostara", "Lawn 21", false),
+    ("chainsaw", "Brackwell", "C18", false),
+    ("string trimmer", "Fernhill", "Whisk", false),
+    ("snow blower", "Kestrel", "Drift 28", false),
+    ("generator", "Torvane", "G7", true),
+];
+
+pub(super) const SERVICES: [&str; 5] = [
+    "annual service",
+    "blade sharpening",
+    "engine check",
+    "tyre change",
+    "winter storage",
+];
+
+pub(super) const LOCATIONS: [&str; 3] = ["Main Street", "Harbor Road", "Airport Park"];
+
+pub(super) const ZONES: [&str; 3] = ["America/New_York", "America/Chicago", "America/Denver"];
+
+/// Area codes of the United States; with 555-0100 to 555-0199 behind them a number belongs to nobody.
+pub(super) const AREAS: [u16; 180] = [
+    201, 202, 203, 205, 206, 207, 208, 209, 210, 212, 213, 214, 215, 216, 217, 218, 219, 224, 225, 228, 229,
+    231, 234, 239, 240, 248, 251, 252, 253, 254, 256, 260, 262, 267, 269, 270, 276, 281, 301, 302, 303, 304,
+    305, 307, 308, 309, 310, 312, 313, 314, 315, 316, 317, 318, 319, 320, 321, 323, 325, 330, 334, 336, 337,
+    339, 347, 351, 352, 360, 361, 386, 401, 402, 404, 405, 406, 407, 408, 409, 410, 412, 413, 414, 415, 417,
+    419, 423, 425, 432, 434, 435, 440, 443, 469, 478, 479, 480, 484, 501, 502, 503, 504, 505, 507, 508, 509,
+    510, 512, 513, 515, 516, 517, 518, 520, 530, 540, 541, 559, 561, 562, 563, 570, 571, 573, 574, 580, 585,
+    586, 601, 602, 603, 605, 606, 607, 608, 609, 610, 612, 614, 615, 616, 617, 618, 619, 620, 623, 626, 630,
+    631, 636, 641, 646, 650, 651, 660, 661, 662, 678, 682, 701, 702, 703, 704, 706, 707, 708, 712, 713, 714,
+    715, 716, 717, 718, 719, 720, 724, 727, 731, 732, 734, 740,
+];
