@@ -126,7 +126,7 @@ fn put_in_place(staged: &Path, cache: &Path) -> anyhow::Result<()> {
 
 /// A server for tests: everything in it is lost when the machine crashes, and it is fast.
 pub fn start_for_tests(data_dir: &Path, binaries: &Binaries) -> anyhow::Result<Cluster> {
-    let settings = Settings::throwaway_for_tests()
+    let settings = Settings::throwaway()
         .with("max_connections", "400")
         .with("max_locks_per_transaction", "256");
     Cluster::open(&Options {

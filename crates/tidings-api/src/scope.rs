@@ -12,6 +12,10 @@ pub enum Scope {
     MessagesRead,
     /// Send and cancel messages.
     MessagesWrite,
+    /// Read campaigns, their runs and coverage, and ask why somebody got nothing.
+    CampaignsRead,
+    /// Run campaigns.
+    CampaignsWrite,
     /// Read contacts and suppressions.
     ContactsRead,
     /// Change contacts, consents and suppressions; erase.
@@ -43,6 +47,8 @@ impl Scope {
     pub const ALL: &'static [Self] = &[
         Self::MessagesRead,
         Self::MessagesWrite,
+        Self::CampaignsRead,
+        Self::CampaignsWrite,
         Self::ContactsRead,
         Self::ContactsWrite,
         Self::TemplatesRead,
@@ -62,6 +68,8 @@ impl Scope {
         match self {
             Self::MessagesRead => "messages:read",
             Self::MessagesWrite => "messages:write",
+            Self::CampaignsRead => "campaigns:read",
+            Self::CampaignsWrite => "campaigns:write",
             Self::ContactsRead => "contacts:read",
             Self::ContactsWrite => "contacts:write",
             Self::TemplatesRead => "templates:read",

@@ -32,7 +32,8 @@ macro_rules! word_enum {
 
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(self.as_str())
+                // Honours a width, for tables.
+                f.pad(self.as_str())
             }
         }
 

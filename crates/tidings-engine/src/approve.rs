@@ -3,9 +3,11 @@
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::hold::{Again, decide_again};
+use jiff::Timestamp;
 use serde_json::json;
 use tidings_core::decide::Verdict;
 use tidings_core::{DecisionStage, MessageId, MessageStatus, Provenance, TenantId, WaitsFor};
+use tidings_store::Conn;
 use tidings_store::events::{self, NewEvent};
 use tidings_store::messages::outcome::{self, MessageMove};
 use tidings_store::messages::pending;
@@ -16,14 +18,26 @@ impl Engine {
     /// # Errors
     /// When there is no such message, or it does not wait for approval.
     pub async fn approve(&self, tenant: TenantId, message: MessageId) -> Result<Verdict, EngineError> {
+        let mut tx = self.inner.tx().await?;
+        let verdict = self.approve_within(&mut tx, tenant, message, self.now()).await?;
+        tx.commit().await?;
+        Ok(verdict)
+    }
+
+    /// The yes, in the caller's transaction.
+    pub(crate) async fn approve_within(
+        &self,
+        tx: &mut Conn,
+        tenant: TenantId,
+        message: MessageId,
+        now: Timestamp,
+    ) -> Result<Verdict, EngineError> {
         let inner = &self.inner;
-        let now = inner.now();
         let mut dice = inner.dice();
-        let mut tx = inner.tx().await?;
-        if !pending::approve(&mut tx, tenant, message, now).await? {
+        if !pending::approve(tx, tenant, message, now).await? {
             return Err(not_waiting(message));
         }
-        let waiting = pending::lock(&mut tx, &[(tenant, message)]).await?;
+        let waiting = pending::lock(tx, &[(tenant, message)]).await?;
         let due = waiting
             .into_iter()
             .map(|waiting| Again {
@@ -32,20 +46,13 @@ impl Engine {
                 stage: DecisionStage::Operator,
             })
             .collect();
-        let decided = decide_again(inner, &mut tx, due, &mut dice, now).await?;
+        let decided = decide_again(inner, tx, due, &mut dice, now).await?;
         let verdict = decided
             .into_iter()
             .next()
             .map(|one| one.verdict)
             .ok_or_else(|| not_waiting(message))?;
-        events::append(
-            &mut tx,
-            &[event(tenant, message, "MessageApproved")],
-            &mut dice,
-            now,
-        )
-        .await?;
-        tx.commit().await?;
+        events::append(tx, &[event(tenant, message, "MessageApproved")], &mut dice, now).await?;
         Ok(verdict)
     }
 
@@ -90,7 +97,7 @@ impl Engine {
     }
 }
 
-fn not_waiting(message: MessageId) -> EngineError {
+pub(crate) fn not_waiting(message: MessageId) -> EngineError {
     EngineError::Conflict {
         problem: format!("message {message} does not wait for approval; look at its status"),
     }

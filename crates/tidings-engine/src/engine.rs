@@ -10,7 +10,7 @@ use crate::request::{AcceptError, AcceptRequest, Accepted, IdempotencyKey, MAX_R
 use crate::sandbox::SandboxLine;
 use crate::templates::Templates;
 use jiff::Timestamp;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -42,6 +42,9 @@ pub struct EngineOptions {
     pub schedule: Schedule,
     /// Message types switched off for every tenant (`ENABLE_<TYPE>=false`).
     pub disabled_types: BTreeSet<MessageType>,
+    /// Switches, hours and intervals of campaigns, as the environment names them (`ENABLE_WINBACK_DETECTION`,
+    /// `WINBACK_INTERVAL_DAYS`).
+    pub environment: BTreeMap<String, String>,
     /// Points at which a test ends the process.
     pub fail_points: FailPoints,
 }
@@ -108,6 +111,7 @@ pub(crate) struct Inner {
     pub limits: Limits,
     pub schedule: Schedule,
     pub disabled_types: BTreeSet<MessageType>,
+    pub environment: BTreeMap<String, String>,
     pub fail: FailPoints,
     pub providers: Providers,
     pub templates: Templates,
@@ -148,6 +152,7 @@ impl Engine {
             limits: options.limits,
             schedule: options.schedule,
             disabled_types: options.disabled_types,
+            environment: options.environment,
             fail: options.fail_points,
             tasks: tasks.clone(),
             dice: Mutex::new(dice),

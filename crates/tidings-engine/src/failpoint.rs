@@ -22,6 +22,10 @@ pub const NAMES: &[&str] = &[
     "rescue_before_commit",
     "resolve_before_commit",
     "batch_before_commit",
+    "campaign_decided_after_commit",
+    "campaign_claimed_after_commit",
+    "campaign_proposed",
+    "campaign_page_after_commit",
 ];
 
 /// The points that are armed in this process.

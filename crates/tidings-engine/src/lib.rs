@@ -7,8 +7,10 @@
 
 mod accept;
 mod admit;
+mod approvals;
 mod approve;
 mod batch;
+mod campaigns;
 mod cancel;
 mod coalesce;
 mod compose;
@@ -41,6 +43,7 @@ mod resolve;
 mod sandbox;
 mod sandbox_reports;
 mod settle;
+mod simulate;
 mod submission;
 mod templates;
 mod tenancy;
@@ -51,6 +54,11 @@ mod visitor;
 mod webhook;
 mod worker;
 
+pub use approvals::{ApprovalEdit, ApprovalTold, ChannelPreview, WaitingPreview};
+pub use campaigns::{
+    CampaignCheck, CampaignTold, Effective, Missing, NeverSelected, Ran, RowVerdict, RunPace, SampleRow,
+    SourceCheck, SourceProblem, StepTold, Switch, Works, coverage_csv, rows_csv,
+};
 pub use coalesce::{CoalesceLimits, Coalescer, NoAnswer};
 pub use engine::{Engine, EngineOptions, Limits};
 pub use error::EngineError;
@@ -63,9 +71,11 @@ pub use request::{
 };
 pub use resolve::PersonDecides;
 pub use sandbox::{SandboxMail, sandbox_mail};
+pub use simulate::{Moved, Simulated, SimulatedMessage, SimulatedOutcome, differences};
 pub use tidings_providers as providers;
 pub use tidings_queue as queue;
 pub use tidings_render as render;
+pub use tidings_source as source;
 pub use tidings_store as store;
 pub use visitor::Sender;
 pub use webhook::{WebhookError, WebhookReceiver};

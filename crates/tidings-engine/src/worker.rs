@@ -72,6 +72,14 @@ impl Engine {
         Ok(worker.report)
     }
 
+    /// Registers this node, which opens the queue of a fresh database.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn register(&self) -> Result<(), EngineError> {
+        register(&self.inner).await
+    }
+
     /// Runs everything that is due at the engine's clock, and returns when nothing is: for tests and simulations.
     ///
     /// # Errors

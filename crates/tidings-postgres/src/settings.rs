@@ -74,8 +74,8 @@ impl Settings {
         Self::default()
     }
 
-    /// For test databases only: not durable, so faster. Never for data that anybody wants to keep.
-    pub fn throwaway_for_tests() -> Self {
+    /// For databases that are thrown away: tests and simulations. Not durable, so faster.
+    pub fn throwaway() -> Self {
         Self {
             purpose: Purpose::Tests,
             extra: Vec::new(),
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn later_settings_win() {
-        let text = Settings::throwaway_for_tests()
+        let text = Settings::throwaway()
             .with("shared_buffers", "64MB")
             .render(Path::new("/s"), "n");
         assert_eq!(value(&text, "fsync"), Some("off"));

@@ -300,7 +300,7 @@ fn a_path_too_long_for_a_socket_gets_a_short_one_and_keeps_it() {
 #[test]
 fn an_interrupted_making_is_started_over() {
     let dir = DataDir::new();
-    let instance = Instance::prepare(&dir.0, &binaries(), &Settings::throwaway_for_tests()).unwrap();
+    let instance = Instance::prepare(&dir.0, &binaries(), &Settings::throwaway()).unwrap();
     // As if the process had died inside initdb: the folder under its working name, without a stamp.
     let staged = dir.0.join("postgres/cluster.new");
     std::fs::rename(instance.pgdata(), &staged).unwrap();

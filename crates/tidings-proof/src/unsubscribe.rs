@@ -95,6 +95,7 @@ impl House {
             limits: Limits::default(),
             schedule: Schedule::default(),
             disabled_types: std::collections::BTreeSet::new(),
+            environment: std::collections::BTreeMap::new(),
             fail_points: FailPoints::default(),
         });
         let settings = ApiSettings {

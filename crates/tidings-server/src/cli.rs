@@ -37,8 +37,19 @@ pub enum Command {
     Apply(Apply),
     /// Send one message, or a file of requests (one JSON object a line).
     Send(Send),
-    /// Say why a message was sent, held or not sent.
+    /// Say why a message was sent, held or not sent; or why a contact got nothing from a campaign.
     Explain(Explain),
+    /// Live through days to come on a copy, and say who would get what, when and why; nothing is sent.
+    Simulate(Simulate),
+    /// Look at a tenant's own database.
+    #[command(subcommand)]
+    Source(Source),
+    /// Look at campaigns and their runs, and run one.
+    #[command(subcommand)]
+    Campaign(Campaign),
+    /// Look at messages that wait for a person's yes, and give it.
+    #[command(subcommand)]
+    Approval(Approval),
     /// Look at the queue and its dead letters.
     #[command(subcommand)]
     Queue(Queue),
@@ -147,7 +158,149 @@ pub struct Explain {
     #[command(flatten)]
     pub tenant: Tenant,
     /// The message's id.
-    pub message: tidings_core::MessageId,
+    #[arg(required_unless_present = "campaign", conflicts_with = "campaign")]
+    pub message: Option<tidings_core::MessageId>,
+    /// The contact's id, or the tenant's own id of it.
+    #[arg(long, requires = "campaign")]
+    pub contact: Option<String>,
+    /// The campaign the contact got nothing from.
+    #[arg(long, requires = "contact")]
+    pub campaign: Option<String>,
+}
+
+/// Options of `simulate`.
+#[derive(Debug, Args)]
+pub struct Simulate {
+    /// The tenant.
+    #[command(flatten)]
+    pub tenant: Tenant,
+    /// First day, in the tenant's zone.
+    #[arg(long, value_name = "DATE")]
+    pub from: jiff::civil::Date,
+    /// Last day.
+    #[arg(long, value_name = "DATE")]
+    pub to: jiff::civil::Date,
+    /// A TOML file of policy values: say what they would change.
+    #[arg(long, value_name = "FILE")]
+    pub diff: Option<PathBuf>,
+}
+
+/// A tenant's own database.
+#[derive(Debug, Subcommand)]
+pub enum Source {
+    /// Connect, compare the mapping with what is there, and say campaign by campaign what works.
+    Check(CheckSource),
+}
+
+/// Options of `source check`.
+#[derive(Debug, Args)]
+pub struct CheckSource {
+    /// The tenant.
+    #[command(flatten)]
+    pub tenant: Tenant,
+    /// Print a mapping that fits the tables found, to start from.
+    #[arg(long)]
+    pub suggest: bool,
+    /// Due rows shown of each campaign.
+    #[arg(long, default_value_t = 3)]
+    pub sample: u32,
+}
+
+/// Campaigns.
+#[derive(Debug, Subcommand)]
+pub enum Campaign {
+    /// List the campaigns, whether they run, and when next.
+    List(Tenant),
+    /// Run one now, and report.
+    Run {
+        /// The tenant.
+        #[command(flatten)]
+        tenant: Tenant,
+        /// The campaign.
+        campaign: String,
+    },
+    /// Say how many rows were due in the latest runs, and what became of each.
+    Report(ReportCampaign),
+}
+
+/// Options of `campaign report`.
+#[derive(Debug, Args)]
+pub struct ReportCampaign {
+    /// The tenant.
+    #[command(flatten)]
+    pub tenant: Tenant,
+    /// Only of this campaign.
+    #[arg(long)]
+    pub campaign: Option<String>,
+    /// One run with its due rows, instead of the latest runs.
+    #[arg(long)]
+    pub run: Option<tidings_core::CampaignRunId>,
+    /// Only rows of this outcome: proposed, held, suppressed, duplicate, malformed, unreachable.
+    #[arg(long, requires = "run")]
+    pub outcome: Option<String>,
+    /// Comma-separated values instead of a table.
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
+    /// How many runs at most.
+    #[arg(long, default_value_t = 20)]
+    pub limit: u32,
+}
+
+/// Approvals.
+#[derive(Debug, Subcommand)]
+pub enum Approval {
+    /// List messages that wait for a yes, the oldest first.
+    List {
+        /// The tenant.
+        #[command(flatten)]
+        tenant: Tenant,
+        /// How many at most.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+    /// Show what a waiting message would say.
+    Show {
+        /// The tenant.
+        #[command(flatten)]
+        tenant: Tenant,
+        /// The message.
+        message: tidings_core::MessageId,
+    },
+    /// Say yes; the rules are asked again.
+    Approve {
+        /// The tenant.
+        #[command(flatten)]
+        tenant: Tenant,
+        /// The messages.
+        #[arg(required = true)]
+        messages: Vec<tidings_core::MessageId>,
+    },
+    /// Say yes to other words.
+    Edit {
+        /// The tenant.
+        #[command(flatten)]
+        tenant: Tenant,
+        /// The message.
+        message: tidings_core::MessageId,
+        /// Other values for the template's variables, as a JSON object; those not named stay.
+        #[arg(long)]
+        context: Option<String>,
+        /// A text instead of the template.
+        #[arg(long, conflicts_with = "context")]
+        body: Option<String>,
+        /// Its subject.
+        #[arg(long, requires = "body")]
+        subject: Option<String>,
+    },
+    /// Say no; the message is cancelled.
+    Reject {
+        /// The tenant.
+        #[command(flatten)]
+        tenant: Tenant,
+        /// The messages.
+        #[arg(required = true)]
+        messages: Vec<tidings_core::MessageId>,
+    },
 }
 
 /// The queue.

@@ -81,6 +81,16 @@ impl Environment {
             .map(String::as_str)
     }
 
+    /// Switches, hours and intervals of campaigns; the definitions know their names.
+    pub fn campaigns(&self) -> BTreeMap<String, String> {
+        const FORMS: [&str; 3] = ["_HOUR_UTC", "_INTERVAL_DAYS", "_INTERVAL_MS"];
+        let named = self
+            .0
+            .iter()
+            .filter(|(name, _)| name.starts_with("ENABLE_") || FORMS.iter().any(|form| name.ends_with(form)));
+        named.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
     fn parsed<T>(&self, name: &str, default: T, form: &str) -> Result<T>
     where
         T: FromStr,

@@ -7,9 +7,11 @@ mod commands;
 mod config;
 mod database;
 mod failure;
+mod folder;
 mod installation;
 mod master_key;
 mod node;
+mod scratch;
 mod telemetry;
 
 use anyhow::Result;
@@ -109,6 +111,10 @@ async fn guest(installation: &Installation, command: &Command, json: bool) -> Re
         Command::Explain(options) => commands::explain::run(installation, options, json).await,
         Command::Queue(command) => commands::queue::run(installation, command, json).await,
         Command::Key(command) => commands::key::run(installation, command, json).await,
+        Command::Source(command) => commands::source::run(installation, command, json).await,
+        Command::Campaign(command) => commands::campaign::run(installation, command, json).await,
+        Command::Approval(command) => commands::approval::run(installation, command, json).await,
+        Command::Simulate(options) => commands::simulate::run(installation, options, json).await,
         Command::Keys(cli::Keys::Rotate) => commands::keys::rotate(installation, json).await,
         Command::Serve(_) | Command::Demo(_) | Command::Migrate | Command::Doctor => Ok(()),
     }

@@ -9,10 +9,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tidings_api::{ApiSettings, ApiState};
-use tidings_core::MessageType;
 use tidings_core::retry::Schedule;
-use tidings_engine::{Engine, EngineOptions, FailPoints, Limits};
+use tidings_core::{Clock, MessageType};
+use tidings_engine::{Engine, EngineOptions, FailPoints, Limits, RunPace};
 use tidings_providers::egress::{Egress, EgressPolicy};
+use tidings_store::Store;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -23,7 +24,7 @@ pub struct Roles {
     pub api: bool,
     /// Works off the queue.
     pub worker: bool,
-    /// Keeps house: retention, figures, jobs that no list knows.
+    /// Runs campaigns, and keeps house: retention, figures, jobs that no list knows.
     pub scheduler: bool,
 }
 
@@ -43,6 +44,15 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Builds the engine of an installation, not yet working.
 pub fn engine(installation: &Installation) -> Result<Engine> {
+    engine_on(
+        installation,
+        installation.store.clone(),
+        Arc::new(installation.clock),
+    )
+}
+
+/// The same engine on another store and by another clock, for simulations.
+pub fn engine_on(installation: &Installation, store: Store, clock: Arc<dyn Clock>) -> Result<Engine> {
     let config = &installation.config;
     let policy = if config.allow_loopback {
         EgressPolicy::for_stand_ins()
@@ -59,8 +69,8 @@ pub fn engine(installation: &Installation) -> Result<Engine> {
         .map(str::to_owned)
         .collect();
     Ok(Engine::new(EngineOptions {
-        store: installation.store.clone(),
-        clock: Arc::new(installation.clock),
+        store,
+        clock,
         seed: installation.seed()?,
         node_name: format!("{}:{}", host_name(), std::process::id()),
         public_base_url: config.public_base_url(),
@@ -68,6 +78,7 @@ pub fn engine(installation: &Installation) -> Result<Engine> {
         limits: limits(config),
         schedule: schedule(config),
         disabled_types: disabled_types(config)?,
+        environment: installation.environment.campaigns(),
         fail_points: FailPoints::arm(&words).context("TIDINGS_FAIL_POINTS")?,
     }))
 }
@@ -136,6 +147,12 @@ pub async fn start(
     if roles.scheduler {
         let (engine, stop) = (engine.clone(), stop.clone());
         tasks.spawn(async move { engine.keep_up(stop).await });
+    }
+    if roles.scheduler {
+        let (scheduling, stopped) = (engine.clone(), stop.clone());
+        tasks.spawn(async move { scheduling.schedule_campaigns(stopped).await });
+        let (engine, stop) = (engine.clone(), stop.clone());
+        tasks.spawn(async move { engine.run_campaigns(RunPace::default(), stop).await });
     }
     let upkeep = stop.clone();
     tasks.spawn(async move {

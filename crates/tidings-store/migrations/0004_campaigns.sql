@@ -38,6 +38,8 @@ CREATE TABLE campaign_runs (
     campaign       text        NOT NULL,
     -- The moment: rules look at the source as of it, however late the run is.
     as_of          timestamptz NOT NULL,
+    -- Asked for by a person, beside the schedule: the next scheduled run covers what it would have covered anyway.
+    by_hand        boolean     NOT NULL DEFAULT false,
     -- Moments after this one are covered; set when the run begins. Null: the first run.
     previous       timestamptz,
     -- The definition it runs by, pinned when it begins.

@@ -46,7 +46,10 @@ pub struct SourceInput {
 /// [`StoreError::Invalid`] when something is too large.
 pub async fn put(tx: &mut TenantTx, input: &SourceInput, now: Timestamp) -> Result<()> {
     if input.access.expose_secret().len() > ACCESS_LIMIT {
-        return Err(StoreError::invalid("access", format!("at most {ACCESS_LIMIT} bytes")));
+        return Err(StoreError::invalid(
+            "access",
+            format!("at most {ACCESS_LIMIT} bytes"),
+        ));
     }
     if input.mapping.to_string().len() > MAPPING_LIMIT {
         return Err(StoreError::invalid(

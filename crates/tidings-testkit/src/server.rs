@@ -60,7 +60,7 @@ fn shared(folder: &Path) -> anyhow::Result<String> {
     touch(&folder.join("used"))?;
     let binaries = Binaries::find(None, Some(folder))
         .context("tests need PostgreSQL; `cargo xtask test` installs one")?;
-    let instance = Instance::prepare(folder, &binaries, &Settings::throwaway_for_tests())
+    let instance = Instance::prepare(folder, &binaries, &Settings::throwaway())
         .context("cannot make the shared test server")?;
     let started = instance
         .ensure_running(&AtomicBool::new(false))

@@ -14,7 +14,6 @@ use serde_json::{Map, Value};
 use tidings_core::redact::Private;
 use tidings_core::{Category, Channel, ContactId, MessageId, MessageStatus, MessageType, TenantId, Urgency};
 use tidings_engine::providers::Attachment;
-use tidings_engine::store::messages::read;
 use tidings_engine::{self as engine, AcceptError, AcceptRequest, IdempotencyKey, Recipient};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -32,8 +31,6 @@ pub(crate) fn router() -> OpenApiRouter<ApiState> {
         .routes(routes!(preview_decision))
         .layer(DefaultBodyLimit::max(MESSAGES_BODY_MAX))
         .routes(routes!(cancel_message))
-        .routes(routes!(approve_message))
-        .routes(routes!(refuse_message))
 }
 
 /// Send a message
@@ -160,45 +157,6 @@ async fn cancel_message(
     Path(message): Path<Uuid>,
 ) -> Answer<StatusCode> {
     state.engine().cancel(caller.tenant, MessageId(message)).await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-/// A message of another tenant is as unknown as one that never was.
-async fn known(caller: &Caller, state: &ApiState, message: Uuid) -> Answer<()> {
-    let mut tx = state.tenant(caller).tx().await?;
-    let row = read::get(&mut tx, caller.tenant, MessageId(message)).await?;
-    row.map(drop).ok_or_else(|| Problem::not_found("message"))
-}
-
-/// Approve a message that waits for it
-///
-/// The rules are asked again as of now.
-#[utoipa::path(post, path = "/v1/messages/{message_id}/approve", tag = "messages",
-    params(("message_id" = Uuid, Path, description = "The message")),
-    responses((status = 200, description = "What the rules said", body = Object), (status = 409, description = "It does not wait for approval", body = Problem, content_type = "application/problem+json")),
-    security(("api_key" = ["messages:write"])))]
-async fn approve_message(
-    caller: Caller,
-    State(state): State<ApiState>,
-    Path(message): Path<Uuid>,
-) -> Answer<Json<Value>> {
-    known(&caller, &state, message).await?;
-    let verdict = state.engine().approve(caller.tenant, MessageId(message)).await?;
-    Ok(Json(serde_json::to_value(verdict).unwrap_or_default()))
-}
-
-/// Refuse a message that waits for approval
-#[utoipa::path(post, path = "/v1/messages/{message_id}/refuse", tag = "messages",
-    params(("message_id" = Uuid, Path, description = "The message")),
-    responses((status = 204, description = "Cancelled"), (status = 409, description = "It does not wait for approval", body = Problem, content_type = "application/problem+json")),
-    security(("api_key" = ["messages:write"])))]
-async fn refuse_message(
-    caller: Caller,
-    State(state): State<ApiState>,
-    Path(message): Path<Uuid>,
-) -> Answer<StatusCode> {
-    known(&caller, &state, message).await?;
-    state.engine().refuse(caller.tenant, MessageId(message)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -1,6 +1,8 @@
 //! The operations under `/v1`, one file a group.
 
 pub mod api_keys;
+pub mod approvals;
+pub mod campaigns;
 pub mod compatibility;
 pub mod connections;
 pub mod contact_parts;
@@ -24,6 +26,8 @@ use utoipa_axum::router::OpenApiRouter;
 pub(crate) fn router() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .merge(messages::router())
+        .merge(approvals::router())
+        .merge(campaigns::router())
         .merge(history::router())
         .merge(story::router())
         .merge(contacts::router())

@@ -227,8 +227,8 @@ async fn a_message_waits_for_approval() {
     api.patch(&api.operator, &path, json!({"policy": policy}))
         .await
         .expect(200);
-    let mut paths = Vec::new();
-    for reference in ["w-1", "w-2"] {
+    let mut messages = Vec::new();
+    for reference in ["w-1", "w-2", "w-3"] {
         let accepted = api
             .post(key, "/v1/messages", welcome(reference))
             .await
@@ -237,20 +237,53 @@ async fn a_message_waits_for_approval() {
             (&accepted["status"], &accepted["verdict"]["verdict"]),
             (&json!("pending"), &json!("approve"))
         );
-        paths.push(format!(
-            "/v1/messages/{}",
-            accepted["message_id"].as_str().unwrap()
-        ));
+        messages.push(accepted["message_id"].as_str().unwrap().to_owned());
     }
+    let waiting = api.get(key, "/v1/approvals").await.expect(200);
+    let listed: Vec<_> = waiting["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["message_id"])
+        .collect();
     assert_eq!(
-        api.act(key, &format!("{}/approve", paths[0])).await.expect(200)["verdict"],
-        "send"
+        listed,
+        [&json!(messages[0]), &json!(messages[1]), &json!(messages[2])]
     );
-    api.act(key, &format!("{}/approve", paths[0]))
+    let path = |message: usize, act: &str| format!("/v1/approvals/{}{act}", messages[message]);
+    let shown = api.get(key, &path(0, "")).await.expect(200);
+    assert!(
+        shown["contents"][0]["text"].as_str().unwrap().contains("Ann"),
+        "{shown}"
+    );
+
+    // An edit that cannot be rendered changes nothing; one that can goes out.
+    let hole = json!({"context": {"client_name": null}});
+    api.post(key, &path(0, "/edit"), hole)
         .await
         .problem(409, "conflict");
-    api.act(key, &format!("{}/refuse", paths[1])).await.expect(204);
-    assert_eq!(api.get(key, &paths[1]).await.expect(200)["status"], "cancelled");
+    assert_eq!(api.get(key, &path(0, "")).await.expect(200), shown);
+    let edit = json!({"context": {"client_name": "Annabel"}});
+    assert_eq!(
+        api.post(key, &path(0, "/edit"), edit).await.expect(200)["verdict"],
+        "send"
+    );
+
+    assert_eq!(
+        api.act(key, &path(1, "/approve")).await.expect(200)["verdict"],
+        "send"
+    );
+    api.act(key, &path(1, "/approve")).await.problem(409, "conflict");
+    api.act(key, &path(2, "/reject")).await.expect(204);
+    let rejected = api
+        .get(key, &format!("/v1/messages/{}", messages[2]))
+        .await
+        .expect(200);
+    assert_eq!(rejected["status"], "cancelled");
+    assert_eq!(
+        api.get(key, "/v1/approvals").await.expect(200)["items"],
+        json!([])
+    );
 }
 
 #[tokio::test]

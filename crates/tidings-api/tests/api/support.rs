@@ -249,6 +249,7 @@ fn engine(store: Store, clock: Arc<dyn Clock>) -> Engine {
         limits: Limits::default(),
         schedule: tidings_core::retry::Schedule::default(),
         disabled_types: std::collections::BTreeSet::new(),
+        environment: std::collections::BTreeMap::new(),
         fail_points: FailPoints::default(),
     })
 }

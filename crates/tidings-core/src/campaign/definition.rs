@@ -406,7 +406,7 @@ impl From<CampaignName> for String {
 
 impl fmt::Display for CampaignName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.pad(&self.0)
     }
 }
 

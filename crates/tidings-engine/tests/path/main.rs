@@ -2,10 +2,13 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod accepting;
+mod campaigns;
+mod dealer;
 mod failing;
 mod foreign;
 mod racing;
 mod refusing;
 mod rules;
+mod simulating;
 mod unknown;
 mod world;

@@ -304,6 +304,7 @@ pub async fn engine(
         limits,
         schedule: Schedule::default(),
         disabled_types: std::collections::BTreeSet::new(),
+        environment: std::collections::BTreeMap::new(),
         fail_points: FailPoints::default(),
     })
 }

@@ -102,6 +102,7 @@ async fn prepare(url: &str) -> Result<(Engine, TenantId)> {
         limits: Limits::default(),
         schedule: tidings_core::retry::Schedule::default(),
         disabled_types: std::collections::BTreeSet::new(),
+        environment: std::collections::BTreeMap::new(),
         fail_points: FailPoints::default(),
     });
     Ok((engine, tenant))

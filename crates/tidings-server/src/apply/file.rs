@@ -42,6 +42,40 @@ pub struct TenantSection {
     /// Contacts, found again by their external id.
     #[serde(default)]
     pub contacts: Vec<ContactSection>,
+    /// Its own operational database, which campaigns look at.
+    #[serde(default)]
+    pub source: Option<SourceSection>,
+    /// Changes to built-in campaigns, and campaigns of its own. Left out: as they are; given: all there are.
+    #[serde(default)]
+    pub campaigns: Option<Vec<toml::Table>>,
+}
+
+/// A source as it should be.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceSection {
+    /// `postgresql`, `mysql` (MariaDB too) or `sqlite`.
+    pub kind: String,
+    /// Where it is: a URL with account and password, or a file's path; or `{ env = "NAME" }`.
+    pub url: Credential,
+    /// Off: campaigns do not look at it.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// A statement may take so long.
+    pub statement_timeout_ms: Option<u64>,
+    /// Rows read at a time.
+    pub page_rows: Option<u32>,
+    /// `disable`, `prefer`, `require` or `verify_full`.
+    pub tls: Option<String>,
+    /// The certificates to trust, in PEM; else those of the system.
+    pub tls_ca_pem: Option<String>,
+    /// What times without a zone mean; the tenant's zone when left out.
+    pub zone: Option<String>,
+    /// Where tables without a schema are looked for.
+    pub schema: Option<String>,
+    /// What its tables and columns are called; see docs/sources.md.
+    #[serde(default)]
+    pub mapping: toml::Table,
 }
 
 /// A connection as it should be.

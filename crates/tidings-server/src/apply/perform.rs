@@ -2,10 +2,10 @@
 
 use super::check;
 use super::diff::{Entry, json_differences};
-use super::file::{ApplyFile, ConnectionSection, ContactSection, Credential, TemplateSection, TenantSection};
+use super::file::{ApplyFile, ConnectionSection, ContactSection, TemplateSection, TenantSection};
 use crate::config::Environment;
 use crate::failure::Failure;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -81,6 +81,12 @@ impl Applier<'_> {
                 self.contact(&mut tx, &section.slug, contact, region.as_deref())
                     .await?,
             );
+        }
+        if let Some(source) = &section.source {
+            entries.push(self.source(&mut tx, section, source).await?);
+        }
+        if let Some(campaigns) = &section.campaigns {
+            entries.extend(self.campaigns(&mut tx, &section.slug, campaigns).await?);
         }
         if self.dry_run {
             tx.rollback().await?;
@@ -208,15 +214,8 @@ impl Applier<'_> {
         }
         let mut values = serde_json::Map::new();
         for (name, credential) in &section.credentials {
-            let value = match credential {
-                Credential::Value(value) => value.clone(),
-                Credential::Environment { env } => match self.environment.get(&[env.as_str()]) {
-                    Some(value) => value.to_owned(),
-                    None => bail!(Failure::Refused(format!(
-                        "credentials.{name} is to come from the environment variable {env}, which is not set"
-                    ))),
-                },
-            };
+            let secret = self.secret(&format!("credentials.{name}"), credential)?;
+            let value = secret.expose_secret().to_owned();
             values.insert(name.clone(), Value::String(value));
         }
         Ok(Some(SecretString::from(Value::Object(values).to_string())))

@@ -1,23 +1,71 @@
-//! `tidings explain MESSAGE`: every rule's word on it, and what became of it.
+//! `tidings explain MESSAGE`: every rule's word on it, and what became of it. With `--contact` and `--campaign`: why there is
+//! no message.
 
 use crate::cli;
+use crate::failure::Failure;
 use crate::installation::Installation;
 use crate::node;
 use anyhow::Result;
 use serde_json::Value;
-use tidings_engine::{DeliveryTold, Explanation};
+use tidings_core::campaign::CampaignName;
+use tidings_engine::{DeliveryTold, Explanation, NeverSelected};
 
 /// Prints the explanation.
 pub async fn run(installation: &Installation, options: &cli::Explain, json: bool) -> Result<()> {
     let tenant = installation.tenant(options.tenant.tenant.as_deref()).await?.id;
     let engine = node::engine(installation)?;
-    let explanation = engine.explain(tenant, options.message).await?;
+    if let (Some(contact), Some(campaign)) = (&options.contact, &options.campaign) {
+        let campaign = campaign_name(campaign)?;
+        let told = engine.explain_campaign(tenant, contact, &campaign).await?;
+        if json {
+            println!("{}", serde_json::to_string_pretty(&told)?);
+        } else {
+            print_never_selected(&told);
+        }
+        return Ok(());
+    }
+    let message = options
+        .message
+        .ok_or_else(|| Failure::Usage("say which message, or --contact and --campaign".to_owned()))?;
+    let explanation = engine.explain(tenant, message).await?;
     if json {
         println!("{}", serde_json::to_string_pretty(&explanation)?);
     } else {
         print(&explanation);
     }
     Ok(())
+}
+
+/// A campaign's name as given.
+pub fn campaign_name(text: &str) -> Result<CampaignName> {
+    CampaignName::parse(text).map_err(|error| Failure::Usage(format!("campaign \"{text}\": {error}")).into())
+}
+
+fn print_never_selected(told: &NeverSelected) {
+    println!("{}", told.answer);
+    if let Some(at) = told.next_run_at {
+        println!("  {} runs next at {at}", told.campaign);
+    }
+    for row in &told.rows {
+        println!("\nrow {}: {}", row.key, row.verdict);
+        for step in &row.steps {
+            println!("  {:<9} {}: {}", step.outcome, step.condition, step.detail);
+        }
+        if let Some(at) = &row.changes_at {
+            println!("  the answer changes at {at} if the row stays as it is");
+        }
+        if let Some(message) = row.message_id {
+            println!("  proposed as message {message}");
+        }
+        for past in &row.history {
+            let code = past
+                .code
+                .as_deref()
+                .map(|code| format!(" ({code})"))
+                .unwrap_or_default();
+            println!("  {}: {} {}{code}", past.as_of, past.occurrence, past.outcome);
+        }
+    }
 }
 
 fn print(told: &Explanation) {

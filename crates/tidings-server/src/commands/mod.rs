@@ -1,6 +1,8 @@
 //! One file a command: parse, call, print.
 
 pub mod apply;
+pub mod approval;
+pub mod campaign;
 pub mod demo;
 pub mod doctor;
 pub mod explain;
@@ -10,3 +12,5 @@ pub mod migrate;
 pub mod queue;
 pub mod send;
 pub mod serve;
+pub mod simulate;
+pub mod source;

@@ -21,6 +21,8 @@ pub struct NewRun {
     pub campaign: CampaignName,
     /// The moment it stands for.
     pub as_of: Timestamp,
+    /// Asked for by a person, beside the schedule.
+    pub by_hand: bool,
 }
 
 /// A run in this node's hands.
@@ -57,15 +59,18 @@ pub async fn create(conn: &mut PgConnection, runs: &[NewRun], now: Timestamp) ->
     let ids: Vec<_> = runs.iter().map(|run| run.id.0).collect();
     let campaigns: Vec<String> = runs.iter().map(|run| run.campaign.to_string()).collect();
     let moments: Vec<_> = runs.iter().map(|run| run.as_of.to_sqlx()).collect();
+    let by_hand: Vec<bool> = runs.iter().map(|run| run.by_hand).collect();
     let done = sqlx::query!(
-        "INSERT INTO campaign_runs (tenant_id, id, campaign, as_of, state, next_try_at, created_at)
-         SELECT tenant_id, id, campaign, as_of, 'waiting', $5, $5
-         FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[]) AS given (tenant_id, id, campaign, as_of)
+        "INSERT INTO campaign_runs (tenant_id, id, campaign, as_of, by_hand, state, next_try_at, created_at)
+         SELECT tenant_id, id, campaign, as_of, by_hand, 'waiting', $6, $6
+         FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::bool[])
+              AS given (tenant_id, id, campaign, as_of, by_hand)
          ON CONFLICT (tenant_id, campaign, as_of) DO NOTHING",
         &tenants,
         &ids,
         &campaigns,
         &moments as _,
+        &by_hand,
         now.to_sqlx() as _,
     )
     .execute(conn)
@@ -73,7 +78,7 @@ pub async fn create(conn: &mut PgConnection, runs: &[NewRun], now: Timestamp) ->
     Ok(done.rows_affected())
 }
 
-/// Claims the run that has waited longest, of a tenant that has none under way if there is one; at most one run of a
+/// Claims the run that has waited longest (of several the first by name, so that a simulation repeats), of a tenant that has none under way if there is one; at most one run of a
 /// campaign at a time, in the order of their moments. `only`: runs of one tenant. Nothing while the queue is fenced.
 ///
 /// # Errors
@@ -103,7 +108,7 @@ pub async fn claim(
                 AND queue_open()
         ), next AS (
             SELECT r.tenant_id, r.id FROM campaign_runs r JOIN open ON open.tenant_id = r.tenant_id AND open.id = r.id
-            ORDER BY open.under_way, r.next_try_at, r.id LIMIT 1
+            ORDER BY open.under_way, r.next_try_at, r.as_of, r.campaign, r.id LIMIT 1
             FOR UPDATE OF r SKIP LOCKED
         )
         UPDATE campaign_runs r
@@ -112,7 +117,7 @@ pub async fn claim(
             previous = CASE WHEN r.started_at IS NOT NULL THEN r.previous ELSE (
                 SELECT max(e.as_of) FROM campaign_runs e
                 WHERE e.tenant_id = r.tenant_id AND e.campaign = r.campaign AND e.as_of < r.as_of
-                    AND e.state = 'complete') END
+                    AND e.state = 'complete' AND NOT e.by_hand) END
         FROM next WHERE r.tenant_id = next.tenant_id AND r.id = next.id
             AND r.state IN ('waiting', 'running') AND (r.state = 'waiting' OR r.lease_until < $2)
         RETURNING r.tenant_id, r.id, r.campaign, r.as_of AS "as_of: jiff_sqlx::Timestamp",

@@ -2,7 +2,8 @@
 
 use super::dispatch::{MessageColumns, MessageRow};
 use super::record::Placement;
-use crate::Result;
+use crate::columns::{Page, rows_for};
+use crate::{Result, TenantTx};
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use sqlx::PgConnection;
@@ -147,4 +148,41 @@ pub async fn approve(
     .execute(conn)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Messages that wait for a person's yes and were accepted after an instant, the oldest first.
+pub async fn awaiting_approval(
+    tx: &mut TenantTx,
+    oldest: Timestamp,
+    after: Option<MessageId>,
+    limit: u32,
+) -> Result<Page<MessageRow, MessageId>> {
+    // Ids begin with the millisecond of their making: those before the instant need not be looked at.
+    let millis = u64::try_from(oldest.as_millisecond()).unwrap_or(0);
+    let least = uuid::Uuid::from_u128(u128::from(millis) << 80);
+    let rows = sqlx::query_as!(
+        MessageColumns,
+        r#"
+        SELECT m.tenant_id, m.id, m.contact_id, m.message_type, m.category, m.urgency, m.status, m.status_provenance,
+            m.waits_for, m.source_reference, m.requested_channel, m.renderable_channels, m.locale,
+            m.send_at AS "send_at: _", m.expires_at AS "expires_at: _", m.planned_at AS "planned_at: _",
+            m.dispatched_at AS "dispatched_at: _", m.accepted_at AS "accepted_at: _", m.queued_at AS "queued_at: _",
+            m.sent_at AS "sent_at: _", m.delivered_at AS "delivered_at: _", m.opened_at AS "opened_at: _",
+            m.clicked_at AS "clicked_at: _", m.failed_at AS "failed_at: _", m.approved_at AS "approved_at: _",
+            m.decide_again_at AS "decide_again_at: _", m.ended_because, m.batch_id
+        FROM messages m
+        WHERE m.tenant_id = $1 AND m.id > $2 AND m.status = 'pending' AND m.waits_for = 'approval'
+        ORDER BY m.id LIMIT $3
+        "#,
+        tx.tenant().0,
+        after.map_or(least, |id| id.0),
+        rows_for(limit),
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    let rows = rows
+        .into_iter()
+        .map(MessageColumns::read)
+        .collect::<Result<Vec<_>>>()?;
+    Ok(Page::from_rows(rows, limit, |row| row.id))
 }

@@ -39,6 +39,7 @@ async fn create(world: &mut World, campaign: &str, days: i64) -> CampaignRunId {
         id,
         campaign: name(campaign),
         as_of,
+        by_hand: false,
     };
     let mut conn = world.store.worker_conn().await.unwrap();
     assert_eq!(

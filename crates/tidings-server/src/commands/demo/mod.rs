@@ -7,6 +7,7 @@ use crate::apply::file::ApplyFile;
 use crate::apply::{Applier, apply};
 use crate::cli::Demo;
 use crate::config::{Config, Environment};
+use crate::folder::Folder;
 use crate::installation::{Installation, Opening};
 use crate::node::{self, Node, Roles};
 use crate::telemetry;
@@ -15,7 +16,6 @@ use outcome::Summary;
 use scenario::Step;
 use secrecy::{ExposeSecret, SecretString};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tidings_api::scope::Scope;
@@ -38,15 +38,15 @@ struct Sent {
 
 /// Runs the demo; with `--once` its last line is a JSON summary.
 pub async fn run(mut config: Config, environment: Environment, options: &Demo) -> Result<ExitCode> {
-    let folder = Folder::new()?;
+    let folder = Folder::new("demo")?;
     // Always a private database of its own: a demo must not touch an installation.
     config.database_url = None;
     config.direct_url = None;
     config.master_key = None;
     config.previous_master_keys.clear();
-    config.data_dir.clone_from(&folder.0);
+    config.data_dir = folder.path().to_path_buf();
     config.poll_interval = Duration::from_millis(200);
-    println!("starting a private PostgreSQL in {}", folder.0.display());
+    println!("starting a private PostgreSQL in {}", folder.path().display());
     let installation = Installation::open(config, environment, Opening::Engine).await?;
     let tenant = load_tenant(&installation).await?;
     let metrics = telemetry::start_metrics()?;
@@ -180,28 +180,4 @@ async fn make_key(installation: &Installation, tenant: TenantId) -> Result<Secre
         api_keys::create(&mut tx, new, &mut installation.dice()?, installation.clock.now()).await?;
     tx.commit().await?;
     Ok(secret)
-}
-
-/// A folder that is removed when the demo ends.
-#[derive(Debug)]
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Result<Self> {
-        let path = std::env::temp_dir().join(format!("tidings-demo-{}", std::process::id()));
-        std::fs::create_dir_all(&path).with_context(|| format!("{} cannot be made", path.display()))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        remove(&self.0);
-    }
-}
-
-fn remove(path: &Path) {
-    if let Err(error) = std::fs::remove_dir_all(path) {
-        tracing::warn!(folder = %path.display(), %error, "the demo's folder could not be removed");
-    }
 }
