@@ -74,7 +74,6 @@ const CONFINED: &[(&[&str], &[&str], &str)] = &[
         &["reqwest"],
         &[
             "tidings-providers",
-            "tidings-ai",
             "tidings-server",
             "tidings-proof",
         ],
