@@ -3,7 +3,7 @@
 use super::finding::{FindingCode, Findings, Part};
 use super::known::{Known, smooth};
 
-const TEMPLATE: [&str; 12] = [
+const TEMPLATE: [&str; 14] = [
     "{{",
     "}}",
     "{%",
@@ -16,10 +16,12 @@ const TEMPLATE: [&str; 12] = [
     "[[",
     "]]",
     "%recipient",
+    "@@",
+    "*|",
 ];
 const MARKDOWN: [&str; 7] = ["**", "__", "```", "](", "~~", "`", "\\n"];
 const LINE_MARKDOWN: [&str; 8] = ["# ", "## ", "### ", "#### ", "* ", "> ", "---", "|"];
-const PLACEHOLDERS: [&str; 15] = [
+const PLACEHOLDERS: [&str; 17] = [
     "lorem ipsum",
     "tbd",
     "tba",
@@ -35,6 +37,21 @@ const PLACEHOLDERS: [&str; 15] = [
     "object object",
     "placeholder",
     "customer name",
+    "(your name)",
+    "(name)",
+];
+
+/// Names of fields, in capitals.
+const FIELDS: [&str; 9] = [
+    "NAME",
+    "FIRSTNAME",
+    "LASTNAME",
+    "LINK",
+    "DATE",
+    "PRICE",
+    "PHONE",
+    "COMPANY",
+    "MODEL",
 ];
 
 pub(super) fn check(text: &str, part: Part, known: &Known, findings: &mut Findings) {
@@ -57,6 +74,10 @@ pub(super) fn check(text: &str, part: Part, known: &Known, findings: &mut Findin
         .iter()
         .filter(|word| known.says_only_here(&smoothed, word))
     {
+        findings.add(FindingCode::Placeholder, part, word);
+    }
+    let words = text.split(|c: char| !c.is_alphanumeric());
+    for word in words.filter(|word| FIELDS.contains(word) && !known.has_word(word)) {
         findings.add(FindingCode::Placeholder, part, word);
     }
     for (open, close) in [('[', ']'), ('{', '}'), ('\u{ab}', '\u{bb}')] {

@@ -24,7 +24,7 @@ pub(super) struct Known {
     numbers: HashSet<Figure>,
     days: Vec<Date>,
     /// What texts mention.
-    spoken: Vec<Mention>,
+    spoken: Vec<Spot>,
     /// Words of facts and sender, in lower case.
     words: HashSet<String>,
     /// Words of people's names among them.
@@ -101,12 +101,13 @@ impl Known {
 
     /// Figures and days of a text, but neither its links nor its contacts: strangers may have written it.
     fn learn_text(&mut self, text: &str, locale: &str) {
-        let spots = scan(text, locale).spots.into_iter().map(|spot| spot.mention);
-        self.spoken.extend(
-            spots.filter(|mention| {
-                !matches!(mention, Mention::Link(_) | Mention::Email(_) | Mention::Phone(_))
-            }),
-        );
+        let spots = scan(text, locale).spots.into_iter();
+        self.spoken.extend(spots.filter(|spot| {
+            !matches!(
+                spot.mention,
+                Mention::Link(_) | Mention::Email(_) | Mention::Phone(_)
+            )
+        }));
     }
 
     fn learn_site(&mut self, site: &str) {
@@ -143,13 +144,12 @@ impl Known {
     /// All of it may be said again.
     fn learn_source(&mut self, text: &str, locale: &str) {
         self.learn_words(text);
-        self.spoken
-            .extend(scan(text, locale).spots.into_iter().map(|spot| spot.mention));
+        self.spoken.extend(scan(text, locale).spots);
     }
 
     pub fn permits(&self, spot: &Spot) -> bool {
-        self.spoken.contains(&spot.mention) && !has_no_figure(&spot.mention)
-            || self.holds(&spot.mention, &spot.excerpt)
+        let told = || self.spoken.iter().any(|known| is_same(known, spot));
+        (!has_no_figure(&spot.mention) && told()) || self.holds(&spot.mention, &spot.excerpt)
     }
 
     fn holds(&self, mention: &Mention, excerpt: &str) -> bool {
@@ -191,7 +191,7 @@ impl Known {
                 && named.day.is_none_or(|named| day == Some(named))
                 && named.year.is_none_or(|named| year == named)
         };
-        let told = self.spoken.iter().any(|mention| match mention {
+        let told = self.spoken.iter().any(|spot| match &spot.mention {
             Mention::Day(known) => fits(known.year.unwrap_or(i16::MIN), known.month, known.day),
             _ => false,
         });
@@ -202,7 +202,7 @@ impl Known {
     }
 
     fn has_money(&self, figure: &Figure, codes: &[&str]) -> bool {
-        let told = self.spoken.iter().any(|mention| match mention {
+        let told = self.spoken.iter().any(|spot| match &spot.mention {
             Mention::Money(Some(known), known_codes) => {
                 known == figure && codes.iter().any(|code| known_codes.contains(code))
             }
@@ -215,15 +215,15 @@ impl Known {
     }
 
     fn has_discount(&self, figure: &Figure) -> bool {
-        let told = self.spoken.iter().any(|mention| {
-            matches!(mention, Mention::Percent(Some(known)) | Mention::Money(Some(known), _) if known == figure)
+        let told = self.spoken.iter().any(|spot| {
+            matches!(&spot.mention, Mention::Percent(Some(known)) | Mention::Money(Some(known), _) if known == figure)
         });
         told || self.percents.contains(figure) || self.money.iter().any(|(amount, _)| amount == figure)
     }
 
     fn has_number(&self, figure: &Figure) -> bool {
         let is_year = |year: i16| u64::try_from(year).is_ok_and(|year| Figure::from(year) == *figure);
-        let told = self.spoken.iter().any(|mention| match mention {
+        let told = self.spoken.iter().any(|spot| match &spot.mention {
             Mention::Day(NamedDate { year: Some(year), .. }) => is_year(*year),
             _ => false,
         });
@@ -273,6 +273,12 @@ impl Known {
         let run = run.to_lowercase();
         self.words.iter().any(|word| run.ends_with(word.as_str()))
     }
+}
+
+/// The same mention; a number must also count or belong to the same: 350 of a model is not 350 hours.
+fn is_same(known: &Spot, spot: &Spot) -> bool {
+    let beside = || known.beside.is_empty() || known.beside.iter().any(|word| spot.beside.contains(word));
+    known.mention == spot.mention && (!matches!(spot.mention, Mention::Number(_)) || beside())
 }
 
 /// A run of digits too short for a telephone number with its area: a number of an order or a machine.

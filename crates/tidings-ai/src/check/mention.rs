@@ -53,4 +53,16 @@ impl Mention {
 pub(super) struct Spot {
     pub mention: Mention,
     pub excerpt: String,
+    /// Words directly beside a plain number, without little ones: what it counts or belongs to.
+    pub beside: Vec<String>,
+}
+
+impl Spot {
+    pub fn new(mention: Mention, excerpt: String) -> Self {
+        Self {
+            mention,
+            excerpt,
+            beside: Vec::new(),
+        }
+    }
 }

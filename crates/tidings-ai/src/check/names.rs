@@ -4,9 +4,11 @@ use super::canvas::{Canvas, TAKEN};
 use super::finding::{FindingCode, Findings, Part};
 use super::known::Known;
 use super::language::{Script, script_of, scripts};
-use super::lexicon::{CLOSINGS, COMMON, GIVEN_NAMES, HONORIFICS, NO_NAMES, SUBJECT_MARKERS};
+use super::lexicon::{CLOSINGS, HONORIFICS, NO_NAMES, SUBJECT_MARKERS, is_common, is_given_name};
 use crate::draft::DraftText;
 use crate::request::DraftRequest;
+use std::collections::HashSet;
+use std::ops::Range;
 
 /// Lines at the end that may be a signature, and their most words.
 const SIGNATURE_LINES: usize = 3;
@@ -87,7 +89,7 @@ struct Judge<'a> {
     /// Every Word Has a Capital.
     titled: bool,
     /// Words that the text itself writes small.
-    body: Vec<&'a str>,
+    body: HashSet<&'a str>,
 }
 
 impl Judge<'_> {
@@ -96,7 +98,7 @@ impl Judge<'_> {
         if !word.capital || known || word.lower.chars().count() < 2 {
             return false;
         }
-        if GIVEN_NAMES.contains(&word.lower.as_str()) || has_inner_capital(&word.text) {
+        if is_given_name(&word.lower) || has_inner_capital(&word.text) {
             return true;
         }
         if before.is_some_and(|before| HONORIFICS.contains(&before.lower.as_str())) {
@@ -129,9 +131,9 @@ impl Judge<'_> {
     }
 
     fn is_ordinary(&self, word: &Word) -> bool {
-        COMMON.contains(&word.lower.as_str())
+        is_common(&word.lower)
             || self.known.is_ordinary(&word.text)
-            || self.body.contains(&word.lower.as_str())
+            || self.body.contains(word.lower.as_str())
     }
 }
 
@@ -195,7 +197,7 @@ fn is_title(words: &[Word]) -> bool {
 
 /// Words with apostrophes; a hyphen separates.
 fn words(rest: &Canvas) -> Vec<Word> {
-    let signature_from = signature_start(rest);
+    let signature = signature_lines(rest);
     let mut words: Vec<Word> = Vec::new();
     let (mut at, mut last_end) = (0, 0);
     while at < rest.len() {
@@ -218,7 +220,7 @@ fn words(rest: &Canvas) -> Vec<Word> {
             capital: text.starts_with(char::is_uppercase),
             first: begins_sentence(rest, at),
             follows: !words.is_empty() && (last_end..at).all(|at| matches!(rest.at(at), ' ' | '-')),
-            signature: signature_from.is_some_and(|from| at >= from && is_short_line(rest, at)),
+            signature: signature.iter().any(|line| line.contains(&at)),
             comma: rest.at(end) == ',',
             possessive: whole.len() > text.len(),
             text,
@@ -246,32 +248,23 @@ fn begins_sentence(rest: &Canvas, at: usize) -> bool {
     ) || (rest.before(at) == TAKEN && at <= 1)
 }
 
-/// Where the last lines begin, of a text that has more than those.
-fn signature_start(rest: &Canvas) -> Option<usize> {
-    let mut starts = Vec::new();
-    let mut begins = true;
-    for at in 0..rest.len() {
+/// The stretches of lines at the end that may be a signature: of few words, and not ending like a sentence.
+fn signature_lines(rest: &Canvas) -> Vec<Range<usize>> {
+    let mut lines = Vec::new();
+    let mut start = 0;
+    for at in 0..=rest.len() {
         if rest.at(at) == '\n' {
-            begins = true;
-        } else if begins && rest.at(at) != ' ' {
-            starts.push(at);
-            begins = false;
+            if (start..at).any(|at| rest.at(at) != ' ') {
+                lines.push(start..at);
+            }
+            start = at + 1;
         }
     }
-    let index = starts.len().saturating_sub(SIGNATURE_LINES).max(1);
-    starts.get(index).copied()
-}
-
-/// A line of few words that does not end like a sentence.
-fn is_short_line(rest: &Canvas, at: usize) -> bool {
-    let start = (0..at)
-        .rev()
-        .find(|at| rest.at(*at) == '\n')
-        .map_or(0, |at| at + 1);
-    let end = (at..rest.len())
-        .find(|at| rest.at(*at) == '\n')
-        .unwrap_or(rest.len());
-    let line = rest.text(start, end);
-    let line = line.trim();
-    line.split_whitespace().count() <= SIGNATURE_WORDS && !line.ends_with(['.', '!', '?', ':'])
+    let first = lines.len().saturating_sub(SIGNATURE_LINES).max(1);
+    let is_short = |line: &Range<usize>| {
+        let text = rest.text(line.start, line.end);
+        let text = text.trim();
+        text.split_whitespace().count() <= SIGNATURE_WORDS && !text.ends_with(['.', '!', '?', ':'])
+    };
+    lines.into_iter().skip(first).filter(is_short).collect()
 }

@@ -115,3 +115,19 @@ fn one_finding_is_told_once_and_not_without_end() {
     assert!((20..=24).contains(&numbers(&many.join(" "))));
     assert_eq!(numbers("It has 1000 parts. It has 1000 parts."), 1);
 }
+
+#[test]
+fn the_longest_texts_are_judged_too() {
+    let patterns = [
+        "a ", "A. ", "1 ", "1", "1.", "$", "a.", "@", "{", "[", "<", "12 June ", "\n\nA", "twenty ", "May ",
+        "'a", "(5", "\u{300}", "free ", "://", "二", "様", "2 pm ", "\u{feff}", "X1-",
+    ];
+    for pattern in patterns {
+        let text = DraftText {
+            subject: Some(pattern.repeat(4000 / pattern.len())),
+            body: format!("Hi Anna,\n\n{}", pattern.repeat(28_000 / pattern.len())),
+        };
+        let found = check(&text, &request());
+        assert!((1..=24).contains(&found.len()), "{pattern:?}");
+    }
+}

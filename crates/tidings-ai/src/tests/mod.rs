@@ -1,6 +1,7 @@
 //! Drafts and checks, from the outside.
 
 mod drafting;
+mod evasions;
 mod everyday;
 mod figures;
 mod hostile;

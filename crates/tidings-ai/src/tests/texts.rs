@@ -325,3 +325,13 @@ fn expect(body: &str, code: &str) {
     let want: Vec<&str> = Some(code).filter(|code| !code.is_empty()).into_iter().collect();
     assert_eq!(codes(body, &request()), want, "{body}");
 }
+
+#[test]
+fn the_page_lists_every_word() {
+    let page = include_str!("../../../../docs/ai.md");
+    let words = FindingCode::ALL.iter().map(|code| code.as_str());
+    let words = words.chain(crate::RefusalReason::ALL.iter().map(|reason| reason.as_str()));
+    for word in words.chain(Check::ALL.iter().map(|check| check.as_str())) {
+        assert!(page.contains(word), "{word} is missing in docs/ai.md");
+    }
+}

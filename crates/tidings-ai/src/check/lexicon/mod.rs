@@ -9,10 +9,11 @@ mod phrases;
 pub(super) use calendar::{MONTHS, WEEKDAYS};
 pub(super) use money::{CURRENCY_SIGNS, currency_start, currency_word, is_currency_sign};
 pub(super) use numbers::{
-    NUMBER_WORDS, is_discount_word, is_percent_word, is_saving_word, is_span, is_unit, scale,
+    NUMBER_WORDS, ORDINALS, is_discount_word, is_little, is_percent_word, is_saving_word, is_span, is_unit,
+    scale,
 };
 pub(super) use people::{
-    CLOSINGS, COMMON, GENERIC_READERS, GIVEN_NAMES, GREETINGS, HONORIFICS, NO_NAMES, SUBJECT_MARKERS,
+    CLOSINGS, GENERIC_READERS, GREETINGS, HONORIFICS, NO_NAMES, SUBJECT_MARKERS, is_common, is_given_name,
 };
 pub(super) use phrases::{AI_PHRASES, BANNED_PHRASES, PROMPT_PHRASES, RELATIVE_DAYS, STOPWORDS};
 

@@ -176,6 +176,31 @@ pub(in super::super) const NUMBER_WORDS: &[(&str, &[(&str, u64)])] = &[
     ),
 ];
 
+/// Days of a month in English words; the last word of "twenty-first" counts from twenty.
+pub(in super::super) const ORDINALS: &[(&str, i8)] = &[
+    ("first", 1),
+    ("second", 2),
+    ("third", 3),
+    ("fourth", 4),
+    ("fifth", 5),
+    ("sixth", 6),
+    ("seventh", 7),
+    ("eighth", 8),
+    ("ninth", 9),
+    ("tenth", 10),
+    ("eleventh", 11),
+    ("twelfth", 12),
+    ("thirteenth", 13),
+    ("fourteenth", 14),
+    ("fifteenth", 15),
+    ("sixteenth", 16),
+    ("seventeenth", 17),
+    ("eighteenth", 18),
+    ("nineteenth", 19),
+    ("twentieth", 20),
+    ("thirtieth", 30),
+];
+
 /// Percent in one word.
 pub(in super::super) fn is_percent_word(word: &str) -> bool {
     matches!(
@@ -296,6 +321,72 @@ pub(in super::super) fn is_unit(letters: &str) -> bool {
             | "rpm"
             | "x"
             | "cv"
+    )
+}
+
+/// Words that say nothing about the number beside them.
+pub(in super::super) fn is_little(word: &str) -> bool {
+    matches!(
+        word,
+        "every"
+            | "each"
+            | "the"
+            | "a"
+            | "an"
+            | "of"
+            | "for"
+            | "in"
+            | "at"
+            | "to"
+            | "on"
+            | "by"
+            | "is"
+            | "are"
+            | "was"
+            | "and"
+            | "or"
+            | "with"
+            | "within"
+            | "after"
+            | "before"
+            | "about"
+            | "your"
+            | "our"
+            | "has"
+            | "have"
+            | "had"
+            | "it"
+            | "we"
+            | "you"
+            | "from"
+            | "until"
+            | "over"
+            | "than"
+            | "only"
+            | "just"
+            | "all"
+            | "der"
+            | "die"
+            | "das"
+            | "und"
+            | "von"
+            | "bis"
+            | "nach"
+            | "alle"
+            | "ist"
+            | "le"
+            | "la"
+            | "les"
+            | "de"
+            | "et"
+            | "el"
+            | "y"
+            | "il"
+            | "e"
+            | "het"
+            | "en"
+            | "o"
+            | "os"
     )
 }
 

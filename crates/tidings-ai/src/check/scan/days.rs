@@ -1,7 +1,7 @@
 //! Days, months and weekdays, in figures and in words.
 
 use super::super::canvas::Canvas;
-use super::super::lexicon::{MONTHS, WEEKDAYS};
+use super::super::lexicon::{MONTHS, ORDINALS, WEEKDAYS};
 use super::super::mention::{Mention, NamedDate, Spot};
 use super::Language;
 
@@ -11,7 +11,7 @@ pub(super) fn take(canvas: &mut Canvas, language: &Language) -> Vec<Spot> {
     while at < canvas.len() {
         if let Some((mention, start, end)) = read(canvas, at, language) {
             let excerpt = canvas.take(start, end);
-            spots.push(Spot { mention, excerpt });
+            spots.push(Spot::new(mention, excerpt));
             at = end;
         } else if canvas.at(at).is_alphanumeric() {
             at = run_end(canvas, at);
@@ -212,6 +212,12 @@ fn with_month(
         day = Some(value);
         last = after_ordinal(canvas, after);
     }
+    if day.is_none()
+        && let Some((value, after)) = ordinal_after(canvas, last)
+    {
+        day = Some(value);
+        last = after;
+    }
     let year = year_after(canvas, last);
     let alone = day.is_none() && year.is_none();
     if alone && !certain && !follows_preposition(canvas, start, word) {
@@ -309,6 +315,30 @@ fn day_before(canvas: &Canvas, start: usize) -> Option<(i8, usize)> {
     let loose = !canvas.before(first).is_alphanumeric()
         && !matches!(canvas.before(first), '.' | ',' | ':' | '-' | '/');
     (at - first <= 2 && loose).then_some((value, first))
+}
+
+/// "June twelfth", "June twenty-first".
+fn ordinal_after(canvas: &Canvas, at: usize) -> Option<(i8, usize)> {
+    let word = |at: usize| {
+        let (start, end) = canvas.word_after(at)?;
+        Some((canvas.text(start, end).to_lowercase(), end))
+    };
+    let value = |word: &str| {
+        ORDINALS
+            .iter()
+            .find(|(name, _)| *name == word)
+            .map(|(_, value)| *value)
+    };
+    let (first, end) = word(at)?;
+    let tens = match first.as_str() {
+        "twenty" => 20,
+        "thirty" => 30,
+        first => return value(first).map(|day| (day, end)),
+    };
+    let (second, end) = word(end)?;
+    value(&second)
+        .filter(|day| *day < 10)
+        .map(|day| (tens + day, end))
 }
 
 fn is_ordinal(letters: &str) -> bool {

@@ -2,8 +2,8 @@
 
 use super::super::canvas::Canvas;
 use super::super::lexicon::{
-    CURRENCY_SIGNS, currency_start, currency_word, is_currency_sign, is_discount_word, is_percent_word,
-    is_saving_word, is_unit, scale,
+    CURRENCY_SIGNS, currency_start, currency_word, is_currency_sign, is_discount_word, is_little,
+    is_percent_word, is_saving_word, is_unit, scale,
 };
 use super::super::mention::{Mention, Spot};
 use super::Language;
@@ -16,27 +16,57 @@ pub(super) fn take(canvas: &mut Canvas, language: &Language) -> Vec<Spot> {
         let c = canvas.at(at);
         if c.is_ascii_digit() {
             let (mention, start, end) = read(canvas, at, language);
+            let beside = if matches!(mention, Mention::Number(_)) {
+                beside(canvas, start, end)
+            } else {
+                Vec::new()
+            };
             let excerpt = canvas.take(start, end);
-            spots.push(Spot { mention, excerpt });
+            spots.push(Spot {
+                mention,
+                excerpt,
+                beside,
+            });
             at = end;
         } else if c.is_numeric() {
             // Fractions, superscripts, Roman and circled numerals: figures, but not ones that facts hold.
             let excerpt = canvas.take(at, at + 1);
-            spots.push(Spot {
-                mention: Mention::Number(None),
-                excerpt,
-            });
+            spots.push(Spot::new(Mention::Number(None), excerpt));
             at += 1;
         } else {
             at += 1;
         }
     }
+    spots.extend(lone_signs(canvas));
     spots
+}
+
+/// Signs of money without digits beside them: the amount is hidden in words.
+fn lone_signs(canvas: &mut Canvas) -> Vec<Spot> {
+    let is_lone =
+        |canvas: &Canvas, at: usize| is_currency_sign(canvas.at(at)) && !canvas.at(at).is_alphabetic();
+    let places: Vec<usize> = (0..canvas.len()).filter(|at| is_lone(canvas, *at)).collect();
+    let spots = places
+        .into_iter()
+        .map(|at| Spot::new(Mention::Money(None, &[]), canvas.take(at, at + 1)));
+    spots.collect()
+}
+
+/// What a plain number counts or belongs to.
+fn beside(canvas: &Canvas, start: usize, end: usize) -> Vec<String> {
+    let words = [canvas.word_before(start), canvas.word_after(end)]
+        .into_iter()
+        .flatten();
+    let words = words.map(|(start, end)| canvas.text(start, end).to_lowercase());
+    words.filter(|word| !is_little(word)).collect()
 }
 
 fn read(canvas: &Canvas, at: usize, language: &Language) -> (Mention, usize, usize) {
     let end = digits_end(canvas, at);
     let mut figure = value(&canvas.text(at, end), language.decimal);
+    if let Some((start, codes)) = touching_code(canvas, at) {
+        return (Mention::Money(figure, codes), start, end);
+    }
     if is_latin(canvas.before(at)) || (canvas.before(at) == '-' && at >= 2 && is_latin(canvas.before(at - 1)))
     {
         return code(canvas, at, end);
@@ -80,6 +110,16 @@ fn read(canvas: &Canvas, at: usize, language: &Language) -> (Mention, usize, usi
         return (Mention::Discount(figure), at, end);
     }
     (Mention::Number(figure), at, end)
+}
+
+/// A currency written onto its figure: "USD129", "Rs500".
+fn touching_code(canvas: &Canvas, at: usize) -> Option<(usize, &'static [&'static str])> {
+    if !is_latin(canvas.before(at)) {
+        return None;
+    }
+    let (start, end) = canvas.word_before(at)?;
+    let codes = currency_word(&canvas.text(start, end))?;
+    (!canvas.joined(start)).then_some((start, codes))
 }
 
 fn is_latin(c: char) -> bool {
@@ -250,7 +290,7 @@ fn money_after(canvas: &Canvas, end: usize) -> Option<(&'static [&'static str], 
     first.map(|codes| (codes, after)).or_else(second)
 }
 
-fn percent_after(canvas: &Canvas, end: usize) -> Option<usize> {
+pub(super) fn percent_after(canvas: &Canvas, end: usize) -> Option<usize> {
     let gap = usize::from(canvas.at(end) == ' ');
     if matches!(canvas.at(end + gap), '%' | '\u{2030}') {
         return Some(end + gap + 1);

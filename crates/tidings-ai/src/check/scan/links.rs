@@ -4,17 +4,22 @@ use super::super::canvas::{Canvas, TAKEN};
 use super::super::mention::{Mention, Spot};
 
 /// Ways of writing a domain so that no program sees it.
-const DISGUISES: [&str; 10] = [
+const DISGUISES: [&str; 15] = [
     "[.]",
     "(.)",
     "[dot]",
     "(dot)",
-    " dot com",
-    " dot net",
-    " dot org",
+    " dot ",
     "[at]",
     "(at)",
     " punkt de",
+    " .com",
+    " .net",
+    " .org",
+    " .io",
+    ". com",
+    ". net",
+    ". org",
 ];
 
 pub(super) fn take(canvas: &mut Canvas) -> Vec<Spot> {
@@ -32,7 +37,7 @@ pub(super) fn take(canvas: &mut Canvas) -> Vec<Spot> {
             let (from, to) = trimmed(canvas, from, to);
             if let Some(mention) = read(&canvas.text(from, to)) {
                 let excerpt = canvas.take(from, to);
-                spots.push(Spot { mention, excerpt });
+                spots.push(Spot::new(mention, excerpt));
             }
         }
         start = end;
@@ -50,10 +55,7 @@ fn disguised(canvas: &mut Canvas) -> Vec<Spot> {
             let torn = disguise.ends_with(char::is_alphabetic) && canvas.at(end).is_alphanumeric();
             if lower[at..end] == wanted[..] && !torn {
                 let excerpt = canvas.text(at.saturating_sub(20), end);
-                spots.push(Spot {
-                    mention: Mention::Link(excerpt.to_lowercase()),
-                    excerpt,
-                });
+                spots.push(Spot::new(Mention::Link(excerpt.to_lowercase()), excerpt));
             }
         }
     }
@@ -143,8 +145,10 @@ fn read(token: &str) -> Option<Mention> {
         let is_address = !domain.is_empty() && (!local.is_empty() || domain.chars().any(char::is_alphabetic));
         return is_address.then(|| Mention::Email(address.to_owned()));
     }
-    let host = lower.split(['/', '?', '#', ':']).next().unwrap_or_default();
-    (is_domain(host) || is_numeric_address(host)).then(|| Mention::Link(normal(token)))
+    let pieces = || lower.split(['/', '?', '#', ':', '=', '&', '\\']);
+    pieces()
+        .any(|piece| is_domain(piece) || is_numeric_address(piece))
+        .then(|| Mention::Link(normal(token)))
 }
 
 fn is_domain(host: &str) -> bool {

@@ -1,10 +1,14 @@
 //! Figures in words, where they count something that must be known: money, shares, spans of time.
 
 use super::super::canvas::Canvas;
-use super::super::lexicon::{NUMBER_WORDS, currency_word, is_discount_word, is_percent_word, is_span};
+use super::super::lexicon::{NUMBER_WORDS, currency_word, is_discount_word, is_saving_word, is_span};
 use super::super::mention::{Mention, Spot};
 use super::Language;
+use super::figures::percent_after;
 use crate::figure::Figure;
+
+/// The last number in words that may stand for "some".
+const LARGEST_SMALL: u64 = 12;
 
 pub(super) fn take(canvas: &mut Canvas, language: &Language) -> Vec<Spot> {
     let mut spots = han(canvas);
@@ -14,14 +18,14 @@ pub(super) fn take(canvas: &mut Canvas, language: &Language) -> Vec<Spot> {
             at += 1;
             continue;
         }
-        let Some((figure, end)) = number(canvas, at, language) else {
+        let Some((value, end)) = number(canvas, at, language) else {
             at += 1;
             continue;
         };
-        at = match counted(canvas, end, figure) {
+        at = match counted(canvas, at, end, Figure::from(value), value) {
             Some((mention, after)) => {
                 let excerpt = canvas.take(at, after);
-                spots.push(Spot { mention, excerpt });
+                spots.push(Spot::new(mention, excerpt));
                 after
             }
             None => end,
@@ -31,7 +35,7 @@ pub(super) fn take(canvas: &mut Canvas, language: &Language) -> Vec<Spot> {
 }
 
 /// Words in a row that are numbers, as one: "twenty-five", "two hundred".
-fn number(canvas: &Canvas, start: usize, language: &Language) -> Option<(Figure, usize)> {
+fn number(canvas: &Canvas, start: usize, language: &Language) -> Option<(u64, usize)> {
     let mut end = start;
     let mut total: Option<u64> = None;
     let mut next = Some((start, word_end(canvas, start)));
@@ -47,7 +51,7 @@ fn number(canvas: &Canvas, start: usize, language: &Language) -> Option<(Figure,
         end = to;
         next = canvas.word_after(to).filter(|(from, _)| *from > to);
     }
-    total.map(|total| (Figure::from(total), end))
+    total.map(|total| (total, end))
 }
 
 fn word_end(canvas: &Canvas, start: usize) -> usize {
@@ -57,33 +61,46 @@ fn word_end(canvas: &Canvas, start: usize) -> usize {
 }
 
 fn value(word: &str, language: &Language) -> Option<u64> {
-    let lists = NUMBER_WORDS
+    let own = NUMBER_WORDS.iter().find(|(tag, _)| *tag == language.tag);
+    let (_, words) = own.or_else(|| NUMBER_WORDS.first())?;
+    words
         .iter()
-        .filter(|(tag, _)| *tag == language.tag || *tag == "en");
-    lists
-        .flat_map(|(_, words)| words.iter())
         .find(|(name, _)| *name == word)
         .map(|(_, value)| *value)
 }
 
-/// What the figure counts.
-fn counted(canvas: &Canvas, end: usize, figure: Figure) -> Option<(Mention, usize)> {
-    let gap = usize::from(canvas.at(end) == ' ');
-    if canvas.at(end + gap) == '%' {
-        return Some((Mention::Percent(Some(figure)), end + gap + 1));
-    }
-    let (start, after) = canvas.word_after(end)?;
-    let word = canvas.text(start, after).to_lowercase();
-    if is_percent_word(&word) {
+/// What the figure counts. Small ones that count nothing of weight are let go: "two of us".
+fn counted(
+    canvas: &Canvas,
+    start: usize,
+    end: usize,
+    figure: Figure,
+    value: u64,
+) -> Option<(Mention, usize)> {
+    if let Some(after) = percent_after(canvas, end) {
         return Some((Mention::Percent(Some(figure)), after));
     }
-    if is_discount_word(&word) {
-        return Some((Mention::Discount(Some(figure)), after));
+    let before = canvas
+        .word_before(start)
+        .map(|(start, end)| canvas.text(start, end).to_lowercase());
+    if before.is_some_and(|word| is_saving_word(&word)) {
+        return Some((Mention::Discount(Some(figure)), end));
     }
-    if let Some(codes) = currency_word(&word).filter(|_| word.chars().count() > 2) {
-        return Some((Mention::Money(Some(figure), codes), after));
+    let next = canvas
+        .word_after(end)
+        .map(|(start, after)| (canvas.text(start, after).to_lowercase(), after));
+    if let Some((word, after)) = next {
+        if is_discount_word(&word) {
+            return Some((Mention::Discount(Some(figure)), after));
+        }
+        if let Some(codes) = currency_word(&word).filter(|_| word.chars().count() > 2) {
+            return Some((Mention::Money(Some(figure), codes), after));
+        }
+        if is_span(&word) {
+            return Some((Mention::Number(Some(figure)), after));
+        }
     }
-    is_span(&word).then_some((Mention::Number(Some(figure)), after))
+    (value > LARGEST_SMALL).then_some((Mention::Number(Some(figure)), end))
 }
 
 /// Chinese numerals before a sign of money or of tenths: no fact holds figures that way, so they are never known.
@@ -104,7 +121,7 @@ fn han(canvas: &mut Canvas) -> Vec<Spot> {
         };
         if let Some(mention) = mention {
             let excerpt = canvas.take(at, end + 1);
-            spots.push(Spot { mention, excerpt });
+            spots.push(Spot::new(mention, excerpt));
         }
         at = end + 1;
     }

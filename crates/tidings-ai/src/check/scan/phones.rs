@@ -19,10 +19,7 @@ pub(super) fn take(canvas: &mut Canvas) -> Vec<Spot> {
         let digits: String = written.chars().filter(char::is_ascii_digit).collect();
         if digits.len() >= FEWEST_DIGITS && !is_figure(canvas, at, end, &written) {
             let excerpt = canvas.take(at, end);
-            spots.push(Spot {
-                mention: Mention::Phone(digits),
-                excerpt,
-            });
+            spots.push(Spot::new(Mention::Phone(digits), excerpt));
         }
         at = end;
     }

@@ -15,10 +15,7 @@ pub(super) fn take(canvas: &mut Canvas) -> Vec<Spot> {
         match read(canvas, at, digits) {
             Some((hour, minute, end)) => {
                 let excerpt = canvas.take(at, end);
-                spots.push(Spot {
-                    mention: Mention::Time(hour, minute),
-                    excerpt,
-                });
+                spots.push(Spot::new(Mention::Time(hour, minute), excerpt));
                 at = end;
             }
             None => at += digits,
