@@ -3,7 +3,7 @@
 use super::canvas::Canvas;
 use super::finding::{FindingCode, Findings, Part};
 use super::known::Known;
-use super::lexicon::{GENERIC_READERS, GREETINGS, HONORIFICS};
+use super::lexicon::{GENERIC_READERS, GREETINGS, HONORIFICS, is_common};
 use crate::request::DraftRequest;
 
 /// Words of a name and its titles.
@@ -35,11 +35,20 @@ pub(super) fn check(
     let code = match reader {
         Some(reader) if is_part_of_name(&greeting.words, &reader) => return,
         Some(_) if generic => FindingCode::GenericGreeting,
-        None if generic => return,
+        None if generic && greeting.words.iter().all(|word| names_nobody(word, known)) => return,
         _ if greeting.words.iter().all(|word| known.is_brand(word)) => return,
         _ => FindingCode::WrongGreeting,
     };
     findings.add(code, Part::Body, &line);
+}
+
+/// "Dear customer", "dear owner of a Lawn King": no word of it can be a name that is not known.
+fn names_nobody(word: &str, known: &Known) -> bool {
+    let joining = matches!(word, "und" | "et" | "y" | "e" | "en" | "och" | "og" | "i");
+    GENERIC_READERS.contains(&word)
+        || joining
+        || is_common(word)
+        || (known.has_word(word) && !known.is_of_a_person(word))
 }
 
 /// "Anna, your mower ...": somebody in the facts, but not the reader.

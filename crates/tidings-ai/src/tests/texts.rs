@@ -76,6 +76,11 @@ fn without_a_name_the_greeting_is_generic() {
     request.addressee = None;
     assert_eq!(codes("Dear customer,\nit is due.", &request), [""; 0]);
     assert_eq!(codes("Hi there, it is due.", &request), [""; 0]);
+    assert_eq!(codes("Dear Sir or Madam,\nit is due.", &request), [""; 0]);
+    assert_eq!(
+        codes("Dear customer Bob,\nit is due.", &request),
+        ["wrong_greeting"]
+    );
     assert_eq!(codes("Hi Bob, it is due.", &request), ["wrong_greeting"]);
     assert_eq!(codes("Hi Piotr, it is due.", &request), ["wrong_greeting"]);
 }
