@@ -72,12 +72,7 @@ const CONFINED: &[(&[&str], &[&str], &str)] = &[
     // The command line of the server talks to a running server over HTTP.
     (
         &["reqwest"],
-        &[
-            "tidings-providers",
-            "tidings-ai",
-            "tidings-server",
-            "tidings-proof",
-        ],
+        &["tidings-providers", "tidings-server", "tidings-proof"],
         "all HTTP leaves through the egress client of providers",
     ),
     (
