@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tidings_core::redact::Private;
 use tidings_core::{Category, Channel, MessageId, MessageType, Urgency};
 use tidings_engine::store::messages::read;
@@ -161,6 +161,7 @@ pub struct ApprovalQuery {
 /// What is changed; exactly one of the two.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"context": {"customer_name": "Ann"}}))]
 pub struct EditBody {
     /// Other values for the template's variables; `null` takes one out, those not named stay.
     #[serde(default)]
