@@ -1,7 +1,7 @@
 //! A row that is due lies within the bounds, in whatever zone its contact lives.
 
 use super::total::zone;
-use super::{at, campaign, day, first_run, later_run, row_of};
+use super::{at, campaign, day, first_run, later_run, place, row_of};
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
@@ -177,6 +177,38 @@ proptest! {
             }
         }
     }
+}
+
+/// Month ends, swept: no chance decides here whether a short month is met.
+#[test]
+fn the_ends_of_months() {
+    let mut found = 0;
+    // The evening in UTC, the next day in Kiritimati; the morning in UTC, the day before in Pago Pago.
+    let places = [("Pacific/Kiritimati", 23), ("Pacific/Pago_Pago", 1)];
+    for (zone, hour) in places.map(|(name, hour)| (place(name), hour)) {
+        for months in 0..14i64 {
+            let due = format!(r#"rule = "after", latest_of = ["date_sold"], months = {months}, days = 1"#);
+            let definition = campaign("equipment", &due, "");
+            for offset in 0..430 {
+                let sold = days_on(day("2023-12-01"), offset);
+                let row = row_of(vec![("date_sold", Cell::Date(sold))]);
+                let target = sold.checked_add(jiff::Span::new().months(months)).unwrap();
+                for near in 0..3 {
+                    let as_of = days_on(target, near).at(hour, 0, 0, 0);
+                    let as_of = as_of.to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp();
+                    let window = RunWindow {
+                        as_of,
+                        previous: None,
+                    };
+                    if matches!(assess(&definition, &row, &zone, &window), Assessment::Due(_)) {
+                        found += 1;
+                        assert!(within(&definition, &row, &window), "{sold} {months} {window:?}");
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(found, 2 * 14 * 430, "each is due on one of the days");
 }
 
 #[test]

@@ -447,3 +447,69 @@ fn a_card_of_the_calendar_shows_when_each_runs_next() {
     assert_eq!(runs("seasonal_reminder_fall"), at("2027-10-01T14:00:00Z"));
     assert_eq!(runs("winback_missed_you"), at("2026-11-26T14:00:00Z"));
 }
+
+/// The documentation stands in the same repository, so it is held to what is there.
+const PAGE: &str = include_str!("../../../../docs/campaigns.md");
+
+#[test]
+fn the_documented_campaign_is_a_good_one_and_so_are_the_documented_changes() {
+    let blocks: Vec<&str> = PAGE
+        .split("```toml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
+    let [whole, changes] = blocks.as_slice() else {
+        panic!("{} blocks of TOML", blocks.len());
+    };
+    let definition: Definition = toml::from_str(whole).unwrap();
+    assert_eq!(definition.validate(), Ok(()));
+    assert_eq!(
+        named("invoice_reminder")
+            .with(toml::from_str(changes).unwrap())
+            .validate(),
+        Ok(())
+    );
+}
+
+#[test]
+fn the_documented_table_lists_every_campaign_as_it_is() {
+    for definition in built_in() {
+        let row = format!("| `{}` | `{}` | ", definition.name, definition.from);
+        let line = PAGE
+            .lines()
+            .find(|line| line.starts_with(&row))
+            .unwrap_or_else(|| panic!("no row {row}"));
+        assert!(line.contains(&format!("| {} | ", definition.category)), "{line}");
+        let variable = match &definition.schedule {
+            Cadence::Day { hour_env, .. } | Cadence::Year { hour_env, .. } => hour_env,
+            Cadence::Days { days_env, .. } => days_env,
+            Cadence::Interval { interval_env, .. } => interval_env,
+        };
+        let documented = variable
+            .as_ref()
+            .is_none_or(|variable| line.contains(&format!("`{variable}`")));
+        assert!(documented, "{line}");
+    }
+}
+
+#[test]
+fn the_documented_tables_list_every_column() {
+    use tidings_core::campaign::{LogicalTable, table};
+    for which in LogicalTable::ALL {
+        let line = PAGE
+            .lines()
+            .find(|line| line.starts_with(&format!("| `{which}` | **")));
+        for column in table(*which).columns {
+            let shown = if column.required {
+                format!("**`{}`**", column.name)
+            } else {
+                format!(" `{}`", column.name)
+            };
+            assert!(
+                line.is_some_and(|line| line.contains(&shown)),
+                "{which}.{}",
+                column.name
+            );
+        }
+    }
+}

@@ -400,3 +400,31 @@ fn an_instant_counts_by_its_local_day_under_an_occurrence_that_no_zone_changes()
     assert_eq!(utc.due_on, Moment::Day(day("2026-11-25")));
     assert_eq!(new_york.due_on, Moment::Day(day("2026-11-24")));
 }
+
+#[test]
+fn the_latest_of_several_has_one_occurrence_in_every_zone() {
+    let definition = campaign(
+        "work_orders",
+        r#"rule = "after", latest_of = ["dropped_off_at", "picked_up_at"], days = 7, lookback_days = 9"#,
+        "",
+    );
+    let run = first_run("2026-11-25T14:00:00Z");
+    for cells in [
+        [
+            ("dropped_off_at", "2026-11-17"),
+            ("picked_up_at", "2026-11-18T02:00:00Z"),
+        ],
+        [
+            ("dropped_off_at", "2026-11-18T02:00:00Z"),
+            ("picked_up_at", "2026-11-17"),
+        ],
+        [
+            ("dropped_off_at", "2026-11-18T02:00:00Z"),
+            ("picked_up_at", "2026-11-17T23:00:00Z"),
+        ],
+    ] {
+        for zone in ["UTC", "America/New_York", "Pacific/Kiritimati"] {
+            check(&definition, &row(&cells), zone, &run, &Is("2026-11-18"));
+        }
+    }
+}

@@ -136,3 +136,18 @@ fn the_parts_of_a_series() {
         &Not(TooLate, Some("2026-12-01")),
     );
 }
+
+#[test]
+fn the_year_of_a_return_is_the_same_in_every_zone() {
+    let definition = campaign(
+        "customers",
+        r#"rule = "anniversary", date = "created_at", days_before = 0, lookback_days = 2"#,
+        "",
+    );
+    // New Year in UTC, still the old year in New York.
+    let row = row(&[("created_at", "2024-01-01T02:00:00Z")]);
+    let window = first_run("2027-01-01T14:00:00Z");
+    check(&definition, &row, "UTC", &window, &Is("2027"));
+    let new_york = first_run("2026-12-31T14:00:00Z");
+    check(&definition, &row, "America/New_York", &new_york, &Is("2027"));
+}

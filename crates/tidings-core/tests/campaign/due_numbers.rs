@@ -3,7 +3,7 @@
 use super::due::{Expect, check, due};
 use super::{campaign, first_run, row};
 use Expect::{Due as Is, Malformed as Bad, Not};
-use NotDueCode::{NoValue, NotReached};
+use NotDueCode::{NoValue, NotReached, Unmapped};
 use tidings_core::campaign::NotDueCode;
 
 #[test]
@@ -87,6 +87,32 @@ fn each_further_mark_since_the_last_service() {
     check(
         &definition,
         &row(&[("machine_hours", "100")]),
+        "UTC",
+        &run,
+        &Is("100"),
+    );
+}
+
+#[test]
+fn a_number_at_the_last_service_that_is_not_optional_must_be_mapped() {
+    let definition = campaign(
+        "equipment",
+        r#"rule = "crossed", number = "machine_hours", since = "then", step = 100"#,
+        r#"
+        [[related]]
+        name = "then"
+        table = "work_orders"
+        by = "equipment_id"
+        take = "latest"
+        column = "machine_hours"
+        "#,
+    );
+    let run = first_run("2026-11-25T14:00:00Z");
+    let hours = ("machine_hours", "150");
+    check(&definition, &row(&[hours]), "UTC", &run, &Not(Unmapped, None));
+    check(
+        &definition,
+        &row(&[hours, ("then", "-")]),
         "UTC",
         &run,
         &Is("100"),

@@ -106,3 +106,38 @@ fn what_the_rule_counts_from_is_required_and_what_it_can_do_without_is_not() {
         Some(Need::Optional)
     );
 }
+
+#[test]
+fn a_related_value_is_needed_as_the_rules_need_it() {
+    let definition = |optional: bool| {
+        super::campaign(
+            "equipment",
+            r#"rule = "crossed", number = "machine_hours", since = "then", step = 100"#,
+            &format!(
+                r#"
+                conditions = [{{ column = "then", is = "present" }}]
+                [[related]]
+                name = "then"
+                table = "work_orders"
+                by = "equipment_id"
+                take = "latest"
+                column = "machine_hours"
+                optional = {optional}
+                "#
+            ),
+        )
+    };
+    for (optional, need) in [(true, Need::Optional), (false, Need::Required)] {
+        let needs = needs(&definition(optional));
+        for purpose in ["due: since", "condition 1"] {
+            assert_eq!(
+                find(&needs, LogicalTable::WorkOrders, "machine_hours", purpose),
+                Some(need)
+            );
+            assert_eq!(
+                find(&needs, LogicalTable::Equipment, "equipment_id", purpose),
+                Some(need)
+            );
+        }
+    }
+}

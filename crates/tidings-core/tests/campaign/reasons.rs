@@ -33,7 +33,8 @@ fn a_message_expires_with_the_date_it_is_about() {
         "UTC",
         &window,
     );
-    let expires = |definition: &Definition, zone: &str| found.expires_at(definition, &place(zone), &window);
+    let expires =
+        |definition: &Definition, zone: &str| found.expires_at(definition, &place(zone), window.as_of);
     assert_eq!(expires(&confirmation, "UTC"), Some(at("2026-11-26T11:00:00Z")));
     let mut sooner = confirmation.clone();
     sooner.expires_after_hours = Some(20);
@@ -50,7 +51,7 @@ fn a_message_expires_with_the_date_it_is_about() {
         "America/New_York",
         &window,
     );
-    let end = found.expires_at(&warranty, &place("America/New_York"), &window);
+    let end = found.expires_at(&warranty, &place("America/New_York"), window.as_of);
     assert_eq!(end, Some(at("2026-12-26T05:00:00Z")));
     let found = due(
         &week_after(),
@@ -58,7 +59,7 @@ fn a_message_expires_with_the_date_it_is_about() {
         "UTC",
         &window,
     );
-    assert_eq!(found.expires_at(&week_after(), &place("UTC"), &window), None);
+    assert_eq!(found.expires_at(&week_after(), &place("UTC"), window.as_of), None);
 }
 
 #[test]

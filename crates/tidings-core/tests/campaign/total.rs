@@ -181,7 +181,7 @@ proptest! {
                 prop_assert!(reference.chars().count() <= 500);
                 let variables = context(&definition, &row, due).unwrap();
                 prop_assert!(variables.contains_key("customer_name") && variables.contains_key("due_on"));
-                due.expires_at(&definition, &zone, &window);
+                due.expires_at(&definition, &zone, window.as_of);
             }
             Assessment::NotDue(not) => {
                 let step = first_no.unwrap();
