@@ -79,16 +79,17 @@ pub struct Due {
 }
 
 impl Due {
-    /// When the message must not go out any more: so many hours after the run, and never after the date it is about.
+    /// When the message must not go out any more: so many hours after it was proposed, and never after the date it is
+    /// about.
     pub fn expires_at(
         &self,
         definition: &Definition,
         zone: &TimeZone,
-        window: &RunWindow,
+        proposed_at: Timestamp,
     ) -> Option<Timestamp> {
         let by_hours = definition.expires_after_hours.map(|hours| {
             let wait = SignedDuration::from_hours(i64::from(hours));
-            window.as_of.checked_add(wait).unwrap_or(Timestamp::MAX)
+            proposed_at.checked_add(wait).unwrap_or(Timestamp::MAX)
         });
         let by_date = self.until.map(|until| until.ends(zone));
         by_hours.into_iter().chain(by_date).min()

@@ -2,12 +2,11 @@
 
 use super::definition::{Condition, Definition, Literal, Operator};
 use super::schema::ColumnKind;
-use super::validate::Problems;
+use super::validate::{MOST_DAYS, Problems};
 use jiff::Timestamp;
 use jiff::civil::Date;
 
 const MOST_VALUES: usize = 50;
-const MOST_DAYS: u32 = 36_525;
 const LONGEST_TEXT: usize = 200;
 
 /// What an operator is given.
@@ -70,7 +69,12 @@ pub(super) fn check(definition: &Definition, index: usize, condition: &Condition
             ),
         );
     }
-    for value in condition.value.iter().chain(&condition.values) {
+    let compared: &[Literal] = match operand(operator) {
+        Operand::Value => condition.value.as_slice(),
+        Operand::Values => &condition.values,
+        Operand::Nothing | Operand::Days => &[],
+    };
+    for value in compared {
         problems.unless(fits(kind, value), &at("value"), || {
             format!("\"{}\" holds {kind}; write {}", condition.column, form(kind))
         });
@@ -105,11 +109,12 @@ fn check_operands(condition: &Condition, at: &impl Fn(&str) -> String, problems:
 pub(super) fn literal(at: &str, value: &Literal, problems: &mut Problems) {
     match value {
         Literal::Number(number) => {
-            problems.unless(number.is_finite(), at, || "write a finite number".to_owned())
+            problems.unless(number.is_finite(), at, || "write a finite number".to_owned());
         }
-        Literal::Text(text) => problems.unless(text.chars().count() <= LONGEST_TEXT, at, || {
-            format!("is longer than {LONGEST_TEXT} characters")
-        }),
+        Literal::Text(text) => {
+            let good = text.chars().count() <= LONGEST_TEXT;
+            problems.unless(good, at, || format!("is longer than {LONGEST_TEXT} characters"));
+        }
         Literal::Flag(_) => {}
     }
 }

@@ -96,10 +96,9 @@ fn customer_name(definition: &Definition, row: &Row) -> String {
         None if definition.from == LogicalTable::Customers => row.cell(name),
         None => &Cell::Null,
     };
-    let names = ["first_name", "company", "last_name"].into_iter();
-    names
-        .filter_map(|name| text(cell(name)))
-        .next()
+    ["first_name", "company", "last_name"]
+        .into_iter()
+        .find_map(|name| text(cell(name)))
         .unwrap_or(SOMEBODY)
         .to_owned()
 }

@@ -47,7 +47,7 @@ pub struct Definition {
     /// What happens to moments that passed while nothing ran.
     #[serde(default)]
     pub missed_run: MissedRun,
-    /// A message that could not go out so many hours after its run is not sent any more.
+    /// A message that could not go out so many hours after it was proposed is not sent any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_after_hours: Option<u32>,
     /// The table whose rows come due.

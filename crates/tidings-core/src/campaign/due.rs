@@ -358,9 +358,8 @@ fn crossed(subject: &Subject, name: &str, since: Option<&str>, step: f64) -> Res
         None => 0.0,
         Some(since) => match cells::number(subject, since)? {
             Read::Value(last) => last,
-            Read::Null => 0.0,
             Read::Unmapped if needed(subject, since) => return Err(cells::unmapped(since)),
-            Read::Unmapped => 0.0,
+            Read::Null | Read::Unmapped => 0.0,
         },
     };
     let mark = (number / step).floor() * step;

@@ -15,6 +15,7 @@ mod condition_check;
 mod context;
 mod definition;
 mod due;
+mod due_check;
 mod names;
 mod needs;
 mod overrides;

@@ -41,11 +41,8 @@ pub fn needs(definition: &Definition) -> Vec<ColumnNeed> {
     list.whose();
     list.due();
     for (index, condition) in definition.conditions.iter().enumerate() {
-        let need = if condition.optional {
-            Need::Optional
-        } else {
-            Need::Required
-        };
+        let optional = condition.optional || list.is_optional(&condition.column);
+        let need = if optional { Need::Optional } else { Need::Required };
         list.name(&condition.column, need, &format!("condition {}", index + 1));
     }
     for (variable, source) in &definition.context {
@@ -78,6 +75,12 @@ impl List<'_> {
             need,
             for_what: for_what.to_owned(),
         });
+    }
+
+    /// Whether the campaign works without the related value of that name.
+    fn is_optional(&self, name: &str) -> bool {
+        let related = &self.definition.related;
+        related.iter().any(|one| one.name == name && one.optional)
     }
 
     /// The row, its customer, and a way to reach them.
@@ -125,7 +128,10 @@ impl List<'_> {
             DueRule::Crossed { number, since, .. } => {
                 self.name(number, Need::Required, "due");
                 if let Some(since) = since {
-                    self.name(since, Need::Optional, "due: since");
+                    let own = matches!(place(self.definition, since), Some(Place::Own(_)));
+                    let optional = own || self.is_optional(since);
+                    let need = if optional { Need::Optional } else { Need::Required };
+                    self.name(since, need, "due: since");
                 }
             }
         }
