@@ -347,7 +347,8 @@ impl Found {
         let mut needed: Vec<usize> = readers
             .flat_map(|place| match &self.table.readers[place].from {
                 From::Column(place) => vec![*place],
-                From::Key(places) | From::Expression(_, places) => places.clone(),
+                From::Key(places) => places.clone(),
+                From::Expression(_, places) => places.iter().map(|(place, _)| *place).collect(),
             })
             .collect();
         needed.sort_unstable();
