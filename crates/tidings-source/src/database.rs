@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 const CONNECTIONS: usize = 2;
 
 /// One that was not used for so long may have been closed by something on the way.
-const IDLE_LIMIT: Duration = Duration::from_secs(60);
+const IDLE_LIMIT: Duration = Duration::from_mins(1);
 
 /// The server ends a statement that takes too long; we give up on it a little later, when it does not answer at all.
 const GRACE: Duration = Duration::from_secs(2);

@@ -255,14 +255,16 @@ impl TablePlan {
     pub(crate) fn cells(&self, row: &RawRow) -> Vec<Cell> {
         self.readers
             .iter()
-            .map(|reader| self.cell(reader, &|place| &row[place]))
+            .map(|reader| reader.cell(&|place| &row[place]))
             .collect()
     }
+}
 
+impl Reader {
     /// One cell; `raw` gives what was read of a physical column.
-    pub(crate) fn cell<'r>(&self, reader: &Reader, raw: &dyn Fn(usize) -> &'r Raw) -> Cell {
-        match &reader.from {
-            From::Column(place) => cell::read(&reader.writing, raw(*place)),
+    pub(crate) fn cell<'r>(&self, raw: &dyn Fn(usize) -> &'r Raw) -> Cell {
+        match &self.from {
+            From::Column(place) => cell::read(&self.writing, raw(*place)),
             From::Key(places) => match parts(places, raw) {
                 Ok(Some(parts)) => Cell::Text(tidings_core::redact::Private::new(key::join(&parts))),
                 Ok(None) => Cell::Null,
@@ -284,7 +286,7 @@ impl TablePlan {
                     .map(|(place, name)| (name.as_str(), raw(*place).text()));
                 match compiled.evaluate(columns) {
                     Ok(None) => Cell::Null,
-                    Ok(Some(text)) => cell::read(&reader.writing, &Raw::Text(text)),
+                    Ok(Some(text)) => cell::read(&self.writing, &Raw::Text(text)),
                     Err(problem) => Cell::Malformed {
                         problem: problem.to_owned(),
                     },
