@@ -237,7 +237,7 @@ fn advice(
             .columns
             .get(info.key())
             .into_iter()
-            .flat_map(|key| key.parts())
+            .flat_map(crate::mapping::ColumnMapping::parts)
             .filter(|part| {
                 found
                     .column(part)

@@ -211,7 +211,7 @@ fn keep(table: &TablePlan, owner: &[&Physical], row: &RawRow, column: &str, addr
     let cell = |name: &str| {
         table
             .reader(name)
-            .map_or(Cell::Unmapped, |reader| table.cell(reader, &raw))
+            .map_or(Cell::Unmapped, |reader| reader.cell(&raw))
     };
     if cell("is_mobile") == Cell::Flag(false) {
         return;

@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 const CONNECTIONS: usize = 2;
 
 /// One that was not used for so long may have been closed by something on the way.
-const IDLE_LIMIT: Duration = Duration::from_secs(60);
+const IDLE_LIMIT: Duration = Duration::from_mins(1);
 
 /// The server ends a statement that takes too long; we give up on it a little later, when it does not answer at all.
 const GRACE: Duration = Duration::from_secs(2);
@@ -99,8 +99,8 @@ impl Database {
         };
         if let Some(connection) = self.take_idle() {
             match self.run(connection, &statement, budget).await {
-                // The server or something between closed it meanwhile; reading again does no harm.
-                Err(sqlx::Error::Io(_) | sqlx::Error::Protocol(_)) => {}
+                // Reading again does no harm.
+                Err(error) if was_closed(&error) => {}
                 done => return done.map_err(|error| self.failed(&statement.doing, &error)),
             }
         }
@@ -189,6 +189,16 @@ impl Database {
             };
             let _ = tokio::time::timeout(GRACE, closing).await;
         }
+    }
+}
+
+/// Whether the server, or something between, closed a connection while it was idle.
+fn was_closed(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(io) => io.kind() != std::io::ErrorKind::TimedOut,
+        sqlx::Error::Protocol(_) => true,
+        sqlx::Error::Database(database) => database.code().is_some_and(|code| code == "57P01"),
+        _ => false,
     }
 }
 

@@ -66,16 +66,21 @@ enum Order {
 /// The order of the database is used where it tells all keys apart; else only bytes do.
 fn order(builder: &Builder, column: &Physical, unique: bool) -> Order {
     use TypeClass::{Binary, Bits, Float, Other, Text};
-    let native = match (builder.kind, column.class) {
-        (Postgresql, Text) => unique || !column.ignores_case,
-        (Postgresql, Other) => unique,
-        (Postgresql, _) => true,
-        (Mysql, Text) => unique,
-        // An enumeration is ordered by place and compared by word; inexact numbers are not those that were read.
-        (Mysql, Other | Bits | Float) => false,
-        (Mysql, _) => true,
-        (Sqlite, Binary | Float) => false,
-        (Sqlite, _) => true,
+    let kind = builder.kind;
+    let native = match column.class {
+        Text => match kind {
+            Postgresql => unique || !column.ignores_case,
+            Mysql => unique,
+            Sqlite => true,
+        },
+        // An enumeration of MySQL is ordered by place and compared by word.
+        Other => kind == Postgresql && unique,
+        Bits => kind != Mysql,
+        // Elsewhere inexact numbers are not those that were read.
+        Float => kind == Postgresql,
+        // A column of SQLite without a type holds anything.
+        Binary => kind != Sqlite,
+        _ => true,
     };
     if native { Order::Native } else { Order::Bytes }
 }

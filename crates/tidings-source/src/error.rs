@@ -161,6 +161,10 @@ fn of_postgresql(code: &str, text: &str) -> (SourceErrorCategory, String) {
             Unreachable,
             "the server is starting or stopping; it is tried again".into(),
         ),
+        "40001" | "40P01" => (
+            Unreachable,
+            format!("the server cancelled it for another one (SQLSTATE {code}); it is tried again"),
+        ),
         "53300" => (
             Unreachable,
             "the server has no connection left; it is tried again".into(),

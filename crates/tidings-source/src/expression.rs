@@ -20,8 +20,8 @@ static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
     engine.set_fuel(Some(FUEL));
     engine.set_recursion_limit(50);
     engine.set_undefined_behavior(UndefinedBehavior::Lenient);
-    on_text(&mut engine, "lower", |text| text.to_lowercase());
-    on_text(&mut engine, "upper", |text| text.to_uppercase());
+    on_text(&mut engine, "lower", str::to_lowercase);
+    on_text(&mut engine, "upper", str::to_uppercase);
     on_text(&mut engine, "proper", proper);
     on_text(&mut engine, "trim", |text| text.trim().to_owned());
     on_text(&mut engine, "digits", |text| {

@@ -112,19 +112,19 @@ fn uuid(text: &str) -> Option<String> {
     if digits.len() != 32 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
-    let (a, b, c, d, e) = (
+    let groups = [
         &digits[..8],
         &digits[8..12],
         &digits[12..16],
         &digits[16..20],
         &digits[20..],
-    );
-    Some(format!("{a}-{b}-{c}-{d}-{e}"))
+    ];
+    Some(groups.join("-"))
 }
 
 fn bytes(kind: SourceKind, text: &str) -> Option<String> {
     let hexadecimal =
-        |digits: &str| digits.len() % 2 == 0 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        |digits: &str| digits.len().is_multiple_of(2) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     match kind {
         SourceKind::Postgresql => {
             let digits = text.strip_prefix("\\x")?;
@@ -141,6 +141,7 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
+    use SourceKind::{Mysql, Postgresql};
 
     #[test]
     fn any_parts_come_back_as_they_were() {
@@ -166,7 +167,6 @@ mod tests {
             ignores_case,
             ..Physical::default()
         };
-        use SourceKind::{Mysql, Postgresql};
         let cases = [
             (
                 Postgresql,

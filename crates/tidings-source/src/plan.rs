@@ -33,7 +33,8 @@ pub(crate) struct Physical {
 pub(crate) enum From {
     Key(Vec<usize>),
     Column(usize),
-    Expression(Compiled, Vec<usize>),
+    /// With the columns it names.
+    Expression(Compiled, Vec<(usize, String)>),
 }
 
 /// A logical column and how it is read.
@@ -254,14 +255,16 @@ impl TablePlan {
     pub(crate) fn cells(&self, row: &RawRow) -> Vec<Cell> {
         self.readers
             .iter()
-            .map(|reader| self.cell(reader, &|place| &row[place]))
+            .map(|reader| reader.cell(&|place| &row[place]))
             .collect()
     }
+}
 
+impl Reader {
     /// One cell; `raw` gives what was read of a physical column.
-    pub(crate) fn cell<'r>(&self, reader: &Reader, raw: &dyn Fn(usize) -> &'r Raw) -> Cell {
-        match &reader.from {
-            From::Column(place) => cell::read(&reader.writing, raw(*place)),
+    pub(crate) fn cell<'r>(&self, raw: &dyn Fn(usize) -> &'r Raw) -> Cell {
+        match &self.from {
+            From::Column(place) => cell::read(&self.writing, raw(*place)),
             From::Key(places) => match parts(places, raw) {
                 Ok(Some(parts)) => Cell::Text(tidings_core::redact::Private::new(key::join(&parts))),
                 Ok(None) => Cell::Null,
@@ -270,12 +273,20 @@ impl TablePlan {
                 },
             },
             From::Expression(compiled, places) => {
+                if let Some(problem) = places.iter().find_map(|(place, _)| match raw(*place) {
+                    Raw::Unreadable(problem) => Some(*problem),
+                    Raw::Null | Raw::Text(_) => None,
+                }) {
+                    return Cell::Malformed {
+                        problem: problem.to_owned(),
+                    };
+                }
                 let columns = places
                     .iter()
-                    .map(|place| (self.physical[*place].name.as_str(), raw(*place).text()));
+                    .map(|(place, name)| (name.as_str(), raw(*place).text()));
                 match compiled.evaluate(columns) {
                     Ok(None) => Cell::Null,
-                    Ok(Some(text)) => cell::read(&reader.writing, &Raw::Text(text)),
+                    Ok(Some(text)) => cell::read(&self.writing, &Raw::Text(text)),
                     Err(problem) => Cell::Malformed {
                         problem: problem.to_owned(),
                     },
@@ -349,22 +360,12 @@ impl Finder<'_> {
             }
             Origin::Expression(text) => {
                 let compiled = expression::compile(text).map_err(SourceError::mapping)?;
+                // Named as the expression writes them, whatever case the database keeps.
                 let places = compiled
                     .columns()
-                    .iter()
-                    .map(|name| self.place(name, false))
-                    .collect::<Result<Vec<_>, _>>()?;
-                // An expression writes names as they are, and finds its columns by them.
-                if let Some((place, name)) = places
-                    .iter()
-                    .zip(compiled.columns())
-                    .find(|(place, name)| self.physical[**place].name != *name)
-                {
-                    return Err(SourceError::mapping(format!(
-                        "the expression of {}.{} names {name}, but the column is written {}",
-                        self.shown, info.name, self.physical[*place].name
-                    )));
-                }
+                    .into_iter()
+                    .map(|name| Ok((self.place(&name, false)?, name)))
+                    .collect::<Result<Vec<_>, SourceError>>()?;
                 From::Expression(compiled, places)
             }
         };

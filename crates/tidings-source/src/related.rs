@@ -107,9 +107,10 @@ impl Relation {
         let wanted = dialect::normal_keys(table.kind, &by, given);
         let mut cells = HashMap::with_capacity(wanted.len());
         for chunk in wanted.chunks(MOST_KEYS) {
-            match found.native(self.take) {
-                true => self.aggregate(database, found, &by, chunk, &mut cells).await?,
-                false => self.gather(database, found, &by, chunk, &mut cells).await?,
+            if found.native(self.take) {
+                self.aggregate(database, found, &by, chunk, &mut cells).await?;
+            } else {
+                self.gather(database, found, &by, chunk, &mut cells).await?;
             }
         }
         let nothing = match self.take {
@@ -251,7 +252,7 @@ impl Relation {
     fn one<'r>(&self, found: &Found, raw: &dyn Fn(usize) -> &'r Raw) -> Option<Cell> {
         let table = &found.table;
         if let Some((place, cutoff)) = found.since {
-            let young = match table.cell(&table.readers[place], raw) {
+            let young = match table.readers[place].cell(raw) {
                 Cell::Date(day) => day >= cutoff.day,
                 Cell::Instant(instant) => instant >= cutoff.instant,
                 // Whether it counts cannot be said, so neither can the value.
@@ -265,7 +266,7 @@ impl Relation {
         let Some(place) = found.column else {
             return Some(Cell::Number(1.0));
         };
-        match (table.cell(&table.readers[place], raw), self.take) {
+        match (table.readers[place].cell(raw), self.take) {
             (Cell::Null | Cell::Unmapped, _) => None,
             (_, Take::Count) => Some(Cell::Number(1.0)),
             (cell, Take::Latest | Take::Earliest) => Some(cell),
@@ -347,7 +348,8 @@ impl Found {
         let mut needed: Vec<usize> = readers
             .flat_map(|place| match &self.table.readers[place].from {
                 From::Column(place) => vec![*place],
-                From::Key(places) | From::Expression(_, places) => places.clone(),
+                From::Key(places) => places.clone(),
+                From::Expression(_, places) => places.iter().map(|(place, _)| *place).collect(),
             })
             .collect();
         needed.sort_unstable();

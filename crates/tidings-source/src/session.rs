@@ -70,6 +70,7 @@ pub(crate) async fn sqlite(path: &Path, limit_ms: u64) -> Result<SqliteConnectio
         .create_if_missing(false)
         .pragma("query_only", "ON")
         .pragma("trusted_schema", "OFF")
+        .pragma("cache_size", "-16000")
         .busy_timeout(Duration::from_millis(limit_ms))
         .disable_statement_logging()
         .connect()

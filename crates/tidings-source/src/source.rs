@@ -25,7 +25,7 @@ const ROWS_OF_CUSTOMER: usize = 200;
 /// Rows of a sample.
 const MOST_SAMPLED: usize = 200;
 /// A database that was changed is looked at again after so long.
-const PLAN_AGE: Duration = Duration::from_secs(60);
+const PLAN_AGE: Duration = Duration::from_mins(1);
 
 /// A tenant's own database. It connects when it is first asked, with at most two connections; dropping closes them.
 pub struct Source {

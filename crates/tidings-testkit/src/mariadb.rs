@@ -20,7 +20,7 @@ const FOLDERS: [&str; 4] = [
 
 /// Another program may take the free port between our look and the start.
 const ATTEMPTS: u32 = 5;
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 
 /// The server's program, where it is installed with what makes its system tables.
 pub fn program(path: Option<&std::ffi::OsStr>) -> Option<PathBuf> {

@@ -31,7 +31,7 @@ impl Dealership {
             .disable_statement_logging();
         let done = async {
             let mut connection = options.connect().await?;
-            self.into_sqlite(&mut connection).await?;
+            self.write_sqlite(&mut connection).await?;
             connection.close().await
         };
         done.await.map_err(|error| failed(&path.display(), &error))
@@ -44,7 +44,7 @@ impl Dealership {
     pub async fn load_postgresql(&self, url: &str) -> Result<(), SourceError> {
         let done = async {
             let mut connection = PgConnection::connect(url).await?;
-            self.into_postgresql(&mut connection).await?;
+            self.write_postgresql(&mut connection).await?;
             connection.close().await
         };
         done.await.map_err(|error| failed(&"PostgreSQL", &error))
@@ -57,13 +57,13 @@ impl Dealership {
     pub async fn load_mysql(&self, url: &str) -> Result<(), SourceError> {
         let done = async {
             let mut connection = MySqlConnection::connect(url).await?;
-            self.into_mysql(&mut connection).await?;
+            self.write_mysql(&mut connection).await?;
             connection.close().await
         };
         done.await.map_err(|error| failed(&"MySQL", &error))
     }
 
-    async fn into_sqlite(&self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    async fn write_sqlite(&self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
         let mut transaction = connection.begin().await?;
         for mut table in self.tables(SourceKind::Sqlite) {
             run_sqlite(&mut transaction, create(SourceKind::Sqlite, &table)).await?;
@@ -91,7 +91,7 @@ impl Dealership {
         run_sqlite(connection, "ANALYZE".into()).await
     }
 
-    async fn into_mysql(&self, connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+    async fn write_mysql(&self, connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
         for mut table in self.tables(SourceKind::Mysql) {
             run_mysql(connection, create(SourceKind::Mysql, &table)).await?;
             let mut transaction = connection.begin().await?;
@@ -124,7 +124,7 @@ impl Dealership {
         Ok(())
     }
 
-    async fn into_postgresql(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    async fn write_postgresql(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         let mut transaction = connection.begin().await?;
         for mut table in self.tables(SourceKind::Postgresql) {
             run_postgresql(&mut transaction, create(SourceKind::Postgresql, &table)).await?;

@@ -116,16 +116,17 @@ async fn an_account_that_may_not_read_is_told_what_to_grant() {
         let Some(place) = place(kind).await else { continue };
         place.execute(TABLES).await;
         let name = format!("reader{}", std::process::id());
-        let url = match kind {
-            SourceKind::Postgresql => {
-                place.execute(&format!("CREATE ROLE {name} LOGIN PASSWORD 'hunter2'; GRANT USAGE ON SCHEMA dms TO {name}; GRANT SELECT ON dms.customers TO {name};")).await;
-                as_user(&place.url, &name)
-            }
-            _ => {
-                place.execute(&format!("CREATE USER {name}@'%' IDENTIFIED BY 'hunter2'; GRANT SELECT ON customers TO {name}@'%';")).await;
-                as_user(&place.url, &name)
-            }
+        let account = if kind == SourceKind::Postgresql {
+            format!(
+                "CREATE ROLE {name} LOGIN PASSWORD 'hunter2'; GRANT USAGE ON SCHEMA dms TO {name}; GRANT SELECT ON customers TO {name};"
+            )
+        } else {
+            format!(
+                "CREATE USER {name}@'%' IDENTIFIED BY 'hunter2'; GRANT SELECT ON customers TO {name}@'%';"
+            )
         };
+        place.execute(&account).await;
+        let url = as_user(&place.url, &name);
         let mut settings = place.settings();
         settings.url = SecretString::from(url.clone());
         let open = |settings: &tidings_source::SourceSettings| {
@@ -149,6 +150,19 @@ async fn an_account_that_may_not_read_is_told_what_to_grant() {
         assert!(
             check.has(LogicalTable::Customers, "first_name") && !check.has(LogicalTable::Sales, "date_sold")
         );
+
+        // What may be read at first may be forbidden later.
+        let mut begun = source
+            .pages(&reading("customers", ""), as_of(), &[], None)
+            .await
+            .unwrap();
+        let host = if kind == SourceKind::Mysql { "@'%'" } else { "" };
+        place
+            .execute(&format!("REVOKE SELECT ON customers FROM {name}{host}"))
+            .await;
+        let error = begun.next_page().await.unwrap_err();
+        assert_eq!(error.category, Category::Permission, "{error}");
+        assert!(error.message.contains("grant SELECT"), "{error}");
         drop(source);
 
         if kind == SourceKind::Mysql {
@@ -162,6 +176,7 @@ async fn an_account_that_may_not_read_is_told_what_to_grant() {
                 .execute(&format!("DROP OWNED BY {name}; DROP ROLE {name};"))
                 .await;
         }
+        place.remove().await;
     }
 }
 
@@ -224,14 +239,14 @@ async fn connections_that_the_server_ended_are_made_anew() {
         place.execute(TABLES).await;
         let source = place.mapped(MAPPING);
         assert_eq!(source.count(LogicalTable::Sales).await.unwrap(), 1);
-        match kind {
-            SourceKind::Postgresql => {
-                place.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'tidings' AND datname = current_database()").await;
-            }
-            _ => {
-                place.execute("BEGIN NOT ATOMIC FOR p IN (SELECT id FROM information_schema.processlist WHERE db = database() AND id <> connection_id()) DO KILL p.id; END FOR; END;").await;
-            }
-        }
+        place
+            .execute(if kind == SourceKind::Postgresql {
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'tidings' AND datname = current_database()"
+            } else {
+                "BEGIN NOT ATOMIC FOR p IN (SELECT id FROM information_schema.processlist WHERE db = database() AND id <> connection_id()) DO KILL p.id; END FOR; END;"
+            })
+            .await;
         assert_eq!(source.count(LogicalTable::Sales).await.unwrap(), 1);
+        place.remove().await;
     }
 }

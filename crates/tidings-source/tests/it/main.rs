@@ -4,6 +4,7 @@
 mod campaign;
 mod cells;
 mod faults;
+mod foreign;
 mod keys;
 mod pages;
 mod place;

@@ -60,7 +60,8 @@ pub async fn place(kind: SourceKind) -> Option<Place> {
             (format!("{base}/{name}"), Held::Mysql { server, name })
         }
         SourceKind::Sqlite => {
-            let path = std::env::temp_dir().join(format!("tidings-source-{}.db", unique()));
+            let path =
+                PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("tidings-source-{}.db", unique()));
             SqliteConnectOptions::new()
                 .filename(&path)
                 .create_if_missing(true)
@@ -142,7 +143,8 @@ impl Place {
         self.source(toml::from_str(mapping).unwrap())
     }
 
-    async fn remove(self) {
+    /// Removes what was made.
+    pub async fn remove(self) {
         match self.held {
             Held::Postgresql(database) => drop(database),
             Held::Mysql { server, name } => {
