@@ -9,6 +9,7 @@ use crate::error::EngineError;
 use crate::gate;
 use crate::outcome::{self, Ended};
 use crate::process::ended;
+use crate::rescue::is_poison;
 use crate::resolve;
 use crate::tenancy::{self, TenantView};
 use futures::stream::FuturesUnordered;
@@ -26,9 +27,6 @@ use tidings_store::Conn;
 use tidings_store::messages::dispatch::{self, Dispatchable};
 use tidings_store::seal::ContactKeys;
 use tokio::sync::SemaphorePermit;
-
-/// A job that ended its worker this often without a result is given up, before it is begun again.
-const POISON: i16 = 3;
 
 /// How long a suspended tenant's deliveries sleep before they look again.
 const SUSPENDED: SignedDuration = SignedDuration::from_mins(60);
@@ -163,7 +161,7 @@ impl Sorted {
                     let at = inner.now().saturating_add(SUSPENDED).unwrap_or(Timestamp::MAX);
                     let outcome = wait(at, ErrorCategory::Transient, "the tenant is not active");
                     self.ends.push(ended(&carried, bench.lease, outcome));
-                } else if carried.job.crash_count >= POISON {
+                } else if is_poison(&carried.job) {
                     self.poisoned.push(carried);
                 } else {
                     self.ready.push(carried);

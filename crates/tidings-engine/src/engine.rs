@@ -288,6 +288,11 @@ impl Inner {
         Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
     }
 
+    /// How long a lease lasts without a heartbeat.
+    pub fn lease_ms(&self) -> i64 {
+        i64::try_from(self.limits.lease.as_millis()).unwrap_or(i64::MAX)
+    }
+
     /// From now on nothing is begun; what is under way ends.
     pub fn begin_draining(&self) {
         self.draining.store(true, Ordering::SeqCst);

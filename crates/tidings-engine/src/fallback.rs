@@ -5,6 +5,7 @@ use crate::deliver::{Carried, finish_in, is_open, wait};
 use crate::engine::Inner;
 use crate::error::EngineError;
 use crate::process::ended;
+use crate::rescue;
 use crate::settle;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -368,22 +369,18 @@ pub(crate) fn give_up(
 
 /// Gives up a delivery whose job ended its worker again and again before the call was begun.
 pub(crate) fn poison(aside: &mut Aside, lease: LeaseId, carried: &Carried) {
-    let error =
-        "its worker ended without a result, again and again; look at the logs before replaying it".to_owned();
-    aside.move_delivery(carried, DeliveryState::Failed, error.clone());
-    if is_open(carried.row.message.status) {
-        aside.end_message(
-            carried,
-            MessageStatus::Failed,
-            Provenance::Inferred,
-            Some("poison".to_owned()),
-        );
-        aside.event(carried, "MessageFailed", json!({"because": "poison"}));
+    let outcome = rescue::poison();
+    if let Outcome::Dead { cause, error, .. } = &outcome {
+        aside.move_delivery(carried, DeliveryState::Failed, error.clone());
+        if is_open(carried.row.message.status) {
+            aside.end_message(
+                carried,
+                MessageStatus::Failed,
+                Provenance::Inferred,
+                Some(cause.clone()),
+            );
+            aside.event(carried, "MessageFailed", json!({"because": cause}));
+        }
     }
-    let outcome = Outcome::Dead {
-        cause: "poison".to_owned(),
-        category: ErrorCategory::Transient,
-        error,
-    };
     aside.finishes.push(ended(carried, lease, outcome));
 }

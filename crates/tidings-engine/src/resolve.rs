@@ -6,6 +6,7 @@ use crate::error::EngineError;
 use crate::fallback::{self, Aside};
 use crate::outcome::ASK_AFTER;
 use crate::process::ended;
+use crate::rescue::is_poison;
 use crate::settle;
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
@@ -123,6 +124,10 @@ async fn ask(inner: &Inner, bench: &Bench, carried: Carried) -> Asked {
         evidence: Evidence::Unavailable,
         provider_message_id: None,
     };
+    if is_poison(&carried.job) {
+        // Asking has killed workers; policy decides without the answer.
+        return silent(carried);
+    }
     let row = &carried.row;
     let Some(view) = bench.views.get(&row.tenant) else {
         return silent(carried);

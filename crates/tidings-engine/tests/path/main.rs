@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod accepting;
+mod crashing;
 mod failing;
 mod foreign;
 mod racing;
