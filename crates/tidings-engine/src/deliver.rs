@@ -7,6 +7,7 @@ use crate::connections::Routes;
 use crate::engine::Inner;
 use crate::error::EngineError;
 use crate::gate;
+use crate::late;
 use crate::outcome::{self, Ended};
 use crate::process::ended;
 use crate::rescue::is_poison;
@@ -152,11 +153,8 @@ impl Sorted {
             .is_some_and(TenantView::is_active);
         match carried.row.state {
             DeliveryState::Dispatching | DeliveryState::Unknown => self.unknown.push(carried),
-            // A dead letter that an operator replays comes as `failed` or `held`: the replay is the decision.
-            DeliveryState::Queued
-            | DeliveryState::RetryWait
-            | DeliveryState::Failed
-            | DeliveryState::Held => {
+            // A dead letter that an operator replays may come as `held`: the replay is the decision.
+            DeliveryState::Queued | DeliveryState::RetryWait | DeliveryState::Held => {
                 if !active {
                     let at = inner.now().saturating_add(SUSPENDED).unwrap_or(Timestamp::MAX);
                     let outcome = wait(at, ErrorCategory::Transient, "the tenant is not active");
@@ -169,6 +167,10 @@ impl Sorted {
             }
             DeliveryState::Accepted | DeliveryState::Delivered | DeliveryState::Bounced => {
                 self.ends.push(ended(&carried, bench.lease, Outcome::Done));
+            }
+            DeliveryState::Failed => {
+                let outcome = late::end_of_turn(&carried.row);
+                self.ends.push(ended(&carried, bench.lease, outcome));
             }
             DeliveryState::Dropped | DeliveryState::Stopped => {
                 self.ends.push(ended(&carried, bench.lease, Outcome::Cancelled));

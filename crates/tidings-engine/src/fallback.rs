@@ -60,6 +60,13 @@ impl Aside {
         because: Option<String>,
     ) {
         let message = &carried.row.message;
+        if matches!(
+            message.status,
+            MessageStatus::Delivered | MessageStatus::Opened | MessageStatus::Clicked
+        ) {
+            // An earlier channel arrived after all; what becomes of this one changes nothing.
+            return;
+        }
         if let Some(batch) = message.batch {
             self.follows.push((message.tenant, batch, to, provenance));
         }
@@ -222,17 +229,15 @@ fn stopped(
         },
         Some(_) => Outcome::Cancelled,
         None => {
-            aside.end_message(
-                carried,
-                MessageStatus::Suppressed,
-                Provenance::Inferred,
-                Some(code.to_owned()),
-            );
-            aside.event(
-                carried,
-                "MessageSuppressed",
-                json!({"because": code, "channel": carried.row.channel}),
-            );
+            // After a text that went out and failed, nothing of the message was suppressed: it failed.
+            let (to, event) = if is_open(carried.row.message.status) {
+                (MessageStatus::Suppressed, "MessageSuppressed")
+            } else {
+                (MessageStatus::Failed, "MessageFailed")
+            };
+            aside.end_message(carried, to, Provenance::Inferred, Some(code.to_owned()));
+            let data = json!({"because": code, "channel": carried.row.channel});
+            aside.event(carried, event, data);
             Outcome::Cancelled
         }
     };

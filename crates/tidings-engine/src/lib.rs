@@ -26,6 +26,7 @@ mod foreign;
 mod gate;
 mod hold;
 mod inspect;
+mod late;
 mod limiter;
 pub mod links;
 mod outcome;

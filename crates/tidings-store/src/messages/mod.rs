@@ -20,4 +20,4 @@ pub mod retention;
 pub mod routes;
 pub mod sandbox;
 pub mod unknown;
-mod words;
+pub(crate) mod words;
