@@ -16,22 +16,28 @@ use tidings_store::events::{self, NewEvent};
 use tidings_store::messages::facts;
 use tidings_store::messages::idempotency::{self, KeyClaim};
 use tidings_store::messages::record::{NewContent, NewMessage, Placement};
-use tidings_store::messages::{batches, insert};
-use tidings_store::{Conn, SealError};
+use tidings_store::messages::{batches, contacts_by, insert};
+use tidings_store::{Conn, SealError, WorkerTx};
 
 /// How long an answer is kept under its Idempotency-Key.
 const KEY_LIFE: SignedDuration = SignedDuration::from_hours(24);
 
-/// Writes what was decided, in one transaction.
+/// Writes what was decided and commits. Contacts that were made for requests which come to nothing here (a duplicate, a
+/// key that somebody else holds) go again.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the last stage of the batch, called once"
+)]
 pub(crate) async fn write(
     inner: &Inner,
+    mut tx: WorkerTx,
     decided: Vec<Decided>,
+    made: &[(TenantId, ContactId)],
     keys: &[Option<(TenantId, IdempotencyKey)>],
     answers: &mut Answers,
     dice: &mut Dice,
     now: Timestamp,
 ) -> Result<(), EngineError> {
-    let mut tx = inner.tx().await?;
     let (ours, decided) = claim_keys(&mut tx, decided, keys, answers, now).await?;
     let (fresh, duplicates): (Vec<Decided>, Vec<Decided>) = decided
         .into_iter()
@@ -39,6 +45,12 @@ pub(crate) async fn write(
     let (fresh, lost) = insert_messages(&mut tx, fresh, now).await?;
     answer_duplicates(&mut tx, duplicates, lost, answers).await?;
     insert_rest(inner, &mut tx, &fresh, dice, now).await?;
+    let kept: HashSet<_> = fresh
+        .iter()
+        .map(|one| (one.draft.tenant, one.draft.contact))
+        .collect();
+    let idle: Vec<_> = made.iter().copied().filter(|one| !kept.contains(one)).collect();
+    contacts_by::unmake(&mut tx, &idle).await?;
     for one in &fresh {
         answers.set(one.draft.place, Ok(accepted(one)));
     }
