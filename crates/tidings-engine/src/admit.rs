@@ -4,6 +4,7 @@ use crate::accept::{Answers, Decided};
 use crate::compose::{seal_content, seal_request};
 use crate::engine::Inner;
 use crate::error::EngineError;
+use crate::figures;
 use crate::request::{AcceptError, Accepted, IdempotencyKey};
 use crate::settle;
 use jiff::{SignedDuration, Timestamp};
@@ -94,10 +95,13 @@ fn count(one: &Decided) {
     let status = settle::placement(&one.decision, Timestamp::UNIX_EPOCH).status;
     metrics::counter!(
         "tidings_messages_accepted_total",
-        "message_type" => one.draft.message_type.to_string(),
+        "message_type" => figures::type_label(&one.draft.message_type),
         "status" => status.as_str(),
     )
     .increment(1);
+    if status == MessageStatus::Suppressed {
+        figures::communication(None, &one.draft.message_type, status);
+    }
 }
 
 /// Claims the keys of the batch; a submission whose key somebody else holds by now is answered with `InProgress`, and

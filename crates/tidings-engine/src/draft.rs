@@ -17,7 +17,7 @@ use tidings_render::message_types;
 use tidings_store::Conn;
 
 /// The type of direct content without one.
-const DIRECT_TYPE: &str = "direct";
+pub(crate) const DIRECT_TYPE: &str = "direct";
 
 /// A request on its way to becoming a message.
 #[derive(Debug)]

@@ -4,6 +4,7 @@
 use crate::deliver::{Carried, finish_in, is_open, wait};
 use crate::engine::Inner;
 use crate::error::EngineError;
+use crate::figures;
 use crate::process::ended;
 use crate::rescue;
 use crate::settle;
@@ -13,7 +14,7 @@ use std::collections::HashSet;
 use tidings_core::decide::{Facts, Reason};
 use tidings_core::{
     BatchId, Channel, DecisionId, DecisionStage, DeliveryId, DeliveryState, Dice, ErrorCategory, JobId,
-    MessageStatus, Provenance, TenantId,
+    MessageId, MessageStatus, MessageType, Provenance, TenantId,
 };
 use tidings_queue::{Finish, FinishReport, LeaseId, NewJob, Outcome, enqueue};
 use tidings_store::Conn;
@@ -32,6 +33,16 @@ pub(crate) struct Aside {
     pub decisions: Vec<NewDecision>,
     pub next: Vec<Next>,
     pub events: Vec<NewEvent>,
+    reached: Vec<Reached>,
+}
+
+/// A status that a message reaches by a channel, to be counted.
+#[derive(Debug)]
+struct Reached {
+    message: MessageId,
+    channel: Channel,
+    message_type: MessageType,
+    status: MessageStatus,
 }
 
 /// The delivery of the next channel.
@@ -60,6 +71,14 @@ impl Aside {
         because: Option<String>,
     ) {
         let message = &carried.row.message;
+        if to == MessageStatus::Sent || message.status != to {
+            self.reached.push(Reached {
+                message: message.id,
+                channel: carried.row.channel,
+                message_type: message.message_type.clone(),
+                status: to,
+            });
+        }
         if matches!(
             message.status,
             MessageStatus::Delivered | MessageStatus::Opened | MessageStatus::Clicked
@@ -116,7 +135,13 @@ pub(crate) async fn write(
     let report = finish_in(inner, tx, &aside.finishes, now).await?;
     let fenced: HashSet<JobId> = report.fenced.iter().copied().collect();
     outcome::moves(tx, &aside.moves, now).await?;
-    outcome::messages(tx, &aside.messages, now).await?;
+    let moved = outcome::messages(tx, &aside.messages, now).await?;
+    for one in &aside.reached {
+        // What a provider took was sent, whatever is known of the message by now.
+        if one.status == MessageStatus::Sent || moved.contains(&one.message) {
+            figures::communication(Some(one.channel), &one.message_type, one.status);
+        }
+    }
     for (tenant, batch, to, provenance) in aside.follows {
         batches::follow(tx, tenant, batch, to, provenance, now).await?;
     }
@@ -339,13 +364,6 @@ pub(crate) fn after_failure(
                 "MessageFailed",
                 json!({"because": code, "category": category}),
             );
-            metrics::counter!(
-                "crm_communications_total",
-                "channel" => carried.row.channel.as_str(),
-                "message_type" => carried.row.message.message_type.to_string(),
-                "status" => "failed",
-            )
-            .increment(1);
             Outcome::Dead {
                 cause: code.to_owned(),
                 category,

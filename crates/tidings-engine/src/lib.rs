@@ -22,6 +22,7 @@ mod error;
 mod explain;
 mod failpoint;
 mod fallback;
+mod figures;
 mod foreign;
 mod gate;
 mod hold;
@@ -57,6 +58,7 @@ pub use engine::{Engine, EngineOptions, Limits};
 pub use error::EngineError;
 pub use explain::{AttemptTold, DecisionTold, DeliveryTold, DryRun, EventTold, Explanation};
 pub use failpoint::{FailPointError, FailPoints, NAMES as FAIL_POINT_NAMES};
+pub use figures::describe as describe_figures;
 pub use inspect::TemplatePreview;
 pub use request::{
     AcceptError, AcceptRequest, Accepted, DirectContent, IdempotencyKey, InlineContact, MAX_ATTACHMENT_BYTES,

@@ -4,6 +4,7 @@ use crate::deliver::{Bench, Carried, failure_of, wait};
 use crate::engine::{Engine, Inner};
 use crate::error::EngineError;
 use crate::fallback::{self, Aside};
+use crate::figures;
 use crate::outcome::ASK_AFTER;
 use crate::process::ended;
 use crate::rescue::is_poison;
@@ -432,6 +433,7 @@ impl Engine {
                 } else {
                     to(MessageStatus::Failed, Some("unknown.dropped"))
                 };
+                figures::communication(Some(row.channel), &row.message.message_type, moving.to);
                 outcome::messages(&mut tx, &[moving], now).await?;
             }
         }

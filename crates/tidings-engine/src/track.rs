@@ -3,6 +3,7 @@
 
 use crate::engine::Inner;
 use crate::error::EngineError;
+use crate::figures;
 use crate::late::{self, Meaning};
 use jiff::Timestamp;
 use tidings_core::decide::facts::SuppressionReason;
@@ -85,11 +86,10 @@ async fn record(
     metrics::counter!("tidings_delivery_events_total", "kind" => event.kind.as_str(), "channel" => reported.channel.as_str())
         .increment(1);
     if event.kind == DeliveryEventKind::Delivered
+        && reported.state != DeliveryState::Delivered
         && let Some(sent_at) = reported.sent_at
     {
-        let seconds = report.occurred_at.duration_since(sent_at).as_secs_f64().max(0.0);
-        metrics::histogram!("crm_delivery_time_seconds", "channel" => reported.channel.as_str())
-            .record(seconds);
+        figures::delivery_time(reported.channel, report.occurred_at.duration_since(sent_at));
     }
     learn(tx, reported, event, dice, now).await
 }
@@ -142,6 +142,7 @@ pub(crate) async fn note(
             reported.standing.join(told)
         };
         if standing != reported.standing {
+            count(reported, standing.status);
             reports::set_standing(tx, reported.message, standing, report.occurred_at).await?;
             let tenant = tx.tenant();
             let event = NewEvent {
@@ -156,6 +157,24 @@ pub(crate) async fn note(
         }
     }
     Ok(true)
+}
+
+/// Counts a status that the message had not reached. What arrived was sent before, also where its answer was lost.
+fn count(reported: &Reported, status: MessageStatus) {
+    use MessageStatus as Status;
+    let before = reported.standing.status;
+    let went = |status| {
+        matches!(
+            status,
+            Status::Sent | Status::Delivered | Status::Opened | Status::Clicked
+        )
+    };
+    if !matches!(before, Status::Bounced | Status::Failed) && !went(before) && went(status) {
+        figures::communication(Some(reported.channel), &reported.message_type, Status::Sent);
+    }
+    if status != before && status != Status::Sent {
+        figures::communication(Some(reported.channel), &reported.message_type, status);
+    }
 }
 
 /// Where a delivery stands after a report; none when the report says nothing new about it.

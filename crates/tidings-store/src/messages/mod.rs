@@ -8,6 +8,7 @@ pub mod cancel;
 pub mod contacts_by;
 pub mod dispatch;
 pub mod facts;
+pub mod figures;
 pub mod idempotency;
 pub mod insert;
 pub mod outcome;
