@@ -10,7 +10,6 @@ mod admit;
 mod approve;
 mod batch;
 mod cancel;
-mod coalesce;
 mod compose;
 mod connections;
 pub mod dead_letters;
@@ -53,7 +52,6 @@ mod visitor;
 mod webhook;
 mod worker;
 
-pub use coalesce::{CoalesceLimits, Coalescer, NoAnswer};
 pub use engine::{Engine, EngineOptions, Limits};
 pub use error::EngineError;
 pub use explain::{AttemptTold, DecisionTold, DeliveryTold, DryRun, EventTold, Explanation};
