@@ -19,5 +19,23 @@ pub fn run() -> anyhow::Result<ExitCode> {
         "-D",
         "warnings",
     ]))?;
+    dependencies()?;
     test::run(&test::Args::default())
+}
+
+/// Licences, banned crates and sources, where cargo-deny is installed. Advisories are left out: they need the network.
+fn dependencies() -> anyhow::Result<()> {
+    if !shell::succeeds(shell::cargo().args(["deny", "--version"])) {
+        eprintln!("cargo-deny is not installed, licences and sources are not checked");
+        return Ok(());
+    }
+    shell::run(shell::cargo().args([
+        "deny",
+        "--log-level",
+        "error",
+        "check",
+        "licenses",
+        "bans",
+        "sources",
+    ]))
 }

@@ -8,6 +8,7 @@ use crate::compose::{Composed, Composition};
 use crate::draft::{Draft, drafts};
 use crate::engine::Inner;
 use crate::error::EngineError;
+use crate::recipients::{self, Inline};
 use crate::request::{AcceptError, AcceptRequest, Accepted, IdempotencyKey};
 use crate::templates::Shelf;
 use crate::tenancy::{self, TenantView};
@@ -63,14 +64,15 @@ pub(crate) async fn accept_batch(inner: &Inner, batch: Vec<Submission>) -> Vec<V
 
 async fn try_batch(inner: &Inner, batch: Vec<Submission>) -> Result<Vec<Vec<Answer>>, EngineError> {
     let now = inner.now();
-    let mut conn = inner.conn().await?;
+    // From the first look to the commit: contacts that are given with requests stand or fall with them.
+    let mut tx = inner.tx().await?;
     let mut answers = Answers::of(&batch);
     let keys: Vec<Option<(TenantId, IdempotencyKey)>> = batch
         .iter()
         .map(|submission| submission.key.clone().map(|key| (submission.tenant, key)))
         .collect();
-    replay(&mut conn, &keys, &mut answers, now).await?;
-    let views = tenancy::load(inner, &mut conn, batch.iter().map(|submission| submission.tenant)).await?;
+    replay(&mut tx, &keys, &mut answers, now).await?;
+    let views = tenancy::load(inner, &mut tx, batch.iter().map(|submission| submission.tenant)).await?;
     let wanted = batch.iter().flat_map(|submission| {
         let types = submission
             .requests
@@ -78,29 +80,54 @@ async fn try_batch(inner: &Inner, batch: Vec<Submission>) -> Result<Vec<Vec<Answ
             .filter_map(|request| request.message_type.clone());
         types.map(|message_type| (submission.tenant, message_type))
     });
-    let shelf = inner
-        .templates
-        .load(&mut conn, wanted.collect::<Vec<_>>())
-        .await?;
+    let shelf = inner.templates.load(&mut tx, wanted.collect::<Vec<_>>()).await?;
     let mut dice = inner.dice();
-    let drafts = drafts(
-        inner,
-        &mut conn,
-        batch,
-        &views,
-        &shelf,
-        &mut answers,
-        &mut dice,
-        now,
-    )
-    .await?;
-    let decided = decide_all(&mut conn, drafts, &views, &shelf, &mut answers, &mut dice, now).await?;
-    drop(conn);
-    if decided.is_empty() {
-        return Ok(answers.done());
+    let (mut waiting, mut inline) =
+        drafts(&mut tx, batch, &views, &shelf, &mut answers, &mut dice, now).await?;
+    loop {
+        let made = bring_in(inner, &mut tx, &inline, &mut waiting, &views, &mut dice, now).await?;
+        let decided = decide_all(&mut tx, waiting, &views, &shelf, &mut answers, &mut dice, now).await?;
+        let given = inline.len();
+        inline.retain(|one| !answers.is_set(one.place));
+        if decided.is_empty() {
+            tx.rollback().await?;
+            break;
+        }
+        if inline.len() == given {
+            admit::write(inner, tx, decided, &made, &keys, &mut answers, &mut dice, now).await?;
+            break;
+        }
+        // Refused with a contact of its own: once more without it, so that nothing of it stays.
+        tx.rollback().await?;
+        waiting = decided.into_iter().map(|one| one.draft).collect();
+        tx = inner.tx().await?;
     }
-    admit::write(inner, decided, &keys, &mut answers, &mut dice, now).await?;
     Ok(answers.done())
+}
+
+/// Brings in the contacts given with requests and says which are new.
+async fn bring_in(
+    inner: &Inner,
+    conn: &mut Conn,
+    inline: &[Inline],
+    drafts: &mut [Draft],
+    views: &HashMap<TenantId, TenantView>,
+    dice: &mut Dice,
+    now: Timestamp,
+) -> Result<Vec<(TenantId, ContactId)>, EngineError> {
+    let brought = recipients::bring_in(inner, conn, inline, views, dice, now).await?;
+    let contacts: HashMap<(usize, usize), ContactId> = inline
+        .iter()
+        .zip(&brought)
+        .map(|(one, contact)| (one.place, contact.id))
+        .collect();
+    for draft in drafts {
+        if let Some(contact) = contacts.get(&draft.place) {
+            draft.contact = *contact;
+        }
+    }
+    let made = inline.iter().zip(brought).filter(|(_, contact)| contact.created);
+    Ok(made.map(|(one, contact)| (one.tenant, contact.id)).collect())
 }
 
 /// The answers so far.

@@ -4,6 +4,7 @@ use crate::accept::{Answers, Decided};
 use crate::compose::{seal_content, seal_request};
 use crate::engine::Inner;
 use crate::error::EngineError;
+use crate::figures;
 use crate::request::{AcceptError, Accepted, IdempotencyKey};
 use crate::settle;
 use jiff::{SignedDuration, Timestamp};
@@ -16,22 +17,28 @@ use tidings_store::events::{self, NewEvent};
 use tidings_store::messages::facts;
 use tidings_store::messages::idempotency::{self, KeyClaim};
 use tidings_store::messages::record::{NewContent, NewMessage, Placement};
-use tidings_store::messages::{batches, insert};
-use tidings_store::{Conn, SealError};
+use tidings_store::messages::{batches, contacts_by, insert};
+use tidings_store::{Conn, SealError, WorkerTx};
 
 /// How long an answer is kept under its Idempotency-Key.
 const KEY_LIFE: SignedDuration = SignedDuration::from_hours(24);
 
-/// Writes what was decided, in one transaction.
+/// Writes what was decided and commits. Contacts that were made for requests which come to nothing here (a duplicate, a
+/// key that somebody else holds) go again.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the last stage of the batch, called once"
+)]
 pub(crate) async fn write(
     inner: &Inner,
+    mut tx: WorkerTx,
     decided: Vec<Decided>,
+    made: &[(TenantId, ContactId)],
     keys: &[Option<(TenantId, IdempotencyKey)>],
     answers: &mut Answers,
     dice: &mut Dice,
     now: Timestamp,
 ) -> Result<(), EngineError> {
-    let mut tx = inner.tx().await?;
     let (ours, decided) = claim_keys(&mut tx, decided, keys, answers, now).await?;
     let (fresh, duplicates): (Vec<Decided>, Vec<Decided>) = decided
         .into_iter()
@@ -39,6 +46,12 @@ pub(crate) async fn write(
     let (fresh, lost) = insert_messages(&mut tx, fresh, now).await?;
     answer_duplicates(&mut tx, duplicates, lost, answers).await?;
     insert_rest(inner, &mut tx, &fresh, dice, now).await?;
+    let kept: HashSet<_> = fresh
+        .iter()
+        .map(|one| (one.draft.tenant, one.draft.contact))
+        .collect();
+    let idle: Vec<_> = made.iter().copied().filter(|one| !kept.contains(one)).collect();
+    contacts_by::unmake(&mut tx, &idle).await?;
     for one in &fresh {
         answers.set(one.draft.place, Ok(accepted(one)));
     }
@@ -82,10 +95,13 @@ fn count(one: &Decided) {
     let status = settle::placement(&one.decision, Timestamp::UNIX_EPOCH).status;
     metrics::counter!(
         "tidings_messages_accepted_total",
-        "message_type" => one.draft.message_type.to_string(),
+        "message_type" => figures::type_label(&one.draft.message_type),
         "status" => status.as_str(),
     )
     .increment(1);
+    if status == MessageStatus::Suppressed {
+        figures::communication(None, &one.draft.message_type, status);
+    }
 }
 
 /// Claims the keys of the batch; a submission whose key somebody else holds by now is answered with `InProgress`, and

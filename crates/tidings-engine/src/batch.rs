@@ -5,6 +5,7 @@ use crate::compose::{Composed, Composition, StoredRequest, open_request, seal_co
 use crate::deliver::wait;
 use crate::engine::Inner;
 use crate::error::EngineError;
+use crate::figures;
 use crate::hold::{query, request_facts};
 use crate::process::finished;
 use crate::request::AcceptError;
@@ -369,6 +370,9 @@ impl Closing<'_> {
             .map(|row| (self.tenant, row.id, placement.clone()))
             .collect();
         pending::settle(tx, &places).await?;
+        for row in &self.open.members {
+            figures::communication(None, &row.message_type, MessageStatus::Suppressed);
+        }
         batches::close(tx, self.tenant, self.batch, None, None, now).await?;
         let events: Vec<NewEvent> = self
             .open

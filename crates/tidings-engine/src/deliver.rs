@@ -7,8 +7,10 @@ use crate::connections::Routes;
 use crate::engine::Inner;
 use crate::error::EngineError;
 use crate::gate;
+use crate::late;
 use crate::outcome::{self, Ended};
 use crate::process::ended;
+use crate::rescue::is_poison;
 use crate::resolve;
 use crate::tenancy::{self, TenantView};
 use futures::stream::FuturesUnordered;
@@ -26,9 +28,6 @@ use tidings_store::Conn;
 use tidings_store::messages::dispatch::{self, Dispatchable};
 use tidings_store::seal::ContactKeys;
 use tokio::sync::SemaphorePermit;
-
-/// A job that ended its worker this often without a result is given up, before it is begun again.
-const POISON: i16 = 3;
 
 /// How long a suspended tenant's deliveries sleep before they look again.
 const SUSPENDED: SignedDuration = SignedDuration::from_mins(60);
@@ -154,16 +153,13 @@ impl Sorted {
             .is_some_and(TenantView::is_active);
         match carried.row.state {
             DeliveryState::Dispatching | DeliveryState::Unknown => self.unknown.push(carried),
-            // A dead letter that an operator replays comes as `failed` or `held`: the replay is the decision.
-            DeliveryState::Queued
-            | DeliveryState::RetryWait
-            | DeliveryState::Failed
-            | DeliveryState::Held => {
+            // A dead letter that an operator replays may come as `held`: the replay is the decision.
+            DeliveryState::Queued | DeliveryState::RetryWait | DeliveryState::Held => {
                 if !active {
                     let at = inner.now().saturating_add(SUSPENDED).unwrap_or(Timestamp::MAX);
                     let outcome = wait(at, ErrorCategory::Transient, "the tenant is not active");
                     self.ends.push(ended(&carried, bench.lease, outcome));
-                } else if carried.job.crash_count >= POISON {
+                } else if is_poison(&carried.job) {
                     self.poisoned.push(carried);
                 } else {
                     self.ready.push(carried);
@@ -171,6 +167,10 @@ impl Sorted {
             }
             DeliveryState::Accepted | DeliveryState::Delivered | DeliveryState::Bounced => {
                 self.ends.push(ended(&carried, bench.lease, Outcome::Done));
+            }
+            DeliveryState::Failed => {
+                let outcome = late::end_of_turn(&carried.row);
+                self.ends.push(ended(&carried, bench.lease, outcome));
             }
             DeliveryState::Dropped | DeliveryState::Stopped => {
                 self.ends.push(ended(&carried, bench.lease, Outcome::Cancelled));

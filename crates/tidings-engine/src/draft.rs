@@ -2,12 +2,11 @@
 
 use crate::accept::{Answers, Submission};
 use crate::compose::StoredRequest;
-use crate::engine::Inner;
 use crate::error::EngineError;
-use crate::recipients;
+use crate::recipients::{self, Inline};
 use crate::request::{
-    AcceptError, AcceptRequest, InlineContact, MAX_ATTACHMENT_BYTES, MAX_ATTACHMENTS, MAX_CONTEXT_BYTES,
-    MAX_DIRECT_BYTES, MAX_SOURCE_REFERENCE, Recipient,
+    AcceptError, AcceptRequest, MAX_ATTACHMENT_BYTES, MAX_ATTACHMENTS, MAX_CONTEXT_BYTES, MAX_DIRECT_BYTES,
+    MAX_SOURCE_REFERENCE, Recipient,
 };
 use crate::templates::Shelf;
 use crate::tenancy::TenantView;
@@ -18,7 +17,7 @@ use tidings_render::message_types;
 use tidings_store::Conn;
 
 /// The type of direct content without one.
-const DIRECT_TYPE: &str = "direct";
+pub(crate) const DIRECT_TYPE: &str = "direct";
 
 /// A request on its way to becoming a message.
 #[derive(Debug)]
@@ -42,10 +41,9 @@ pub(crate) struct Draft {
     pub carrier: Option<JobId>,
 }
 
-/// Checks the requests and finds their contacts.
-#[expect(clippy::too_many_arguments, reason = "one stage of the batch, called once")]
+/// Checks the requests and finds their contacts; those given with requests are handed out, to be brought in by the
+/// transaction that decides, and their drafts say nobody until then.
 pub(crate) async fn drafts(
-    inner: &Inner,
     conn: &mut Conn,
     batch: Vec<Submission>,
     views: &HashMap<TenantId, TenantView>,
@@ -53,112 +51,70 @@ pub(crate) async fn drafts(
     answers: &mut Answers,
     dice: &mut Dice,
     now: Timestamp,
-) -> Result<Vec<Draft>, EngineError> {
+) -> Result<(Vec<Draft>, Vec<Inline>), EngineError> {
     let mut external = Vec::new();
-    let mut checked: Vec<Checked<'_>> = Vec::new();
+    let mut checked: Vec<Checked> = Vec::new();
     for (outer, submission) in batch.into_iter().enumerate() {
+        let (tenant, carrier) = (submission.tenant, submission.carrier);
         for (within, request) in submission.requests.into_iter().enumerate() {
             let place = (outer, within);
             if answers.is_set(place) {
                 continue;
             }
-            let carrier = submission.carrier;
             match check(
-                views.get(&submission.tenant),
-                submission.tenant,
+                views.get(&tenant),
+                tenant,
                 shelf,
                 &request,
                 now,
                 carrier.is_some(),
             ) {
-                Ok((view, shape)) => {
+                Ok(shape) => {
                     if let Recipient::ExternalId(id) = &request.to {
-                        external.push((submission.tenant, id.clone()));
+                        external.push((tenant, id.clone()));
                     }
-                    checked.push((place, view, shape, request, carrier));
+                    checked.push((place, tenant, shape, request, carrier));
                 }
                 Err(error) => answers.set(place, Err(error)),
             }
         }
     }
     let external = recipients::by_external_id(conn, external).await?;
-    let mut inline = inline(inner, &checked, answers).await?;
+    let mut inline = Vec::new();
     let mut drafts = Vec::with_capacity(checked.len());
-    for (place, view, shape, request, carrier) in checked {
-        if answers.is_set(place) {
-            continue;
-        }
-        let tenant = view.tenant.id;
-        let contact = match &request.to {
-            Recipient::ContactId(id) => Some(*id),
-            Recipient::ExternalId(id) => external.get(&(tenant, id.clone())).copied(),
-            Recipient::Contact(_) => inline.remove(&place),
-        };
-        match contact {
-            Some(contact) => drafts.push(Draft {
-                carrier,
-                ..draft(place, tenant, contact, shape, request, dice, now)
-            }),
-            None => answers.set(
-                place,
-                Err(AcceptError::UnknownContact {
-                    reference: reference(&request.to),
-                }),
-            ),
-        }
-    }
-    Ok(drafts)
-}
-
-type Checked<'a> = (
-    (usize, usize),
-    &'a TenantView,
-    Shape,
-    AcceptRequest,
-    Option<JobId>,
-);
-
-/// A contact given with the request of that place.
-type Given<'a> = ((usize, usize), &'a InlineContact);
-
-/// The contacts given with requests, found or made tenant by tenant. One that the store refuses is answered here.
-async fn inline(
-    inner: &Inner,
-    checked: &[Checked<'_>],
-    answers: &mut Answers,
-) -> Result<HashMap<(usize, usize), ContactId>, EngineError> {
-    let mut given: HashMap<TenantId, Vec<Given<'_>>> = HashMap::new();
-    for (place, view, _, request, _) in checked {
-        if let Recipient::Contact(contact) = &request.to {
-            given.entry(view.tenant.id).or_default().push((*place, contact));
-        }
-    }
-    let mut found = HashMap::new();
-    for (tenant, given) in given {
-        let view = checked
-            .iter()
-            .map(|(_, view, ..)| *view)
-            .find(|view| view.tenant.id == tenant);
-        let region = view.and_then(|view| view.policy().default_region.as_deref());
-        let contacts: Vec<&InlineContact> = given.iter().map(|(_, contact)| *contact).collect();
-        let ids = recipients::inline(inner, tenant, &contacts, region).await?;
-        for ((place, _), id) in given.into_iter().zip(ids) {
-            match id {
-                Ok(id) => drop(found.insert(place, id)),
-                Err(error) => answers.set(place, Err(error)),
+    for (place, tenant, shape, mut request, carrier) in checked {
+        let to = std::mem::replace(&mut request.to, Recipient::ContactId(NOBODY));
+        let contact = match to {
+            Recipient::ContactId(id) => id,
+            Recipient::ExternalId(id) => {
+                let Some(contact) = external.get(&(tenant, id.clone())) else {
+                    let reference = format!("with external_id \"{id}\"");
+                    answers.set(place, Err(AcceptError::UnknownContact { reference }));
+                    continue;
+                };
+                *contact
             }
-        }
+            Recipient::Contact(contact) => {
+                inline.push(Inline {
+                    place,
+                    tenant,
+                    contact,
+                });
+                NOBODY
+            }
+        };
+        drafts.push(Draft {
+            carrier,
+            ..draft(place, tenant, contact, shape, request, dice, now)
+        });
     }
-    Ok(found)
+    Ok((drafts, inline))
 }
 
-fn reference(to: &Recipient) -> String {
-    match to {
-        Recipient::ContactId(id) => id.to_string(),
-        Recipient::ExternalId(id) => format!("with external_id \"{id}\""),
-        Recipient::Contact(_) => "as given".to_owned(),
-    }
-}
+/// The contact of a draft whose contact is not brought in yet.
+const NOBODY: ContactId = ContactId(uuid::Uuid::nil());
+
+type Checked = ((usize, usize), TenantId, Shape, AcceptRequest, Option<JobId>);
 
 /// What follows from the type.
 struct Shape {
@@ -168,14 +124,14 @@ struct Shape {
     renderable: Vec<Channel>,
 }
 
-fn check<'a>(
-    view: Option<&'a TenantView>,
+fn check(
+    view: Option<&TenantView>,
     tenant: TenantId,
     shelf: &Shelf,
     request: &AcceptRequest,
     now: Timestamp,
     carried: bool,
-) -> Result<(&'a TenantView, Shape), AcceptError> {
+) -> Result<Shape, AcceptError> {
     let view = view.ok_or(AcceptError::UnknownTenant)?;
     if !view.is_active() {
         return Err(AcceptError::TenantNotActive {
@@ -185,7 +141,7 @@ fn check<'a>(
     // A row that is taken up again finds its message, expired or not; the rules see to the rest.
     check_limits(request, if carried { Timestamp::MIN } else { now })?;
     recipients::check(&request.to, view.policy().default_region.as_deref())?;
-    Ok((view, shape(tenant, shelf, request)?))
+    shape(tenant, shelf, request)
 }
 
 fn shape(tenant: TenantId, shelf: &Shelf, request: &AcceptRequest) -> Result<Shape, AcceptError> {

@@ -1,7 +1,6 @@
 //! The facade: one engine a process, cheap to clone.
 
 use crate::accept::{self, Submission};
-use crate::coalesce::{CoalesceLimits, Coalescer, NoAnswer};
 use crate::connections::Providers;
 use crate::error::EngineError;
 use crate::failpoint::FailPoints;
@@ -17,6 +16,7 @@ use std::time::Duration;
 use tidings_core::retry::Schedule;
 use tidings_core::{Clock, Dice, MessageType, NodeId, TenantId};
 use tidings_providers::egress::Egress;
+use tidings_queue::coalesce::{CoalesceLimits, Coalescer, NoAnswer};
 use tidings_store::{Store, WorkerConn, WorkerTx};
 use tokio_util::task::TaskTracker;
 use url::Url;
@@ -162,6 +162,7 @@ impl Engine {
             batch_weight: inner.limits.accept_batch,
             runners: inner.limits.accept_runners.max(1),
             waiting_weight: inner.limits.accept_waiting,
+            linger: Duration::ZERO,
         };
         let shared = Arc::clone(&inner);
         let accepts = Coalescer::new(limits, tasks, move |batch| {
@@ -291,6 +292,11 @@ impl Inner {
     pub fn now(&self) -> Timestamp {
         let now = self.clock.now();
         Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
+    }
+
+    /// How long a lease lasts without a heartbeat.
+    pub fn lease_ms(&self) -> i64 {
+        i64::try_from(self.limits.lease.as_millis()).unwrap_or(i64::MAX)
     }
 
     /// From now on nothing is begun; what is under way ends.

@@ -4,7 +4,9 @@
 use crate::deliver::{Carried, finish_in, is_open, wait};
 use crate::engine::Inner;
 use crate::error::EngineError;
+use crate::figures;
 use crate::process::ended;
+use crate::rescue;
 use crate::settle;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -12,7 +14,7 @@ use std::collections::HashSet;
 use tidings_core::decide::{Facts, Reason};
 use tidings_core::{
     BatchId, Channel, DecisionId, DecisionStage, DeliveryId, DeliveryState, Dice, ErrorCategory, JobId,
-    MessageStatus, Provenance, TenantId,
+    MessageId, MessageStatus, MessageType, Provenance, TenantId,
 };
 use tidings_queue::{Finish, FinishReport, LeaseId, NewJob, Outcome, enqueue};
 use tidings_store::Conn;
@@ -31,6 +33,16 @@ pub(crate) struct Aside {
     pub decisions: Vec<NewDecision>,
     pub next: Vec<Next>,
     pub events: Vec<NewEvent>,
+    reached: Vec<Reached>,
+}
+
+/// A status that a message reaches by a channel, to be counted.
+#[derive(Debug)]
+struct Reached {
+    message: MessageId,
+    channel: Channel,
+    message_type: MessageType,
+    status: MessageStatus,
 }
 
 /// The delivery of the next channel.
@@ -59,6 +71,21 @@ impl Aside {
         because: Option<String>,
     ) {
         let message = &carried.row.message;
+        if to == MessageStatus::Sent || message.status != to {
+            self.reached.push(Reached {
+                message: message.id,
+                channel: carried.row.channel,
+                message_type: message.message_type.clone(),
+                status: to,
+            });
+        }
+        if matches!(
+            message.status,
+            MessageStatus::Delivered | MessageStatus::Opened | MessageStatus::Clicked
+        ) {
+            // An earlier channel arrived after all; what becomes of this one changes nothing.
+            return;
+        }
         if let Some(batch) = message.batch {
             self.follows.push((message.tenant, batch, to, provenance));
         }
@@ -108,7 +135,13 @@ pub(crate) async fn write(
     let report = finish_in(inner, tx, &aside.finishes, now).await?;
     let fenced: HashSet<JobId> = report.fenced.iter().copied().collect();
     outcome::moves(tx, &aside.moves, now).await?;
-    outcome::messages(tx, &aside.messages, now).await?;
+    let moved = outcome::messages(tx, &aside.messages, now).await?;
+    for one in &aside.reached {
+        // What a provider took was sent, whatever is known of the message by now.
+        if one.status == MessageStatus::Sent || moved.contains(&one.message) {
+            figures::communication(Some(one.channel), &one.message_type, one.status);
+        }
+    }
     for (tenant, batch, to, provenance) in aside.follows {
         batches::follow(tx, tenant, batch, to, provenance, now).await?;
     }
@@ -221,17 +254,15 @@ fn stopped(
         },
         Some(_) => Outcome::Cancelled,
         None => {
-            aside.end_message(
-                carried,
-                MessageStatus::Suppressed,
-                Provenance::Inferred,
-                Some(code.to_owned()),
-            );
-            aside.event(
-                carried,
-                "MessageSuppressed",
-                json!({"because": code, "channel": carried.row.channel}),
-            );
+            // After a text that went out and failed, nothing of the message was suppressed: it failed.
+            let (to, event) = if is_open(carried.row.message.status) {
+                (MessageStatus::Suppressed, "MessageSuppressed")
+            } else {
+                (MessageStatus::Failed, "MessageFailed")
+            };
+            aside.end_message(carried, to, Provenance::Inferred, Some(code.to_owned()));
+            let data = json!({"because": code, "channel": carried.row.channel});
+            aside.event(carried, event, data);
             Outcome::Cancelled
         }
     };
@@ -333,13 +364,6 @@ pub(crate) fn after_failure(
                 "MessageFailed",
                 json!({"because": code, "category": category}),
             );
-            metrics::counter!(
-                "crm_communications_total",
-                "channel" => carried.row.channel.as_str(),
-                "message_type" => carried.row.message.message_type.to_string(),
-                "status" => "failed",
-            )
-            .increment(1);
             Outcome::Dead {
                 cause: code.to_owned(),
                 category,
@@ -368,22 +392,18 @@ pub(crate) fn give_up(
 
 /// Gives up a delivery whose job ended its worker again and again before the call was begun.
 pub(crate) fn poison(aside: &mut Aside, lease: LeaseId, carried: &Carried) {
-    let error =
-        "its worker ended without a result, again and again; look at the logs before replaying it".to_owned();
-    aside.move_delivery(carried, DeliveryState::Failed, error.clone());
-    if is_open(carried.row.message.status) {
-        aside.end_message(
-            carried,
-            MessageStatus::Failed,
-            Provenance::Inferred,
-            Some("poison".to_owned()),
-        );
-        aside.event(carried, "MessageFailed", json!({"because": "poison"}));
+    let outcome = rescue::poison();
+    if let Outcome::Dead { cause, error, .. } = &outcome {
+        aside.move_delivery(carried, DeliveryState::Failed, error.clone());
+        if is_open(carried.row.message.status) {
+            aside.end_message(
+                carried,
+                MessageStatus::Failed,
+                Provenance::Inferred,
+                Some(cause.clone()),
+            );
+            aside.event(carried, "MessageFailed", json!({"because": cause}));
+        }
     }
-    let outcome = Outcome::Dead {
-        cause: "poison".to_owned(),
-        category: ErrorCategory::Transient,
-        error,
-    };
     aside.finishes.push(ended(carried, lease, outcome));
 }

@@ -5,6 +5,7 @@ use crate::deliver::{Bench, Call, Carried, failure_of, no_delivery, wait};
 use crate::engine::Inner;
 use crate::error::EngineError;
 use crate::fallback::{self, Aside};
+use crate::figures;
 use crate::process::ended;
 use crate::submission::{Unsendable, submission};
 use crate::tenancy::TenantView;
@@ -210,7 +211,7 @@ fn unreachable(
     dice: &mut Dice,
     now: Timestamp,
 ) {
-    metrics::counter!("crm_api_errors_total", "category" => "auth_failure").increment(1);
+    figures::api_error(None, Some(ErrorCategory::AuthFailure));
     let failure = failure_of(carried, ErrorCategory::AuthFailure, None);
     match next_try(&failure, carried.job.kind, &inner.schedule, now, dice) {
         NextTry::At { at, .. } => {

@@ -4,6 +4,7 @@ use crate::accept::facts_of;
 use crate::compose::{Composed, Composition, open_request, seal_content};
 use crate::engine::Inner;
 use crate::error::EngineError;
+use crate::figures;
 use crate::process::finished;
 use crate::settle;
 use crate::tenancy;
@@ -310,6 +311,7 @@ async fn write(
             now,
         ));
         if let Verdict::Suppress = one.decision.verdict {
+            figures::communication(None, &one.row.message_type, MessageStatus::Suppressed);
             events.push(event(
                 &one.row,
                 "MessageSuppressed",

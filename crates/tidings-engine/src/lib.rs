@@ -12,7 +12,6 @@ mod approve;
 mod batch;
 mod campaigns;
 mod cancel;
-mod coalesce;
 mod compose;
 mod connections;
 pub mod dead_letters;
@@ -24,10 +23,12 @@ mod error;
 mod explain;
 mod failpoint;
 mod fallback;
+mod figures;
 mod foreign;
 mod gate;
 mod hold;
 mod inspect;
+mod late;
 mod limiter;
 pub mod links;
 mod outcome;
@@ -59,11 +60,11 @@ pub use campaigns::{
     CampaignCheck, CampaignTold, Effective, Missing, NeverSelected, Ran, RowVerdict, RunPace, SampleRow,
     SourceCheck, SourceProblem, StepTold, Switch, Works, coverage_csv, rows_csv,
 };
-pub use coalesce::{CoalesceLimits, Coalescer, NoAnswer};
 pub use engine::{Engine, EngineOptions, Limits};
 pub use error::EngineError;
 pub use explain::{AttemptTold, DecisionTold, DeliveryTold, DryRun, EventTold, Explanation};
 pub use failpoint::{FailPointError, FailPoints, NAMES as FAIL_POINT_NAMES};
+pub use figures::describe as describe_figures;
 pub use inspect::TemplatePreview;
 pub use request::{
     AcceptError, AcceptRequest, Accepted, DirectContent, IdempotencyKey, InlineContact, MAX_ATTACHMENT_BYTES,

@@ -5,6 +5,7 @@ use crate::deliver::{Bench, Call, failure_of, wait};
 use crate::engine::Inner;
 use crate::error::EngineError;
 use crate::fallback::{self, Aside};
+use crate::figures;
 use crate::process::ended;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -324,20 +325,15 @@ fn count(one: &Told, now: Timestamp) {
     let row = &one.call.carried.row;
     match &one.outcome {
         SendOutcome::Accepted { .. } => {
-            let labels = [
-                ("channel", row.channel.as_str().to_owned()),
-                ("message_type", row.message.message_type.to_string()),
-                ("status", "sent".to_owned()),
-            ];
-            metrics::counter!("crm_communications_total", &labels).increment(1);
             let seconds = now.duration_since(row.message.accepted_at).as_secs_f64();
-            metrics::histogram!("crm_delivery_time_seconds", "channel" => row.channel.as_str())
+            metrics::histogram!("tidings_time_to_send_seconds", "channel" => row.channel.as_str())
                 .record(seconds);
         }
         SendOutcome::Rejected(rejection) => {
-            metrics::counter!("crm_api_errors_total", "category" => rejection.category.as_str()).increment(1);
+            figures::api_error(Some(one.call.provider.kind()), Some(rejection.category));
         }
         SendOutcome::Unknown { .. } => {
+            figures::api_error(Some(one.call.provider.kind()), None);
             metrics::counter!("tidings_unknown_outcomes_total", "channel" => row.channel.as_str())
                 .increment(1);
         }

@@ -4,6 +4,7 @@
 use crate::deliver::{self, Carried};
 use crate::engine::Inner;
 use crate::error::EngineError;
+use crate::rescue::{is_poison, poison};
 use crate::{batch, foreign, hold, webhook};
 use serde::Deserialize;
 use tidings_core::job::JobKind;
@@ -38,20 +39,24 @@ struct Sorted {
     closes: Vec<ClaimedJob>,
     webhooks: Vec<ClaimedJob>,
     done: Vec<ClaimedJob>,
+    /// Those that kill their workers, but for deliveries, whose message ends with them.
+    poison: Vec<ClaimedJob>,
 }
 
 impl Sorted {
     fn of(jobs: Vec<ClaimedJob>) -> Self {
         let mut sorted = Self::default();
         for job in jobs {
-            match job.kind {
-                JobKind::MessageRelease => sorted.releases.push(job),
-                JobKind::BatchClose => sorted.closes.push(job),
-                JobKind::WebhookProcess => sorted.webhooks.push(job),
-                kind if kind.is_send() => match serde_json::from_str::<OwnPayload>(job.payload.get()) {
-                    Ok(own) => sorted.deliveries.push((job, own.delivery_id)),
-                    Err(_) => sorted.foreign.push(job),
-                },
+            let own = serde_json::from_str::<OwnPayload>(job.payload.get())
+                .ok()
+                .filter(|_| job.kind.is_send());
+            match (job.kind, own) {
+                (_, Some(own)) => sorted.deliveries.push((job, own.delivery_id)),
+                _ if is_poison(&job) => sorted.poison.push(job),
+                (JobKind::MessageRelease, _) => sorted.releases.push(job),
+                (JobKind::BatchClose, _) => sorted.closes.push(job),
+                (JobKind::WebhookProcess, _) => sorted.webhooks.push(job),
+                (kind, _) if kind.is_send() => sorted.foreign.push(job),
                 _ => sorted.done.push(job),
             }
         }
@@ -63,13 +68,11 @@ impl Sorted {
 pub(crate) async fn process(inner: &Inner, lease: LeaseId, jobs: Vec<ClaimedJob>) -> Vec<FinishReport> {
     let sorted = Sorted::of(jobs);
     let mut reports = Vec::new();
-    if !sorted.done.is_empty() {
-        let finishes = sorted
-            .done
-            .iter()
-            .map(|job| finished(job, lease, Outcome::Done))
-            .collect();
-        reports.extend(finish_only(inner, finishes).await);
+    let done = sorted.done.iter().map(|job| finished(job, lease, Outcome::Done));
+    let poison = sorted.poison.iter().map(|job| finished(job, lease, poison()));
+    let ends: Vec<Finish> = done.chain(poison).collect();
+    if !ends.is_empty() {
+        reports.extend(finish_only(inner, ends).await);
     }
     let deliveries: Vec<ClaimedJob> = sorted.deliveries.iter().map(|(job, _)| job.clone()).collect();
     if !deliveries.is_empty() {

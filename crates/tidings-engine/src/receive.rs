@@ -29,7 +29,7 @@ impl Engine {
         let now = self.now();
         let mut tx = self.store().worker_tenant(tenant).tx().await?;
         reply::apply_keyword(&mut tx, &target, message, &mut dice, now).await?;
-        reply::store(&mut tx, connection, message, &mut dice, now).await?;
+        reply::store(&self.inner, &mut tx, connection, message, &mut dice, now).await?;
         tx.commit().await?;
         Ok(reply::keyword_of(message).as_str())
     }

@@ -3,9 +3,11 @@
 use crate::engine::Inner;
 use crate::error::EngineError;
 use crate::request::{AcceptError, InlineContact, Recipient};
+use crate::tenancy::TenantView;
+use jiff::Timestamp;
 use std::collections::{BTreeMap, HashMap};
-use tidings_core::{Address, Channel, ContactId, TenantId, zone};
-use tidings_store::contacts::{self, AddressInput, AddressKind, ContactInput};
+use tidings_core::{Address, Channel, ContactId, Dice, TenantId, zone};
+use tidings_store::contacts::{self, AddressInput, AddressKind, ContactInput, Upserted};
 use tidings_store::messages::contacts_by;
 use tidings_store::{BlindIndex, Conn, StoreError, TenantKey};
 
@@ -47,6 +49,12 @@ fn check_inline(contact: &InlineContact, default_region: Option<&str>) -> Result
             zone: name.chars().take(64).collect(),
         });
     }
+    if let Err(StoreError::Invalid { field, problem }) = contacts::check(&input(contact)) {
+        return Err(AcceptError::Invalid {
+            field: format!("to.contact.{field}"),
+            problem,
+        });
+    }
     for (field, channel, text) in [
         ("email", Channel::Email, &contact.email),
         ("phone", Channel::Sms, &contact.phone),
@@ -71,34 +79,13 @@ pub(crate) async fn by_external_id(
     Ok(contacts_by::external_ids(conn, &wanted).await?)
 }
 
-/// Finds or creates the contacts given with the requests of one tenant, in one transaction; the answers stand in their
-/// order. All were checked before. Who is given twice is one contact.
-pub(crate) async fn inline(
-    inner: &Inner,
-    tenant: TenantId,
-    given: &[&InlineContact],
-    default_region: Option<&str>,
-) -> Result<Vec<Result<ContactId, AcceptError>>, EngineError> {
-    match together(inner, tenant, given, default_region).await {
-        Ok(ids) => return Ok(ids.into_iter().map(Ok).collect()),
-        // One that the store refuses would refuse them all: each is asked alone, so that the others are served.
-        Err(EngineError::Store(StoreError::Invalid { .. })) => {}
-        Err(error) => return Err(error),
-    }
-    let mut answers = Vec::with_capacity(given.len());
-    for contact in given {
-        answers.push(match together(inner, tenant, &[contact], default_region).await {
-            Ok(ids) => ids.first().copied().ok_or_else(|| AcceptError::UnknownContact {
-                reference: "as given".to_owned(),
-            }),
-            Err(EngineError::Store(StoreError::Invalid { field, problem })) => Err(AcceptError::Invalid {
-                field: format!("to.contact.{field}"),
-                problem,
-            }),
-            Err(error) => return Err(error),
-        });
-    }
-    Ok(answers)
+/// A contact given with a request.
+#[derive(Debug)]
+pub(crate) struct Inline {
+    /// Which submission, and which request of it.
+    pub place: (usize, usize),
+    pub tenant: TenantId,
+    pub contact: InlineContact,
 }
 
 /// Who a contact is: the tenant's own id of it, else the first address.
@@ -108,69 +95,92 @@ enum Identity {
     Address(BlindIndex),
 }
 
-async fn together(
+/// Finds the contacts given with requests, or makes them, in the caller's transaction: what it refuses leaves none behind.
+/// The answers stand in the order of what was given, which was checked before. Who is given twice is one contact.
+pub(crate) async fn bring_in(
     inner: &Inner,
-    tenant: TenantId,
-    given: &[&InlineContact],
-    default_region: Option<&str>,
-) -> Result<Vec<ContactId>, EngineError> {
-    let now = inner.now();
-    let mut dice = inner.dice();
-    let mut tx = inner.store.worker_tenant(tenant).tx().await?;
-    let key = tx.keyring().tenant_key(&mut tx, tenant).await?;
+    conn: &mut Conn,
+    given: &[Inline],
+    views: &HashMap<TenantId, TenantView>,
+    dice: &mut Dice,
+    now: Timestamp,
+) -> Result<Vec<Upserted>, EngineError> {
+    let region = |tenant: TenantId| views.get(&tenant)?.policy().default_region.as_deref();
     let indexes: Vec<Vec<BlindIndex>> = given
         .iter()
-        .map(|contact| addresses(contact, &key, default_region))
+        .map(|one| match views.get(&one.tenant) {
+            Some(view) => addresses(&one.contact, &view.key, region(one.tenant)),
+            None => Vec::new(),
+        })
         .collect();
     let unnamed = given
         .iter()
         .zip(&indexes)
-        .filter(|(contact, _)| contact.external_id.is_none());
-    let wanted: Vec<BlindIndex> = unnamed.flat_map(|(_, indexes)| indexes.iter().copied()).collect();
-    let mut known: HashMap<Identity, ContactId> = contacts_by::addresses(&mut tx, tenant, &wanted)
+        .filter(|(one, _)| one.contact.external_id.is_none());
+    let wanted: Vec<(TenantId, BlindIndex)> = unnamed
+        .flat_map(|(one, indexes)| indexes.iter().map(|index| (one.tenant, *index)))
+        .collect();
+    let mut known: HashMap<(TenantId, Identity), Upserted> = contacts_by::addresses(conn, &wanted)
         .await?
         .into_iter()
-        .map(|(index, id)| (Identity::Address(index), id))
+        .map(|((tenant, index), id)| ((tenant, Identity::Address(index)), found(id)))
         .collect();
     // By address: the first that is known; else the first, under which it becomes known.
-    let by_address = |place: usize| {
-        let addresses = indexes[place].iter().map(|index| Identity::Address(*index));
+    let by_address = |tenant: TenantId, indexes: &[BlindIndex]| {
+        let mut addresses = indexes.iter().map(|index| (tenant, Identity::Address(*index)));
         addresses
             .clone()
             .find(|one| known.contains_key(one))
-            .or_else(|| addresses.clone().next())
+            .or_else(|| addresses.next())
     };
-    let identity = |place: usize| {
-        let external = given[place].external_id.clone().map(Identity::External);
-        external.or_else(|| by_address(place))
-    };
-    let identities: Vec<Option<Identity>> = (0..given.len()).map(identity).collect();
+    let identities: Vec<Option<(TenantId, Identity)>> = given
+        .iter()
+        .zip(&indexes)
+        .map(|(one, indexes)| match &one.contact.external_id {
+            Some(id) => Some((one.tenant, Identity::External(id.clone()))),
+            None => by_address(one.tenant, indexes),
+        })
+        .collect();
     // Of somebody given twice the last word counts.
-    let mut fresh: BTreeMap<&Identity, &InlineContact> = BTreeMap::new();
-    for (identity, contact) in identities.iter().zip(given) {
+    let mut fresh: BTreeMap<&(TenantId, Identity), &InlineContact> = BTreeMap::new();
+    for (identity, one) in identities.iter().zip(given) {
         if let Some(identity) = identity.as_ref().filter(|one| !known.contains_key(one)) {
-            fresh.insert(identity, contact);
+            fresh.insert(identity, &one.contact);
         }
     }
-    let inputs: Vec<ContactInput> = fresh.values().map(|contact| input(contact)).collect();
-    let made = contacts::upsert_batch(&mut tx, &inputs, default_region, &mut dice, now).await?;
-    tx.commit().await?;
+    let inputs: Vec<(TenantId, ContactInput)> = fresh
+        .iter()
+        .map(|(identity, contact)| (identity.0, input(contact)))
+        .collect();
+    let rows: Vec<contacts::Given<'_>> = inputs
+        .iter()
+        .map(|(tenant, input)| contacts::Given {
+            tenant: *tenant,
+            input,
+            default_region: region(*tenant),
+        })
+        .collect();
+    let made = contacts::upsert_given(conn, inner.store.keyring(), &rows, dice, now).await?;
     let made: Vec<_> = fresh
         .keys()
         .map(|identity| (*identity).clone())
-        .zip(made.iter().map(|one| one.id))
+        .zip(made)
         .collect();
     known.extend(made);
-    let found = |identity: &Option<Identity>| identity.as_ref().and_then(|one| known.get(one).copied());
     identities
         .iter()
         .map(|identity| {
-            found(identity).ok_or_else(|| EngineError::NotFound {
+            let one = identity.as_ref().and_then(|one| known.get(one).copied());
+            one.ok_or_else(|| EngineError::NotFound {
                 what: "contact",
                 id: "as given".to_owned(),
             })
         })
         .collect()
+}
+
+const fn found(id: ContactId) -> Upserted {
+    Upserted { id, created: false }
 }
 
 fn addresses(contact: &InlineContact, key: &TenantKey, default_region: Option<&str>) -> Vec<BlindIndex> {

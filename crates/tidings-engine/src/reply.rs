@@ -117,6 +117,7 @@ pub(crate) struct ToAnswer {
 /// Stores a message and joins it to the newest message that went to its sender. The answer says what keyword wants a
 /// confirmation; it says so again when the same message comes again.
 pub(crate) async fn store(
+    inner: &Inner,
     tx: &mut TenantTx,
     connection: ConnectionId,
     message: &InboundMessage,
@@ -178,7 +179,7 @@ pub(crate) async fn store(
             detail: None,
             occurred_at,
         };
-        track::note(tx, &reported, &report, None, dice, now).await?;
+        track::note(inner, tx, &reported, &report, None, dice, now).await?;
     }
     let kind = if word == Keyword::Review {
         "OptOutReviewNeeded"

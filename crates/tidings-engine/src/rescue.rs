@@ -1,25 +1,72 @@
-//! Leases of dead workers are taken over. Nothing special follows: a delivery's state says whether its call had begun,
+//! What dead workers left is taken up again. Nothing special follows: a delivery's state says whether its call had begun,
 //! so what was provably not sent is sent, and what may have been becomes `unknown`.
+//!
+//! Who killed a worker is found by company: jobs of crashed leases come back in parts that get smaller, at last one by
+//! one with nothing else at work ([`tidings_queue::take_alone`]). A job that kills its worker like that [`POISON`] times
+//! is given up before it is begun again; those that were merely near it never are.
 
 use crate::engine::Inner;
 use crate::error::EngineError;
 use crate::process::KINDS;
-use tidings_queue::{TakenOver, take_over};
+use tidings_core::ErrorCategory;
+use tidings_queue::{
+    ClaimedJob, LeaseId, Outcome, Parked, ParkedWork, TakenOver, park, park_expired, parked_work, take_alone,
+    take_group,
+};
 
-/// Leases taken over at once.
+/// Leases parked at once.
 const LEASES: u32 = 8;
 
-/// Takes over what dead workers left.
-pub(crate) async fn rescue(inner: &Inner) -> Result<Vec<TakenOver>, EngineError> {
-    let now = inner.now();
-    let lease_ms = i64::try_from(inner.limits.lease.as_millis()).unwrap_or(i64::MAX);
+/// A job that ended its worker this often, alone, is given up.
+const POISON: i16 = 3;
+
+/// Whether a job is to be given up.
+pub(crate) const fn is_poison(job: &ClaimedJob) -> bool {
+    job.crashes_alone() >= POISON
+}
+
+/// The end of a job that is poison.
+pub(crate) fn poison() -> Outcome {
+    let error = "its worker ended each time it had nothing but this job at work; look at the logs before replaying it";
+    Outcome::Dead {
+        cause: "poison".to_owned(),
+        category: ErrorCategory::Transient,
+        error: error.to_owned(),
+    }
+}
+
+/// Parks what dead workers left, and says whether something is parked.
+pub(crate) async fn look(inner: &Inner) -> Result<ParkedWork, EngineError> {
     let mut tx = inner.tx().await?;
-    let taken = take_over(&mut tx, inner.node, KINDS, now, lease_ms, LEASES).await?;
+    let parked = park_expired(&mut tx, KINDS, inner.now(), LEASES).await?;
+    let work = parked_work(&mut tx, KINDS).await?;
     inner.fail.pass("rescue_before_commit");
     tx.commit().await?;
-    for one in &taken {
-        tracing::warn!(from = %one.from, jobs = one.jobs.len(), "took over the jobs of a worker that ended");
-        metrics::counter!("tidings_rescued_jobs_total").increment(one.jobs.len() as u64);
-    }
-    Ok(taken)
+    parked.iter().for_each(tell);
+    Ok(work)
+}
+
+/// Parks a lease of this process whose work ended abnormally.
+pub(crate) async fn give_up(inner: &Inner, lease: LeaseId) -> Result<(), EngineError> {
+    let mut conn = inner.conn().await?;
+    let parked = park(&mut conn, inner.node, lease, inner.now()).await?;
+    parked.iter().for_each(tell);
+    Ok(())
+}
+
+fn tell(parked: &Parked) {
+    tracing::warn!(from = %parked.from, jobs = parked.jobs, parts = parked.parts, "took over the jobs of a worker that ended");
+    metrics::counter!("tidings_rescued_jobs_total").increment(u64::from(parked.jobs));
+}
+
+/// A parked group, to be worked on beside other work.
+pub(crate) async fn group(inner: &Inner) -> Result<Option<TakenOver>, EngineError> {
+    let mut conn = inner.conn().await?;
+    Ok(take_group(&mut conn, inner.node, KINDS, inner.now(), inner.lease_ms()).await?)
+}
+
+/// A parked single job, to be worked on with nothing else at work.
+pub(crate) async fn single(inner: &Inner) -> Result<Option<TakenOver>, EngineError> {
+    let mut conn = inner.conn().await?;
+    Ok(take_alone(&mut conn, inner.node, KINDS, inner.now(), inner.lease_ms()).await?)
 }

@@ -4,8 +4,10 @@ use crate::deliver::{Bench, Carried, failure_of, wait};
 use crate::engine::{Engine, Inner};
 use crate::error::EngineError;
 use crate::fallback::{self, Aside};
+use crate::figures;
 use crate::outcome::ASK_AFTER;
 use crate::process::ended;
+use crate::rescue::is_poison;
 use crate::settle;
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
@@ -123,6 +125,10 @@ async fn ask(inner: &Inner, bench: &Bench, carried: Carried) -> Asked {
         evidence: Evidence::Unavailable,
         provider_message_id: None,
     };
+    if is_poison(&carried.job) {
+        // Asking has killed workers; policy decides without the answer.
+        return silent(carried);
+    }
     let row = &carried.row;
     let Some(view) = bench.views.get(&row.tenant) else {
         return silent(carried);
@@ -427,6 +433,7 @@ impl Engine {
                 } else {
                     to(MessageStatus::Failed, Some("unknown.dropped"))
                 };
+                figures::communication(Some(row.channel), &row.message.message_type, moving.to);
                 outcome::messages(&mut tx, &[moving], now).await?;
             }
         }

@@ -1,15 +1,16 @@
 //! The sandbox's memory: what it takes is a row of its ledger, written in shared commits.
 
-use crate::coalesce::{CoalesceLimits, Coalescer};
 use crate::error::EngineError;
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tidings_core::redact::Private;
 use tidings_core::{Channel, Clock, ConnectionId, Dice, TenantId};
 use tidings_providers::Content;
 use tidings_providers::sandbox::{AcceptedId, Capture, CaptureError, Captured};
+use tidings_queue::coalesce::{CoalesceLimits, Coalescer};
 use tidings_store::messages::sandbox::{self as ledger, SandboxEntry, SandboxTaken};
 use tidings_store::{Place, Store, TenantKey};
 use tokio_util::task::TaskTracker;
@@ -48,6 +49,7 @@ impl SandboxLine {
             batch_weight: 512,
             runners: 2,
             waiting_weight: 100_000,
+            linger: Duration::ZERO,
         };
         let dice = Arc::new(Mutex::new(Dice::from_seed(seed ^ 0x5a5a_5a5a)));
         let handle = store.clone();

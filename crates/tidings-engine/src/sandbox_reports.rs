@@ -23,7 +23,8 @@ pub(crate) async fn report_due(inner: &Inner) -> Result<bool, EngineError> {
         if ledger::take_report(&mut tx, report.tenant, report.id).await? {
             let event = reported(report);
             let events = std::slice::from_ref(&event);
-            let unmatched = track::apply(&mut tx, report.connection, events, now, &mut dice, now).await?;
+            let unmatched =
+                track::apply(inner, &mut tx, report.connection, events, now, &mut dice, now).await?;
             if unmatched > 0 {
                 tracing::warn!(reference = %report.reference, "the sandbox reports about a delivery that is gone");
             }

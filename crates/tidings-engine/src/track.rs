@@ -1,7 +1,10 @@
 //! Reports about deliveries, applied: stored once, joined into what is known, and learned from. Indifferent to order
 //! and repetition.
 
+use crate::engine::Inner;
 use crate::error::EngineError;
+use crate::figures;
+use crate::late::{self, Meaning};
 use jiff::Timestamp;
 use tidings_core::decide::facts::SuppressionReason;
 use tidings_core::event::{BounceClass, DeliveryEventKind};
@@ -22,6 +25,7 @@ const SOFT_BOUNCE_HOURS: u32 = 14 * 24;
 
 /// Applies the reports of one webhook; returns how many found no delivery.
 pub(crate) async fn apply(
+    inner: &Inner,
     tx: &mut TenantTx,
     connection: ConnectionId,
     events: &[ReportedEvent],
@@ -55,13 +59,14 @@ pub(crate) async fn apply(
             detail: event.detail.clone(),
             occurred_at: event.occurred_at.unwrap_or(received_at),
         };
-        record(tx, &reported, report, event, dice, now).await?;
+        record(inner, tx, &reported, report, event, dice, now).await?;
     }
     Ok(unmatched)
 }
 
 /// Stores one report and follows it, unless it is stored already.
 async fn record(
+    inner: &Inner,
     tx: &mut TenantTx,
     reported: &Reported,
     report: NewReport,
@@ -69,32 +74,38 @@ async fn record(
     dice: &mut Dice,
     now: Timestamp,
 ) -> Result<(), EngineError> {
-    if !note(
-        tx,
-        reported,
-        &report,
-        event.provider_message_id.as_deref(),
-        dice,
-        now,
-    )
-    .await?
-    {
+    if is_outdated(reported, event) {
+        // Kept, and nothing follows: a newer attempt of the delivery is the one that counts.
+        reports::insert(tx, &[report], now).await?;
+        return Ok(());
+    }
+    let id = event.provider_message_id.as_deref();
+    if !note(inner, tx, reported, &report, id, dice, now).await? {
         return Ok(());
     }
     metrics::counter!("tidings_delivery_events_total", "kind" => event.kind.as_str(), "channel" => reported.channel.as_str())
         .increment(1);
     if event.kind == DeliveryEventKind::Delivered
+        && reported.state != DeliveryState::Delivered
         && let Some(sent_at) = reported.sent_at
     {
-        let seconds = report.occurred_at.duration_since(sent_at).as_secs_f64().max(0.0);
-        metrics::histogram!("crm_delivery_time_seconds", "channel" => reported.channel.as_str())
-            .record(seconds);
+        figures::delivery_time(reported.channel, report.occurred_at.duration_since(sent_at));
     }
     learn(tx, reported, event, dice, now).await
 }
 
+/// A failure of an attempt that was followed by another.
+fn is_outdated(reported: &Reported, event: &ReportedEvent) -> bool {
+    let same = |ours: &Option<String>, theirs: &Option<String>| Some(ours.as_ref()? == theirs.as_ref()?);
+    event.kind == DeliveryEventKind::Failed
+        && !same(&reported.provider_message_id, &event.provider_message_id)
+            .or_else(|| same(&reported.reference, &event.reference))
+            .unwrap_or(reported.attempt_no <= 1)
+}
+
 /// Stores a report and moves delivery and message by it; false when it is stored already.
 pub(crate) async fn note(
+    inner: &Inner,
     tx: &mut TenantTx,
     reported: &Reported,
     report: &NewReport,
@@ -112,9 +123,26 @@ pub(crate) async fn note(
         let provider = provider_message_id.map(|id| (report.connection, id));
         reports::set_delivery(tx, reported.delivery, state, provider, now).await?;
     }
+    let meaning = late::meaning(reported, report);
+    match meaning {
+        Meaning::Counts => {}
+        Meaning::PassedOver => return Ok(true),
+        Meaning::GivesWay(next) => {
+            late::give_way(inner, tx, reported, report, next, dice, now).await?;
+            return Ok(true);
+        }
+        Meaning::Arrived => late::call_off(tx, reported, dice, now).await?,
+    }
     if let Some(proven) = status::proves(report.kind) {
-        let standing = reported.standing.join(Standing::new(proven, report.provenance));
+        let told = Standing::new(proven, report.provenance);
+        let standing = if meaning == Meaning::Arrived {
+            // One channel that arrived is enough, whatever became of the one that took over.
+            status::roll_up([reported.standing, told]).unwrap_or(told)
+        } else {
+            reported.standing.join(told)
+        };
         if standing != reported.standing {
+            count(reported, standing.status);
             reports::set_standing(tx, reported.message, standing, report.occurred_at).await?;
             let tenant = tx.tenant();
             let event = NewEvent {
@@ -129,6 +157,24 @@ pub(crate) async fn note(
         }
     }
     Ok(true)
+}
+
+/// Counts a status that the message had not reached. What arrived was sent before, also where its answer was lost.
+fn count(reported: &Reported, status: MessageStatus) {
+    use MessageStatus as Status;
+    let before = reported.standing.status;
+    let went = |status| {
+        matches!(
+            status,
+            Status::Sent | Status::Delivered | Status::Opened | Status::Clicked
+        )
+    };
+    if !matches!(before, Status::Bounced | Status::Failed) && !went(before) && went(status) {
+        figures::communication(Some(reported.channel), &reported.message_type, Status::Sent);
+    }
+    if status != before && status != Status::Sent {
+        figures::communication(Some(reported.channel), &reported.message_type, status);
+    }
 }
 
 /// Where a delivery stands after a report; none when the report says nothing new about it.

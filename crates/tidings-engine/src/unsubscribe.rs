@@ -5,7 +5,7 @@
 //! recipient is owed (receipts, confirmations) still goes.
 
 use crate::engagement;
-use crate::engine::Engine;
+use crate::engine::{Engine, Inner};
 use crate::error::EngineError;
 use crate::links::{Links, Unsubscriber};
 use crate::track;
@@ -88,7 +88,7 @@ impl Engine {
         let now = self.now();
         let mut dice = self.dice();
         let mut tx = self.store().worker_tenant(verified.tenant).tx().await?;
-        let fresh = close(&mut tx, &verified, by, &mut dice, now).await?;
+        let fresh = close(&self.inner, &mut tx, &verified, by, &mut dice, now).await?;
         let page = self.page(&mut tx, &verified).await?;
         tx.commit().await?;
         if fresh {
@@ -142,6 +142,7 @@ pub(crate) async fn living(tx: &mut TenantTx, contact: ContactId) -> Result<Opti
 /// Closes the address for marketing and service; false when nothing was left to do. The suppression is entered first: it
 /// locks the contacts that have the address, in the order everybody locks them.
 async fn close(
+    inner: &Inner,
     tx: &mut TenantTx,
     verified: &Verified,
     by: UnsubscribedBy,
@@ -186,7 +187,7 @@ async fn close(
         data: serde_json::json!({ "channel": who.channel, "by": by.source() }),
     };
     events::append(tx, &[event], dice, now).await?;
-    report(tx, who, dice, now).await?;
+    report(inner, tx, who, dice, now).await?;
     Ok(true)
 }
 
@@ -226,6 +227,7 @@ pub(crate) async fn withdraw(
 
 /// The delivery's own timeline says so too, while the message exists.
 async fn report(
+    inner: &Inner,
     tx: &mut TenantTx,
     who: &Unsubscriber,
     dice: &mut Dice,
@@ -251,6 +253,6 @@ async fn report(
         detail: None,
         occurred_at: now,
     };
-    track::note(tx, &reported, &report, None, dice, now).await?;
+    track::note(inner, tx, &reported, &report, None, dice, now).await?;
     Ok(())
 }

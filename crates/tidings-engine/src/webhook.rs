@@ -247,6 +247,7 @@ pub(crate) async fn process(inner: &Inner, job: &ClaimedJob) -> Result<Outcome, 
         problem: format!("the stored webhook cannot be read: {error}"),
     })?;
     let unmatched = track::apply(
+        inner,
         &mut tx,
         stored.connection,
         &kept.events,
@@ -257,7 +258,7 @@ pub(crate) async fn process(inner: &Inner, job: &ClaimedJob) -> Result<Outcome, 
     .await?;
     let mut answers = Vec::new();
     for message in &kept.inbound {
-        let answer = reply::store(&mut tx, stored.connection, message, &mut dice, now).await?;
+        let answer = reply::store(inner, &mut tx, stored.connection, message, &mut dice, now).await?;
         answers.extend(answer.filter(|_| stored.provider == ProviderKind::Sandbox));
     }
     if unmatched > 0

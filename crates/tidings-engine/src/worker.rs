@@ -4,12 +4,16 @@
 use crate::engine::{Engine, Inner};
 use crate::error::EngineError;
 use crate::process::{KINDS, process};
-use crate::rescue::rescue;
+use crate::rescue;
 use crate::sandbox_reports;
+use futures::FutureExt as _;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
-use tidings_queue::{CHANNEL, ClaimLimits, Claimed, Claimer, FinishReport, promote};
-use tokio::sync::Notify;
+use tidings_queue::{
+    CHANNEL, ClaimLimits, Claimed, ClaimedJob, Claimer, FinishReport, LeaseId, ParkedWork, TakenOver, promote,
+};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +31,9 @@ const LOOKS: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(10
 
 /// How long a failing loop waits before it goes on.
 const AFTER_ERROR: Duration = Duration::from_secs(1);
+
+/// Single jobs that are worked on alone before others have their turn again.
+const SINGLES: usize = 16;
 
 /// More rounds than this in one `run_due` mean that something makes work for itself.
 const ROUNDS: usize = 10_000;
@@ -57,14 +64,14 @@ impl Engine {
             .tasks
             .spawn(listen(Arc::clone(inner), Arc::clone(&wake), helpers.clone()));
         inner.tasks.spawn(beat(Arc::clone(inner), helpers.clone()));
-        let (sender, rescued) = tokio::sync::mpsc::channel(8);
+        let (sender, parked) = watch::channel(ParkedWork::default());
         inner.tasks.spawn(keep_house(
             Arc::clone(inner),
             Arc::clone(&wake),
             sender,
             helpers.clone(),
         ));
-        let mut worker = Worker::new(Arc::clone(inner), rescued);
+        let mut worker = Worker::new(Arc::clone(inner), parked);
         worker.work(&stop, &wake).await;
         worker.drain().await;
         helpers.cancel();
@@ -92,23 +99,22 @@ impl Engine {
         for _ in 0..ROUNDS {
             tend(inner).await?;
             let mut worked = false;
-            for taken in rescue(inner).await? {
-                report.rescued += taken.jobs.len() as u64;
-                settle(
-                    &mut claimer,
-                    &mut report,
-                    &process(inner, taken.lease, taken.jobs).await,
-                );
+            rescue::look(inner).await?;
+            let group = rescue::group(inner).await?;
+            // One batch at a time: a single job is alone in any case.
+            let taken = match group {
+                Some(group) => Some(group),
+                None => rescue::single(inner).await?,
+            };
+            if let Some(TakenOver { lease, jobs }) = taken {
+                report.rescued += jobs.len() as u64;
+                work_off(inner, lease, jobs, &mut claimer, &mut report).await?;
                 worked = true;
             }
             let claimed = claim(inner, &mut claimer).await?;
             if let Some(lease) = claimed.lease {
                 report.batches += 1;
-                settle(
-                    &mut claimer,
-                    &mut report,
-                    &process(inner, lease, claimed.jobs).await,
-                );
+                work_off(inner, lease, claimed.jobs, &mut claimer, &mut report).await?;
                 worked = true;
             }
             if !worked {
@@ -119,6 +125,44 @@ impl Engine {
             problem: format!("work goes on after {ROUNDS} rounds; a job makes itself due again"),
         })
     }
+}
+
+/// Works on a batch here and now.
+async fn work_off(
+    inner: &Inner,
+    lease: LeaseId,
+    jobs: Vec<ClaimedJob>,
+    claimer: &mut Claimer,
+    report: &mut WorkerReport,
+) -> Result<(), EngineError> {
+    let count = jobs.len();
+    let reports = process(inner, lease, jobs).await;
+    settle(claimer, report, &reports);
+    if ended(&reports) < count {
+        return Err(EngineError::Conflict {
+            problem: "a batch ended without an end for each job; see the errors logged before".to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// How many jobs have their end, or belong to somebody else by now.
+fn ended(reports: &[FinishReport]) -> usize {
+    let one = |report: &FinishReport| {
+        let settled: u32 = report.settled.iter().map(|settled| settled.jobs).sum();
+        settled as usize + report.fenced.len()
+    };
+    reports.iter().map(one).sum()
+}
+
+/// What became of a batch of so many jobs, and whether every one has its end; also when the work panics.
+async fn to_the_end(
+    work: impl Future<Output = Vec<FinishReport>>,
+    count: usize,
+) -> (Vec<FinishReport>, bool) {
+    let reports = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_default();
+    let whole = ended(&reports) >= count;
+    (reports, whole)
 }
 
 async fn register(inner: &Inner) -> Result<(), EngineError> {
@@ -153,14 +197,10 @@ fn claimer(inner: &Inner) -> Claimer {
     Claimer::new(inner.node, KINDS, limits)
 }
 
-fn lease_ms(inner: &Inner) -> i64 {
-    i64::try_from(inner.limits.lease.as_millis()).unwrap_or(i64::MAX)
-}
-
 async fn claim(inner: &Inner, claimer: &mut Claimer) -> Result<Claimed, EngineError> {
     let mut conn = inner.conn().await?;
     let claimed = claimer
-        .claim(&mut conn, inner.limits.claim_batch, inner.now(), lease_ms(inner))
+        .claim(&mut conn, inner.limits.claim_batch, inner.now(), inner.lease_ms())
         .await?;
     inner.fail.pass("claim_after_commit");
     Ok(claimed)
@@ -186,34 +226,43 @@ fn settle(claimer: &mut Claimer, report: &mut WorkerReport, finished: &[FinishRe
     }
 }
 
-type Taken = tidings_queue::TakenOver;
-
 /// The main loop's own things.
 struct Worker {
     inner: Arc<Inner>,
     claimer: Claimer,
-    working: JoinSet<Vec<FinishReport>>,
-    rescued: tokio::sync::mpsc::Receiver<Vec<Taken>>,
+    working: JoinSet<Worked>,
+    /// What dead workers left, as housekeeping saw it last.
+    parked: watch::Receiver<ParkedWork>,
+    /// Leases whose work ended abnormally and which are not parked yet: their heartbeat goes on, so nobody else would.
+    abandoned: Vec<LeaseId>,
     report: WorkerReport,
     /// Looks without finding anything since the last work.
     looks: usize,
 }
 
+/// A batch that was worked on.
+struct Worked {
+    lease: LeaseId,
+    /// Every job has its end, or belongs to somebody else by now.
+    whole: bool,
+    reports: Vec<FinishReport>,
+}
+
 /// What woke the main loop.
 enum Woken {
     Stop,
-    Finished(Vec<FinishReport>),
-    Rescued(Vec<Taken>),
+    Finished(Worked),
     Look,
 }
 
 impl Worker {
-    fn new(inner: Arc<Inner>, rescued: tokio::sync::mpsc::Receiver<Vec<Taken>>) -> Self {
+    fn new(inner: Arc<Inner>, parked: watch::Receiver<ParkedWork>) -> Self {
         Self {
             claimer: claimer(&inner),
             inner,
             working: JoinSet::new(),
-            rescued,
+            parked,
+            abandoned: Vec::new(),
             report: WorkerReport::default(),
             looks: 0,
         }
@@ -221,7 +270,7 @@ impl Worker {
 
     async fn work(&mut self, stop: &CancellationToken, wake: &Notify) {
         while !stop.is_cancelled() {
-            let pause = match self.fill().await {
+            let pause = match self.begin(stop).await {
                 Ok(pause) => pause,
                 Err(error) => {
                     tracing::error!(%error, "claiming failed and is tried again");
@@ -230,16 +279,74 @@ impl Worker {
             };
             match self.wait(stop, wake, pause).await {
                 Woken::Stop => return,
-                Woken::Finished(finished) => settle(&mut self.claimer, &mut self.report, &finished),
-                Woken::Rescued(taken) => taken.into_iter().for_each(|one| self.start_rescued(one)),
+                Woken::Finished(worked) => self.settle(&worked),
                 Woken::Look => {}
             }
         }
     }
 
+    /// Begins what there is to do; says how long to sleep.
+    async fn begin(&mut self, stop: &CancellationToken) -> Result<Duration, EngineError> {
+        while let Some(lease) = self.abandoned.last().copied() {
+            rescue::give_up(&self.inner, lease).await?;
+            self.abandoned.pop();
+        }
+        let seen = self.parked.has_changed().unwrap_or(false);
+        let parked = *self.parked.borrow_and_update();
+        if seen && parked.alone {
+            self.work_alone(stop).await?;
+        }
+        if parked.groups {
+            self.fill_with_groups().await?;
+        }
+        self.fill().await
+    }
+
+    /// Works on single jobs with nothing beside them, so that another crash is their own; a few, then others have their turn.
+    async fn work_alone(&mut self, stop: &CancellationToken) -> Result<(), EngineError> {
+        for _ in 0..SINGLES {
+            if !self.idle(stop).await {
+                return Ok(());
+            }
+            let Some(taken) = rescue::single(&self.inner).await? else {
+                return Ok(());
+            };
+            self.report.rescued += taken.jobs.len() as u64;
+            self.start(taken.lease, taken.jobs);
+        }
+        self.idle(stop).await;
+        Ok(())
+    }
+
+    /// Waits until nothing is at work; false when the process is to end.
+    async fn idle(&mut self, stop: &CancellationToken) -> bool {
+        while !self.working.is_empty() {
+            tokio::select! {
+                () = stop.cancelled() => return false,
+                Some(worked) = self.working.join_next() => {
+                    if let Ok(worked) = worked {
+                        self.settle(&worked);
+                    }
+                }
+            }
+        }
+        !stop.is_cancelled()
+    }
+
+    async fn fill_with_groups(&mut self) -> Result<(), EngineError> {
+        while self.has_room() {
+            let Some(TakenOver { lease, jobs }) = rescue::group(&self.inner).await? else {
+                break;
+            };
+            self.report.rescued += jobs.len() as u64;
+            self.start(lease, jobs);
+        }
+        Ok(())
+    }
+
     /// Claims until as many batches are under way as may be; says how long to sleep.
     async fn fill(&mut self) -> Result<Duration, EngineError> {
-        while self.working.len() < self.inner.limits.batches.max(1) {
+        while self.has_room() {
             let claimed = claim(&self.inner, &mut self.claimer).await?;
             let Some(lease) = claimed.lease else {
                 if self.working.is_empty() {
@@ -249,11 +356,39 @@ impl Worker {
             };
             self.wake_up().await?;
             self.report.batches += 1;
-            let inner = Arc::clone(&self.inner);
-            self.working
-                .spawn(async move { process(&inner, lease, claimed.jobs).await });
+            self.start(lease, claimed.jobs);
         }
         Ok(self.inner.limits.poll)
+    }
+
+    fn has_room(&self) -> bool {
+        self.working.len() < self.inner.limits.batches.max(1)
+    }
+
+    fn start(&mut self, lease: LeaseId, jobs: Vec<ClaimedJob>) {
+        let inner = Arc::clone(&self.inner);
+        let count = jobs.len();
+        self.working.spawn(async move {
+            let (reports, whole) = to_the_end(Box::pin(process(&inner, lease, jobs)), count).await;
+            Worked {
+                lease,
+                whole,
+                reports,
+            }
+        });
+    }
+
+    fn settle(&mut self, worked: &Worked) {
+        settle(&mut self.claimer, &mut self.report, &worked.reports);
+        // What a drain leaves goes back when the node signs off.
+        if !worked.whole && !self.inner.is_draining() {
+            tracing::error!(
+                lease = worked.lease.0,
+                "a batch ended without an end for each job; what is left is taken up again"
+            );
+            self.claimer.forget(worked.lease);
+            self.abandoned.push(worked.lease);
+        }
     }
 
     /// Says that the node sleeps, and looks twice more soon after: who added work just before did not know it yet.
@@ -284,21 +419,10 @@ impl Worker {
         Ok(())
     }
 
-    fn start_rescued(&mut self, taken: Taken) {
-        self.report.rescued += taken.jobs.len() as u64;
-        let inner = Arc::clone(&self.inner);
-        self.working
-            .spawn(async move { process(&inner, taken.lease, taken.jobs).await });
-    }
-
     async fn wait(&mut self, stop: &CancellationToken, wake: &Notify, pause: Duration) -> Woken {
         tokio::select! {
             () = stop.cancelled() => Woken::Stop,
-            Some(finished) = self.working.join_next() => Woken::Finished(finished.unwrap_or_else(|error| {
-                tracing::error!(%error, "a batch ended abnormally; its lease expires and it is taken over");
-                Vec::new()
-            })),
-            Some(taken) = self.rescued.recv() => Woken::Rescued(taken),
+            Some(worked) = self.working.join_next() => worked.map_or(Woken::Look, Woken::Finished),
             () = wake.notified() => Woken::Look,
             () = tokio::time::sleep(pause) => Woken::Look,
         }
@@ -316,8 +440,10 @@ impl Worker {
         }
         let limit = self.inner.limits.drain;
         let finish = async {
-            while let Some(finished) = self.working.join_next().await {
-                settle(&mut self.claimer, &mut self.report, &finished.unwrap_or_default());
+            while let Some(worked) = self.working.join_next().await {
+                if let Ok(worked) = worked {
+                    self.settle(&worked);
+                }
             }
         };
         if tokio::time::timeout(limit, finish).await.is_err() {
@@ -364,7 +490,7 @@ async fn beat(inner: Arc<Inner>, stop: CancellationToken) {
         }
         let beaten = async {
             let mut conn = inner.conn().await?;
-            tidings_queue::heartbeat(&mut conn, inner.node, inner.now(), lease_ms(&inner)).await?;
+            tidings_queue::heartbeat(&mut conn, inner.node, inner.now(), inner.lease_ms()).await?;
             let lease =
                 jiff::SignedDuration::try_from(inner.limits.lease).unwrap_or(jiff::SignedDuration::ZERO);
             let since = inner.now().saturating_sub(lease).unwrap_or(jiff::Timestamp::MIN);
@@ -382,7 +508,7 @@ async fn beat(inner: Arc<Inner>, stop: CancellationToken) {
 async fn keep_house(
     inner: Arc<Inner>,
     wake: Arc<Notify>,
-    rescued: tokio::sync::mpsc::Sender<Vec<Taken>>,
+    parked: watch::Sender<ParkedWork>,
     stop: CancellationToken,
 ) {
     loop {
@@ -395,14 +521,46 @@ async fn keep_house(
             Ok(false) => {}
             Err(error) => tracing::warn!(%error, "housekeeping failed and is tried again"),
         }
-        match rescue(&inner).await {
-            Ok(taken) if !taken.is_empty() => {
-                if rescued.send(taken).await.is_err() {
-                    return;
-                }
+        match rescue::look(&inner).await {
+            Ok(ParkedWork {
+                groups: false,
+                alone: false,
+            }) => {
+                parked.send_replace(ParkedWork::default());
             }
-            Ok(_) => {}
+            Ok(work) => {
+                parked.send_replace(work);
+                wake.notify_one();
+            }
             Err(error) => tracing::warn!(%error, "rescue failed and is tried again"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidings_core::{JobId, TenantId};
+    use tidings_queue::Settled;
+
+    fn report(settled: u32, fenced: i64) -> FinishReport {
+        FinishReport {
+            fenced: (0..fenced).map(JobId).collect(),
+            settled: vec![Settled {
+                lease: LeaseId(1),
+                tenant: TenantId(uuid::Uuid::nil()),
+                jobs: settled,
+            }],
+        }
+    }
+
+    #[tokio::test]
+    async fn work_that_panics_or_leaves_jobs_is_not_whole() {
+        let (reports, whole) = to_the_end(async { vec![report(2, 0), report(0, 1)] }, 3).await;
+        assert!(whole && reports.len() == 2);
+        let (_, whole) = to_the_end(async { vec![report(2, 0)] }, 3).await;
+        assert!(!whole);
+        let (reports, whole) = to_the_end(async { panic!("a bug") }, 1).await;
+        assert!(!whole && reports.is_empty());
     }
 }

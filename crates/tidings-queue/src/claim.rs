@@ -176,13 +176,14 @@ struct Taken {
 }
 
 /// The wide rows of a batch as parallel arrays: one row of the result, which costs less than one a job.
-struct WideColumns {
-    ids: Vec<i64>,
-    payloads: Vec<String>,
-    retries: Vec<i32>,
-    max_retries: Vec<i32>,
-    crashes: Vec<i16>,
-    references: Vec<Option<String>>,
+#[derive(Default)]
+pub(crate) struct WideColumns {
+    pub ids: Vec<i64>,
+    pub payloads: Vec<String>,
+    pub retries: Vec<i32>,
+    pub max_retries: Vec<i32>,
+    pub crashes: Vec<i16>,
+    pub references: Vec<Option<String>>,
 }
 
 impl Taken {
@@ -217,7 +218,7 @@ impl Taken {
 
 impl WideColumns {
     /// Jobs in the order of the runs, and the runs they really make.
-    fn into_jobs(self, runs: &[Run]) -> Result<(Vec<ClaimedJob>, Vec<Run>), QueueError> {
+    pub fn into_jobs(self, runs: &[Run]) -> Result<(Vec<ClaimedJob>, Vec<Run>), QueueError> {
         let mut places: Vec<(usize, &Run)> = runs.iter().enumerate().collect();
         places.sort_unstable_by_key(|(_, run)| run.first);
         let mut jobs: Vec<(usize, ClaimedJob)> = Vec::with_capacity(self.ids.len());
@@ -391,7 +392,7 @@ async fn take(
 }
 
 /// Takes jobs out of a fresh lease that were cancelled or deleted by another program while they waited.
-async fn shrink(conn: &mut PgConnection, lease: LeaseId, left: &[Run]) -> Result<(), QueueError> {
+pub(crate) async fn shrink(conn: &mut PgConnection, lease: LeaseId, left: &[Run]) -> Result<(), QueueError> {
     let c = Columns::of(left);
     sqlx::query!(
         r#"

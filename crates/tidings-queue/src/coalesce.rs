@@ -1,386 +1,302 @@
-//! Coalescing: concurrent callers share commits. Each submits one item and gets its own durable answer; a lane takes what has
-//! gathered, flushes it at once, and meanwhile the next batch gathers. When nothing else is going on an item is flushed
-//! immediately; under load a commit is shared by hundreds.
+//! Coalescing: many callers, few commits. Work submitted at the same time is done in shared batches.
+//!
+//! A caller pays for its own answer only: while all runners are busy, what comes in gathers and leaves as the next batch.
+//! Without [`CoalesceLimits::linger`] there is no timer, so a lone caller never waits for company.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Notify, oneshot};
+use tokio_util::task::TaskTracker;
 
-/// How often a lane lets other tasks run while they keep submitting, before it flushes.
+/// How often a lingering runner lets other tasks run while they keep submitting, before it takes a batch.
 const YIELDS_MAX: u32 = 16;
 
-/// Bounds of a coalescer.
+/// How batches are made.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Items of one flush.
-    pub batch: usize,
-    /// Items that wait; further callers wait outside, or are refused by [`Coalescer::try_submit`].
-    pub queue: usize,
-    /// How long a lane waits for more when the last flush was shared and this one would be less than half of it.
-    /// Zero: never.
+pub struct CoalesceLimits {
+    /// The most weight in one batch.
+    pub batch_weight: usize,
+    /// Batches that run at once.
+    pub runners: usize,
+    /// The most weight that may wait; beyond it callers are turned away.
+    pub waiting_weight: usize,
+    /// How long a runner waits for more when the last batch was shared and the next would be less than half of it: for
+    /// callers that come back at once, so that batches do not shrink. Zero: what waits leaves at once.
     pub linger: Duration,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            batch: 1_024,
-            queue: 8_192,
-            linger: Duration::from_millis(1),
-        }
-    }
+/// A batch at work: the answers, in the order of the items.
+pub type Answers<O> = Pin<Box<dyn Future<Output = Vec<O>> + Send>>;
+
+type Handler<I, O> = dyn Fn(Vec<I>) -> Answers<O> + Send + Sync;
+
+struct Line<I, O> {
+    waiting: VecDeque<(usize, I, oneshot::Sender<O>)>,
+    weight: usize,
+    running: usize,
+    /// The weight of the last batch.
+    last: usize,
 }
 
-/// Why there is no answer.
-#[derive(Debug)]
-pub enum CoalesceError<E> {
-    /// The flush failed; every caller of the batch is told.
-    Flush(Arc<E>),
-    /// As many items wait as may.
-    Full,
-    /// All lanes have ended. Whether the item was written is unknown, as after a lost connection.
-    Stopped,
-    /// The flush answered another number of items than it was given: an error in the flush.
-    Miscounted,
+struct Shared<I, O> {
+    line: Mutex<Line<I, O>>,
+    limits: CoalesceLimits,
+    handler: Box<Handler<I, O>>,
+    tasks: TaskTracker,
+    /// The line has grown to the size of the last batch.
+    grown: Notify,
 }
 
-impl<E: fmt::Display> fmt::Display for CoalesceError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Flush(error) => write!(f, "shared commit: {error}"),
-            Self::Full => f.write_str("shared commit: too much is waiting; try again later"),
-            Self::Stopped => {
-                f.write_str("shared commit: the program is stopping; ask again with the same reference")
-            }
-            Self::Miscounted => f.write_str(
-                "shared commit: the batch was answered in part; ask again with the same reference",
-            ),
-        }
-    }
-}
+/// Gathers submissions into batches; cheap to clone.
+pub struct Coalescer<I, O>(Arc<Shared<I, O>>);
 
-impl<E: fmt::Debug + fmt::Display> std::error::Error for CoalesceError<E> {}
-
-struct Entry<T, R, E> {
-    item: T,
-    answer: oneshot::Sender<Result<R, CoalesceError<E>>>,
-}
-
-/// Where callers submit; cheap to clone. When all clones are gone the lanes flush what waits and end.
-pub struct Coalescer<T, R, E> {
-    sender: mpsc::Sender<Entry<T, R, E>>,
-}
-
-impl<T, R, E> Clone for Coalescer<T, R, E> {
+impl<I, O> Clone for Coalescer<I, O> {
     fn clone(&self) -> Self {
-        Self {
-            sender: self.sender.clone(),
-        }
+        Self(Arc::clone(&self.0))
     }
 }
 
-impl<T, R, E> fmt::Debug for Coalescer<T, R, E> {
+impl<I, O> fmt::Debug for Coalescer<I, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Coalescer")
-            .field("room", &self.sender.capacity())
-            .finish()
-    }
-}
-
-/// Makes the lanes of a coalescer; drop it when all are made.
-pub struct Lanes<T, R, E> {
-    receiver: Arc<Mutex<mpsc::Receiver<Entry<T, R, E>>>>,
-    limits: Limits,
-}
-
-impl<T, R, E> fmt::Debug for Lanes<T, R, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lanes")
-            .field("limits", &self.limits)
+            .field("limits", &self.0.limits)
             .finish_non_exhaustive()
     }
 }
 
-/// A coalescer without lanes yet.
-pub fn coalescer<T, R, E>(limits: Limits) -> (Coalescer<T, R, E>, Lanes<T, R, E>) {
-    let (sender, receiver) = mpsc::channel(limits.queue.max(1));
-    (
-        Coalescer { sender },
-        Lanes {
-            receiver: Arc::new(Mutex::new(receiver)),
+/// Why a submission has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoAnswer {
+    /// Too much is waiting already.
+    #[error("too much is waiting for a shared commit; try again later")]
+    Full,
+    /// The batch ended without an answer; whether it was written is unknown, as after a lost connection.
+    #[error("a shared commit ended without an answer; ask again with the same reference")]
+    Lost,
+}
+
+impl<I: Send + 'static, O: Send + 'static> Coalescer<I, O> {
+    /// A coalescer whose batches run as tasks of the tracker; `handler` answers in the order of its input.
+    pub fn new(
+        limits: CoalesceLimits,
+        tasks: TaskTracker,
+        handler: impl Fn(Vec<I>) -> Answers<O> + Send + Sync + 'static,
+    ) -> Self {
+        let line = Mutex::new(Line {
+            waiting: VecDeque::new(),
+            weight: 0,
+            running: 0,
+            last: 0,
+        });
+        Self(Arc::new(Shared {
+            line,
             limits,
-        },
-    )
-}
+            handler: Box::new(handler),
+            tasks,
+            grown: Notify::new(),
+        }))
+    }
 
-impl<T, R, E> Coalescer<T, R, E> {
-    /// Submits an item and waits for its answer; waits for room first. An item whose caller gives up is flushed all the same.
+    /// Submits an item of a weight and waits for its answer. The work goes on when the caller goes away.
     ///
     /// # Errors
-    /// See [`CoalesceError`].
-    pub async fn submit(&self, item: T) -> Result<R, CoalesceError<E>> {
-        let (answer, waiting) = oneshot::channel();
-        self.sender
-            .send(Entry { item, answer })
-            .await
-            .map_err(|_| CoalesceError::Stopped)?;
-        waiting.await.unwrap_or(Err(CoalesceError::Stopped))
-    }
-
-    /// Like [`Self::submit`], but refuses when there is no room.
-    ///
-    /// # Errors
-    /// See [`CoalesceError`].
-    pub async fn try_submit(&self, item: T) -> Result<R, CoalesceError<E>> {
-        let (answer, waiting) = oneshot::channel();
-        self.sender
-            .try_send(Entry { item, answer })
-            .map_err(|error| match error {
-                mpsc::error::TrySendError::Full(_) => CoalesceError::Full,
-                mpsc::error::TrySendError::Closed(_) => CoalesceError::Stopped,
-            })?;
-        waiting.await.unwrap_or(Err(CoalesceError::Stopped))
-    }
-
-    /// Items that wait for a flush.
-    pub fn waiting(&self) -> usize {
-        self.sender.max_capacity() - self.sender.capacity()
-    }
-}
-
-impl<T, R, E> Lanes<T, R, E>
-where
-    T: Clone + Send,
-    R: Send,
-    E: Send + Sync,
-{
-    /// A lane: a future that flushes until all [`Coalescer`]s are gone; the caller spawns it. `flush` makes a batch durable
-    /// and answers each item, in order. When it fails and `isolate` says that an item may be to blame, the batch is halved
-    /// until the item stands alone, so that one caller's bad item does not fail the others'; a flush that failed must
-    /// have written nothing.
-    pub fn lane<F, Fut>(
-        &self,
-        mut flush: F,
-        isolate: fn(&E) -> bool,
-    ) -> impl Future<Output = ()> + Send + use<T, R, E, F, Fut>
-    where
-        F: FnMut(Vec<T>) -> Fut + Send,
-        Fut: Future<Output = Result<Vec<R>, E>> + Send,
-    {
-        let (receiver, limits) = (Arc::clone(&self.receiver), self.limits);
-        async move {
-            let mut last = 0;
-            loop {
-                let batch = gather(&receiver, limits, last).await;
-                if batch.is_empty() {
-                    return;
-                }
-                last = batch.len();
-                flush_all(batch, &mut flush, isolate).await;
+    /// See [`NoAnswer`].
+    pub async fn submit(&self, weight: usize, item: I) -> Result<O, NoAnswer> {
+        let (sender, receiver) = oneshot::channel();
+        let start = {
+            let mut line = self.0.lock();
+            if line.weight.saturating_add(weight) > self.0.limits.waiting_weight && line.weight > 0 {
+                return Err(NoAnswer::Full);
             }
+            line.weight += weight;
+            line.waiting.push_back((weight, item, sender));
+            if line.weight >= line.last {
+                self.0.grown.notify_one();
+            }
+            let start = line.running < self.0.limits.runners.max(1);
+            line.running += usize::from(start);
+            start
+        };
+        if start {
+            let shared = Arc::clone(&self.0);
+            self.0.tasks.spawn(async move { run(&shared).await });
+        }
+        receiver.await.map_err(|_| NoAnswer::Lost)
+    }
+}
+
+impl<I, O> Shared<I, O> {
+    fn lock(&self) -> MutexGuard<'_, Line<I, O>> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn run<I: Send + 'static, O: Send + 'static>(shared: &Arc<Shared<I, O>>) {
+    loop {
+        if !shared.limits.linger.is_zero() {
+            linger(shared).await;
+        }
+        // Ends when nothing waits; the last look and the farewell are one step under the lock, so nothing is left behind.
+        let Some((items, senders)) = next_batch(shared) else {
+            return;
+        };
+        let worker = Arc::clone(shared);
+        // A task of its own: a batch that panics takes its callers' answers with it, and not the runner.
+        let work = shared.tasks.spawn(async move { (worker.handler)(items).await });
+        let Ok(answers) = work.await else { continue };
+        for (sender, answer) in senders.into_iter().zip(answers) {
+            // A caller that went away does not want its answer.
+            drop(sender.send(answer));
         }
     }
 }
 
-/// The next batch; empty when all callers are gone. One lane gathers at a time, the others flush.
-async fn gather<T, R, E>(
-    receiver: &Mutex<mpsc::Receiver<Entry<T, R, E>>>,
-    limits: Limits,
-    last: usize,
-) -> Vec<Entry<T, R, E>> {
-    let mut receiver = receiver.lock().await;
-    let mut batch = Vec::with_capacity(last.clamp(16, limits.batch.max(16)));
-    let limit = limits.batch.max(1);
-    receiver.recv_many(&mut batch, limit).await;
+/// Lets the line grow while callers are at it.
+async fn linger<I, O>(shared: &Shared<I, O>) {
+    let limit = shared.limits.batch_weight;
+    let look = || {
+        let line = shared.lock();
+        (line.weight, line.last)
+    };
+    let (mut before, last) = look();
     for _ in 0..YIELDS_MAX {
-        let before = batch.len();
         if before == 0 || before >= limit {
-            return batch;
+            return;
         }
         tokio::task::yield_now().await;
-        drain(&mut receiver, &mut batch, limit);
-        if batch.len() == before {
+        let (now, _) = look();
+        if now == before {
             break;
         }
+        before = now;
     }
-    if last > 1 && batch.len() * 2 < last && !limits.linger.is_zero() {
+    if last > 1 && before * 2 < last {
         let more = async {
-            while batch.len() < last.min(limit) {
-                let room = limit - batch.len();
-                if receiver.recv_many(&mut batch, room).await == 0 {
-                    break;
-                }
+            while look().0 < last.min(limit) {
+                shared.grown.notified().await;
             }
         };
-        // Too late is fine: what has gathered is flushed.
-        let _elapsed = tokio::time::timeout(limits.linger, more).await;
-    }
-    batch
-}
-
-fn drain<T>(receiver: &mut mpsc::Receiver<T>, batch: &mut Vec<T>, limit: usize) {
-    while batch.len() < limit {
-        let Ok(entry) = receiver.try_recv() else { return };
-        batch.push(entry);
+        // Too late is fine: what has gathered leaves.
+        let _elapsed = tokio::time::timeout(shared.limits.linger, more).await;
     }
 }
 
-async fn flush_all<T, R, E, F, Fut>(batch: Vec<Entry<T, R, E>>, flush: &mut F, isolate: fn(&E) -> bool)
-where
-    T: Clone,
-    F: FnMut(Vec<T>) -> Fut,
-    Fut: Future<Output = Result<Vec<R>, E>>,
-{
-    let mut parts = vec![batch];
-    while let Some(mut part) = parts.pop() {
-        let items: Vec<T> = part.iter().map(|entry| entry.item.clone()).collect();
-        match flush(items).await {
-            Ok(answers) if answers.len() == part.len() => {
-                for (entry, answer) in part.into_iter().zip(answers) {
-                    // The caller may have given up.
-                    let _gone = entry.answer.send(Ok(answer));
-                }
-            }
-            Ok(_) => {
-                for entry in part {
-                    let _gone = entry.answer.send(Err(CoalesceError::Miscounted));
-                }
-            }
-            Err(error) if part.len() > 1 && isolate(&error) => {
-                let second = part.split_off(part.len() / 2);
-                parts.push(second);
-                parts.push(part);
-            }
-            Err(error) => {
-                let error = Arc::new(error);
-                for entry in part {
-                    let _gone = entry.answer.send(Err(CoalesceError::Flush(Arc::clone(&error))));
-                }
-            }
+type Batch<I, O> = (Vec<I>, Vec<oneshot::Sender<O>>);
+
+fn next_batch<I, O>(shared: &Shared<I, O>) -> Option<Batch<I, O>> {
+    let mut line = shared.lock();
+    let (mut items, mut senders, mut total) = (Vec::new(), Vec::new(), 0usize);
+    while let Some((weight, ..)) = line.waiting.front() {
+        if !items.is_empty() && total.saturating_add(*weight) > shared.limits.batch_weight {
+            break;
         }
+        let Some((weight, item, sender)) = line.waiting.pop_front() else {
+            break;
+        };
+        total += weight;
+        line.weight -= weight;
+        items.push(item);
+        senders.push(sender);
     }
+    if items.is_empty() {
+        line.running -= 1;
+        return None;
+    }
+    line.last = total;
+    Some((items, senders))
 }
 
 #[cfg(test)]
 mod tests {
-    #![expect(
-        clippy::unwrap_used,
-        clippy::disallowed_methods,
-        reason = "tests: tasks end with the test's runtime"
-    )]
+    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use std::sync::Mutex as StdMutex;
-    use tokio::sync::Semaphore;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::task::JoinSet;
 
-    type Log = Arc<StdMutex<Vec<usize>>>;
-
-    fn limits(batch: usize, queue: usize) -> Limits {
-        Limits {
-            batch,
-            queue,
-            linger: Duration::ZERO,
+    fn limits(batch_weight: usize, waiting_weight: usize, linger: Duration) -> CoalesceLimits {
+        CoalesceLimits {
+            batch_weight,
+            runners: 1,
+            waiting_weight,
+            linger,
         }
     }
 
-    /// A lane that notes the size of each flush, waits for a permit, doubles the items and fails on 13.
-    fn start(
-        limits: Limits,
-        gate: &Arc<Semaphore>,
-    ) -> (Coalescer<u32, u32, String>, Log, tokio::task::JoinHandle<()>) {
-        let (coalescer, lanes) = coalescer(limits);
-        let (log, gate) = (Log::default(), Arc::clone(gate));
-        let noted = Arc::clone(&log);
-        let flush = move |items: Vec<u32>| {
-            let gate = Arc::clone(&gate);
-            noted.lock().unwrap().push(items.len());
-            async move {
-                gate.acquire().await.unwrap().forget();
-                if items.contains(&13) {
-                    Err("unlucky".to_owned())
-                } else {
-                    Ok(items.iter().map(|i| i * 2).collect())
-                }
-            }
-        };
-        let lane = tokio::spawn(lanes.lane(flush, |_| true));
-        (coalescer, log, lane)
-    }
-
-    #[tokio::test]
-    async fn an_item_alone_is_flushed_at_once() {
-        let (coalescer, log, _lane) = start(limits(8, 8), &Arc::new(Semaphore::new(9)));
-        assert_eq!(coalescer.submit(21).await.unwrap(), 42);
-        assert_eq!(*log.lock().unwrap(), [1]);
-    }
-
-    #[tokio::test]
-    async fn callers_share_flushes_and_each_gets_its_own_answer() {
-        let gate = Arc::new(Semaphore::new(0));
-        let (coalescer, log, _lane) = start(limits(64, 256), &gate);
-        let callers: Vec<_> = (100..200)
-            .map(|i| {
-                let coalescer = coalescer.clone();
-                tokio::spawn(async move { (i, coalescer.submit(i).await.unwrap()) })
+    /// Doubles numbers and counts its batches; 13 is a bug.
+    fn doubling(limits: CoalesceLimits) -> (Coalescer<usize, usize>, Arc<AtomicUsize>) {
+        let batches = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&batches);
+        let coalescer = Coalescer::new(limits, TaskTracker::new(), move |items: Vec<usize>| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            Box::pin(async move {
+                tokio::task::yield_now().await;
+                assert!(!items.contains(&13), "unlucky");
+                items.into_iter().map(|item| item * 2).collect()
             })
-            .collect();
-        gate.add_permits(100);
-        for caller in callers {
-            let (i, answer) = caller.await.unwrap();
-            assert_eq!(answer, i * 2);
-        }
-        let flushes = log.lock().unwrap().clone();
-        assert!(
-            flushes.len() < 10 && flushes.iter().all(|n| *n <= 64),
-            "{flushes:?}"
-        );
+        });
+        (coalescer, batches)
     }
 
-    #[tokio::test]
-    async fn a_bad_item_fails_alone() {
-        let gate = Arc::new(Semaphore::new(1_000));
-        let (coalescer, _, _lane) = start(limits(64, 256), &gate);
-        let answers = (1..=20).map(|i| {
+    async fn submit_all(coalescer: &Coalescer<usize, usize>, items: std::ops::Range<usize>) {
+        let mut callers = JoinSet::new();
+        for n in items {
             let coalescer = coalescer.clone();
-            tokio::spawn(async move { (i, coalescer.submit(i).await) })
-        });
-        let answers: Vec<_> = answers.collect();
-        for answer in answers {
-            let (i, answer) = answer.await.unwrap();
-            assert_eq!(answer.is_err(), i == 13, "{i}");
+            callers.spawn(async move { (n, coalescer.submit(1, n).await) });
+        }
+        while let Some(caller) = callers.join_next().await {
+            let (n, answer) = caller.unwrap();
+            assert_eq!(answer.unwrap(), n * 2);
         }
     }
 
     #[tokio::test]
-    async fn a_full_queue_refuses_and_a_stopped_one_says_so() {
-        let gate = Arc::new(Semaphore::new(0));
-        let (coalescer, log, lane) = start(limits(1, 1), &gate);
-        let first = tokio::spawn({
-            let coalescer = coalescer.clone();
-            async move { coalescer.submit(1).await }
-        });
-        while log.lock().unwrap().is_empty() {
-            tokio::task::yield_now().await;
+    async fn everybody_gets_their_own_answer_from_few_batches() {
+        for linger in [Duration::ZERO, Duration::from_millis(1)] {
+            let (coalescer, batches) = doubling(limits(64, 10_000, linger));
+            submit_all(&coalescer, 100..1_100).await;
+            let batches = batches.load(Ordering::SeqCst);
+            assert!(batches < 40, "{batches} with {linger:?}");
         }
-        let second = tokio::spawn({
-            let coalescer = coalescer.clone();
-            async move { coalescer.submit(2).await }
-        });
-        while coalescer.waiting() == 0 {
-            tokio::task::yield_now().await;
-        }
-        assert!(matches!(coalescer.try_submit(3).await, Err(CoalesceError::Full)));
-        lane.abort();
-        assert!(matches!(first.await.unwrap(), Err(CoalesceError::Stopped)));
-        assert!(matches!(second.await.unwrap(), Err(CoalesceError::Stopped)));
-        assert!(matches!(coalescer.submit(4).await, Err(CoalesceError::Stopped)));
     }
 
     #[tokio::test]
-    async fn when_all_callers_are_gone_the_lane_ends() {
-        let (coalescer, _, lane) = start(limits(8, 8), &Arc::new(Semaphore::new(9)));
-        drop(coalescer);
-        lane.await.unwrap();
+    async fn a_lone_caller_is_answered_although_the_last_batch_was_shared() {
+        let (coalescer, batches) = doubling(limits(64, 10_000, Duration::from_millis(1)));
+        submit_all(&coalescer, 100..164).await;
+        let before = batches.load(Ordering::SeqCst);
+        assert_eq!(coalescer.submit(1, 21).await, Ok(42));
+        assert_eq!(batches.load(Ordering::SeqCst), before + 1);
+    }
+
+    #[tokio::test]
+    async fn a_full_line_turns_callers_away() {
+        let (coalescer, _) = doubling(limits(1, 2, Duration::ZERO));
+        let mut callers = JoinSet::new();
+        for n in 0..10 {
+            let coalescer = coalescer.clone();
+            callers.spawn(async move { coalescer.submit(1, n).await });
+        }
+        let answers = callers.join_all().await;
+        assert!(answers.contains(&Err(NoAnswer::Full)));
+        assert!(answers.iter().any(Result::is_ok));
+    }
+
+    #[tokio::test]
+    async fn what_is_heavier_than_a_batch_goes_alone() {
+        let (coalescer, batches) = doubling(limits(4, 10, Duration::ZERO));
+        let (one, two) = tokio::join!(coalescer.submit(9, 1), coalescer.submit(1, 2));
+        assert_eq!((one, two), (Ok(2), Ok(4)));
+        assert_eq!(batches.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn a_batch_that_panics_loses_its_own_answers_only() {
+        let (coalescer, _) = doubling(limits(1, 10, Duration::ZERO));
+        assert_eq!(coalescer.submit(1, 13).await, Err(NoAnswer::Lost));
+        assert_eq!(coalescer.submit(1, 14).await, Ok(28));
     }
 }

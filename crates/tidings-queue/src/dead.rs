@@ -35,7 +35,7 @@ pub struct DeadLetter {
     pub created_at: Timestamp,
     /// Refused tries.
     pub retry_count: i32,
-    /// Leases that ended without a result.
+    /// As [`crate::ClaimedJob::crash_count`].
     pub crash_count: i16,
     /// The last refusal.
     pub last_error: Option<String>,

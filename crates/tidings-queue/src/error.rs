@@ -57,22 +57,6 @@ impl QueueError {
     }
 }
 
-impl QueueError {
-    /// Whether an item of the batch may be to blame (bad data, a broken constraint): for
-    /// [`crate::coalesce::Lanes::lane`].
-    pub fn blames_an_item(&self) -> bool {
-        match self {
-            Self::Database {
-                source: sqlx::Error::Database(error),
-                ..
-            } => error
-                .code()
-                .is_some_and(|code| code.starts_with("22") || code.starts_with("23")),
-            _ => false,
-        }
-    }
-}
-
 /// Names the work in an error: `.map_err(at("claim"))`.
 pub(crate) fn at(doing: &'static str) -> impl Fn(sqlx::Error) -> QueueError {
     move |source| QueueError::Database { doing, source }

@@ -13,7 +13,7 @@ use tidings_core::{JobId, NodeId, TenantId};
 use uuid::Uuid;
 
 /// Error texts are cut after this many characters.
-const ERROR_MAX: usize = 2_000;
+pub(crate) const ERROR_MAX: usize = 2_000;
 
 /// Ends the turns of claimed jobs. A job whose lease the node no longer holds, or that was finished before, is reported as
 /// fenced and nothing is written for it. Two statements for a batch that is done; call it in the transaction that writes

@@ -83,10 +83,18 @@ pub struct ClaimedJob {
     pub retry_count: i32,
     /// Refused tries before it is given up.
     pub max_retries: i32,
-    /// Leases that ended without a result so far.
+    /// 1 once a worker died while it had this job in company, and 1 for each that died with nothing but this job at work.
     pub crash_count: i16,
     /// Where it comes from.
     pub source_reference: Option<String>,
+}
+
+impl ClaimedJob {
+    /// How many workers died with nothing but this job at work.
+    pub const fn crashes_alone(&self) -> i16 {
+        // Whatever is worked on alone has been in a crash before.
+        self.crash_count.saturating_sub(1)
+    }
 }
 
 impl fmt::Debug for ClaimedJob {

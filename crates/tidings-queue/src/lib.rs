@@ -3,7 +3,7 @@
 //! A job enters by [`enqueue`] (or by plain SQL from another program, taken up by [`adopt_arrivals`]), waits as part of a
 //! *run* (consecutive jobs of one tenant, kind and priority), is claimed in batches under a *lease* by a [`Claimer`], and
 //! ends by [`finish`], which only the holder of the lease can do. Leases are renewed by [`heartbeat`]; those of a dead node
-//! are taken over by [`take_over`]. Every function takes a connection, so that callers put it into their own transactions,
+//! are parked by [`park_expired`] and taken by [`take_group`] and [`take_alone`]. Every function takes a connection, so that callers put it into their own transactions,
 //! and the time, so that the same code runs in tests and simulations.
 //!
 //! Waking: [`enqueue`], [`promote`] and [`adopt_arrivals`] notify [`CHANNEL`] once a commit, and only when a node said that
@@ -24,6 +24,8 @@ pub mod guard;
 mod job;
 mod lease;
 mod node;
+mod overturn;
+mod park;
 mod run;
 pub mod schedule;
 mod stats;
@@ -38,8 +40,10 @@ pub use enqueue::{BLOCK, enqueue};
 pub use error::QueueError;
 pub use finish::finish;
 pub use job::{ClaimedJob, Enqueued, Finish, FinishReport, LeaseId, NewJob, Outcome, Settled};
-pub use lease::{Heartbeat, TakenOver, heartbeat, release, take_over};
+pub use lease::{Heartbeat, heartbeat, release};
 pub use node::{NodeRow, alive_nodes, deregister, register, set_draining, set_idle};
+pub use overturn::overturn;
+pub use park::{Parked, ParkedWork, TakenOver, park, park_expired, parked_work, take_alone, take_group};
 pub use stats::{StatRow, stats};
 pub use sweep::{Swept, roll_up_tallies, sweep};
 pub use tenants::ReadyTenants;

@@ -1,6 +1,7 @@
 //! Figures of the queue, by tenant, type and priority, from the narrow tables; the jobs themselves are never counted.
 
 use crate::error::{QueueError, at};
+use crate::park::NOBODY;
 use jiff::Timestamp;
 use sqlx::PgConnection;
 use tidings_core::TenantId;
@@ -18,7 +19,7 @@ pub struct StatRow {
     pub kind: String,
     /// 0 .. 100.
     pub priority: i16,
-    /// Due now and not claimed, arrivals of other programs included.
+    /// Due now and not claimed, arrivals of other programs and what dead workers left included.
     pub queued: i64,
     /// Not due yet.
     pub scheduled: i64,
@@ -66,7 +67,7 @@ pub async fn stats(
             SELECT tenant_id, job_type, priority, 'scheduled', sum(n), NULL
             FROM job_scheduled GROUP BY tenant_id, job_type, priority
             UNION ALL
-            SELECT r.tenant_id, r.job_type, r.priority, 'processing', r.n, NULL
+            SELECT r.tenant_id, r.job_type, r.priority, CASE WHEN l.node_id = $3 THEN 'queued' ELSE 'processing' END, r.n, NULL
             FROM job_leases l, unnest(l.tenants, l.job_types, l.priorities, l.counts) AS r (tenant_id, job_type, priority, n)
             UNION ALL
             SELECT c.tenant_id, c.job_type, coalesce(c.priority, 0::smallint), 'queued', 1, NULL
@@ -84,6 +85,7 @@ pub async fn stats(
         "#,
         tenant.map(|tenant| tenant.0),
         MAX,
+        NOBODY,
     )
     .fetch_all(conn)
     .await

@@ -39,8 +39,11 @@ pub struct Node {
     stop: CancellationToken,
 }
 
-/// How often figures that are counted in the database are refreshed for `/metrics`.
+/// How often the metrics recorder tidies up.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How often figures that are counted in the database are refreshed for `/metrics`.
+const FIGURES_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Builds the engine of an installation, not yet working.
 pub fn engine(installation: &Installation) -> Result<Engine> {
@@ -153,6 +156,22 @@ pub async fn start(
         tasks.spawn(async move { scheduling.schedule_campaigns(stopped).await });
         let (engine, stop) = (engine.clone(), stop.clone());
         tasks.spawn(async move { engine.run_campaigns(RunPace::default(), stop).await });
+    }
+    if roles.api {
+        let (engine, stop) = (engine.clone(), stop.clone());
+        tasks.spawn(async move {
+            loop {
+                if let Err(error) = engine.refresh_figures().await {
+                    tracing::warn!(%error, "figures could not be refreshed");
+                }
+                if tokio::time::timeout(FIGURES_INTERVAL, stop.cancelled())
+                    .await
+                    .is_ok()
+                {
+                    return;
+                }
+            }
+        });
     }
     let upkeep = stop.clone();
     tasks.spawn(async move {

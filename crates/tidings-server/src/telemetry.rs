@@ -36,9 +36,11 @@ pub fn start_metrics() -> Result<PrometheusHandle> {
     let seconds = [
         0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0,
     ];
-    PrometheusBuilder::new()
+    let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &seconds)
         .context("the histogram buckets are wrong")?
         .install_recorder()
-        .context("the metrics recorder could not start")
+        .context("the metrics recorder could not start")?;
+    tidings_engine::describe_figures();
+    Ok(handle)
 }

@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use tidings_core::redact::Private;
 use tidings_core::{Category, Channel, MessageId, MessageType, Urgency};
 use tidings_engine::store::messages::read;

@@ -272,7 +272,7 @@ pub struct DeadLetterDetail {
     pub payload: Value,
     /// Tries that were made.
     pub retry_count: i32,
-    /// Leases that ended without a result: a worker died on it.
+    /// 1 once a worker died while it had this job with others, and 1 for each that died with nothing else at work.
     pub crash_count: i16,
     /// Your reference of what caused it.
     pub source_reference: Option<String>,

@@ -3,12 +3,15 @@
 
 mod accepting;
 mod campaigns;
+mod crashing;
 mod dealer;
 mod failing;
 mod foreign;
+mod inline;
 mod racing;
 mod refusing;
 mod rules;
 mod simulating;
+mod statements;
 mod unknown;
 mod world;

@@ -3,6 +3,7 @@
 
 mod engagement;
 mod hooks;
+mod late;
 mod links;
 mod preferences;
 mod replies;

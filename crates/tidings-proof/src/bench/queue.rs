@@ -11,11 +11,12 @@ use std::str::FromStr as _;
 use std::time::{Duration, Instant};
 use tidings_core::job::JobKind;
 use tidings_core::{Clock, NodeId, TenantId};
-use tidings_queue::coalesce::{self, Limits};
+use tidings_queue::coalesce::{CoalesceLimits, Coalescer};
 use tidings_queue::{
     CONNECTION_OPTIONS, ClaimLimits, Claimer, Enqueued, Finish, NewJob, Outcome, QueueError,
 };
 use tokio::task::JoinSet;
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -214,7 +215,7 @@ impl Bench {
         flush: F,
     ) -> Result<f64, Failure>
     where
-        F: Fn(PgPool, Vec<NewJob>) -> Fut + Send + Copy + 'static,
+        F: Fn(PgPool, Vec<NewJob>) -> Fut + Send + Sync + Copy + 'static,
         Fut: Future<Output = Result<Vec<Enqueued>, QueueError>> + Send + 'static,
     {
         let pool = PgPoolOptions::new()
@@ -222,16 +223,21 @@ impl Bench {
             .test_before_acquire(false)
             .connect_with(self.options.clone())
             .await?;
-        let (coalescer, made) = coalesce::coalescer::<NewJob, Enqueued, QueueError>(Limits::default());
-        let mut tasks = JoinSet::new();
-        for _ in 0..lanes {
-            let pool = pool.clone();
-            tasks.spawn(made.lane(
-                move |batch| flush(pool.clone(), batch),
-                QueueError::blames_an_item,
-            ));
-        }
-        drop(made);
+        let limits = CoalesceLimits {
+            batch_weight: 1_024,
+            runners: lanes,
+            waiting_weight: 8_192,
+            linger: Duration::from_millis(1),
+        };
+        let coalescer = Coalescer::new(limits, TaskTracker::new(), move |batch: Vec<NewJob>| {
+            let (pool, count) = (pool.clone(), batch.len());
+            Box::pin(async move {
+                match flush(pool, batch).await {
+                    Ok(enqueued) => enqueued.into_iter().map(Ok).collect(),
+                    Err(error) => (0..count).map(|_| Err(error.to_string())).collect(),
+                }
+            })
+        });
         let mut calls = JoinSet::new();
         let begun = Instant::now();
         for caller in 0..callers {
@@ -239,7 +245,7 @@ impl Bench {
             let each = jobs / callers + usize::from(caller < jobs % callers);
             calls.spawn(async move {
                 for _ in 0..each {
-                    coalescer.submit(job(1, None)?).await?;
+                    coalescer.submit(1, job(1, None)?).await??;
                 }
                 Ok::<_, Failure>(())
             });

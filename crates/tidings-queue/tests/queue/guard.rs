@@ -4,7 +4,7 @@ use crate::world::{LEASE_MS, World, claimer, job, node};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tidings_core::job::JobKind;
 use tidings_queue::guard::{self, OnTimeline};
-use tidings_queue::{register, take_over};
+use tidings_queue::{park_expired, register};
 
 #[tokio::test]
 async fn a_copy_claims_nothing_until_an_operator_lifts_the_fence() {
@@ -36,7 +36,7 @@ async fn a_copy_claims_nothing_until_an_operator_lifts_the_fence() {
     assert!(fence.reason.contains("copy"), "{fence:?}");
     let later = w.now + jiff::SignedDuration::from_hours(1);
     assert!(
-        take_over(&mut conn, node(2), JobKind::ALL, later, LEASE_MS, 10)
+        park_expired(&mut conn, JobKind::ALL, later, 10)
             .await
             .unwrap()
             .is_empty()

@@ -5,9 +5,8 @@
 use crate::world::{LEASE_MS, World, claimer, job, node, referenced, retry, tenant};
 use std::collections::HashMap;
 use std::sync::Arc;
-use tidings_core::job::JobKind;
 use tidings_core::{Dice, JobId};
-use tidings_queue::{Finish, Outcome, cancel, enqueue, finish, promote, take_over};
+use tidings_queue::{Finish, Outcome, cancel, enqueue, finish, promote};
 use tokio::sync::Mutex;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -156,10 +155,7 @@ async fn chaos(seed: u64) {
 async fn settle_all(mut w: World, held: Arc<Mutex<HashMap<JobId, u128>>>, seed: u64) {
     w.pass(10 * LEASE_MS);
     let mut held = held.lock().await;
-    for taken in take_over(&mut w.conn, node(9), JobKind::ALL, w.now, LEASE_MS, 1_000)
-        .await
-        .unwrap()
-    {
+    for taken in w.rescue(9).await {
         for job in &taken.jobs {
             assert!(
                 held.remove(&job.id).is_some(),

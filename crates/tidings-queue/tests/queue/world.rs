@@ -9,7 +9,7 @@ use tidings_core::job::JobKind;
 use tidings_core::{ErrorCategory, JobId, NodeId, TenantId};
 use tidings_queue::{
     CONNECTION_OPTIONS, ClaimLimits, Claimed, ClaimedJob, Claimer, Finish, FinishReport, LeaseId, NewJob,
-    Outcome,
+    Outcome, TakenOver, park_expired, take_alone, take_group,
 };
 use tidings_testkit::TestDatabase;
 use uuid::Uuid;
@@ -143,6 +143,33 @@ impl World {
     pub async fn finish(&mut self, claimed: &Claimed, outcome: &Outcome) -> FinishReport {
         self.finish_as(node(1), claimed.lease.unwrap(), &claimed.jobs, outcome)
             .await
+    }
+
+    /// Parks every expired lease and takes all of it, groups first.
+    pub async fn rescue(&mut self, n: u128) -> Vec<TakenOver> {
+        park_expired(&mut self.conn, JobKind::ALL, self.now, 1_000)
+            .await
+            .unwrap();
+        let mut all = Vec::new();
+        while let Some(taken) = self.group(n).await {
+            all.push(taken);
+        }
+        while let Some(taken) = self.single(n).await {
+            all.push(taken);
+        }
+        all
+    }
+
+    pub async fn group(&mut self, n: u128) -> Option<TakenOver> {
+        take_group(&mut self.conn, node(n), JobKind::ALL, self.now, LEASE_MS)
+            .await
+            .unwrap()
+    }
+
+    pub async fn single(&mut self, n: u128) -> Option<TakenOver> {
+        take_alone(&mut self.conn, node(n), JobKind::ALL, self.now, LEASE_MS)
+            .await
+            .unwrap()
     }
 
     pub async fn status(&mut self, job: JobId) -> String {

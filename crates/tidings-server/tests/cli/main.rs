@@ -7,6 +7,7 @@ mod bad_input;
 mod commands;
 mod configuration;
 mod demo;
+mod figures;
 mod foreign;
 mod keys;
 mod private;

@@ -50,7 +50,7 @@ async fn health_figures_and_the_way_of_a_message() {
     let figures = serving.get("/metrics", "").await;
     for name in [
         "crm_communications_total",
-        "crm_delivery_time_seconds_bucket",
+        "tidings_time_to_send_seconds_bucket",
         "crm_api_errors_total",
         "tidings_http_requests_total",
     ] {

@@ -85,7 +85,8 @@ pub async fn remove_address(
     if removed.rows_affected() == 0 {
         return Err(StoreError::not_found("address", address));
     }
-    fill_primaries(tx, &[contact.0], now).await
+    let tenant = tx.tenant().0;
+    fill_primaries(tx, (&[tenant], &[contact.0]), now).await
 }
 
 /// Makes an address the one to use first of its kind.
@@ -105,7 +106,8 @@ pub async fn make_primary(
     .fetch_optional(&mut **tx)
     .await?
     .ok_or_else(|| StoreError::not_found("address", address))?;
-    promote(tx, &[contact.0], &[index], now).await
+    let tenant = tx.tenant().0;
+    promote(tx, (&[tenant], &[contact.0]), &[index], now).await
 }
 
 /// Addresses that are malformed or known bad, for follow-up.
@@ -186,8 +188,8 @@ pub async fn note_soft_bounce(
 
 /// Makes the given addresses primary, the others of their kind not.
 pub(super) async fn promote(
-    tx: &mut TenantTx,
-    contacts: &[Uuid],
+    conn: &mut PgConnection,
+    (tenants, contacts): (&[Uuid], &[Uuid]),
     indexes: &[Vec<u8>],
     now: Timestamp,
 ) -> Result<()> {
@@ -197,48 +199,53 @@ pub(super) async fn promote(
     // Two statements: a contact never has two primary addresses of a kind, not even for a moment.
     sqlx::query!(
         "UPDATE addresses a SET is_primary = false, updated_at = $4
-         FROM unnest($2::uuid[], $3::bytea[]) AS wanted (contact_id, blind_index)
-         JOIN addresses leader ON leader.tenant_id = $1 AND leader.contact_id = wanted.contact_id
+         FROM unnest($1::uuid[], $2::uuid[], $3::bytea[]) AS wanted (tenant_id, contact_id, blind_index)
+         JOIN addresses leader ON leader.tenant_id = wanted.tenant_id AND leader.contact_id = wanted.contact_id
                               AND leader.blind_index = wanted.blind_index
-         WHERE a.tenant_id = $1 AND a.contact_id = leader.contact_id AND a.kind = leader.kind
+         WHERE a.tenant_id = leader.tenant_id AND a.contact_id = leader.contact_id AND a.kind = leader.kind
            AND a.is_primary AND a.id <> leader.id",
-        tx.tenant().0,
+        tenants,
         contacts,
         indexes,
         now.to_sqlx() as _,
     )
-    .execute(&mut **tx)
+    .execute(&mut *conn)
     .await?;
     sqlx::query!(
         "UPDATE addresses a SET is_primary = true, updated_at = $4
-         FROM unnest($2::uuid[], $3::bytea[]) AS wanted (contact_id, blind_index)
-         WHERE a.tenant_id = $1 AND a.contact_id = wanted.contact_id AND a.blind_index = wanted.blind_index
-           AND NOT a.is_primary",
-        tx.tenant().0,
+         FROM unnest($1::uuid[], $2::uuid[], $3::bytea[]) AS wanted (tenant_id, contact_id, blind_index)
+         WHERE a.tenant_id = wanted.tenant_id AND a.contact_id = wanted.contact_id
+           AND a.blind_index = wanted.blind_index AND NOT a.is_primary",
+        tenants,
         contacts,
         indexes,
         now.to_sqlx() as _,
     )
-    .execute(&mut **tx)
+    .execute(conn)
     .await?;
     Ok(())
 }
 
 /// Where a contact has addresses of a kind but no primary one, the oldest usable becomes it.
-pub(super) async fn fill_primaries(tx: &mut TenantTx, contacts: &[Uuid], now: Timestamp) -> Result<()> {
+pub(super) async fn fill_primaries(
+    conn: &mut PgConnection,
+    (tenants, contacts): (&[Uuid], &[Uuid]),
+    now: Timestamp,
+) -> Result<()> {
     sqlx::query!(
         "UPDATE addresses a SET is_primary = true, updated_at = $3
-         FROM (SELECT DISTINCT ON (c.contact_id, c.kind) c.id FROM addresses c
-               WHERE c.tenant_id = $1 AND c.contact_id = ANY ($2)
-                 AND NOT EXISTS (SELECT FROM addresses p WHERE p.tenant_id = $1 AND p.contact_id = c.contact_id
+         FROM (SELECT DISTINCT ON (c.tenant_id, c.contact_id, c.kind) c.tenant_id, c.id
+               FROM unnest($1::uuid[], $2::uuid[]) AS known (tenant_id, contact_id)
+               JOIN addresses c ON c.tenant_id = known.tenant_id AND c.contact_id = known.contact_id
+               WHERE NOT EXISTS (SELECT FROM addresses p WHERE p.tenant_id = c.tenant_id AND p.contact_id = c.contact_id
                                                            AND p.kind = c.kind AND p.is_primary)
-               ORDER BY c.contact_id, c.kind, c.valid DESC, c.known_bad IS NOT NULL, c.created_at, c.id) AS leader
-         WHERE a.tenant_id = $1 AND a.id = leader.id",
-        tx.tenant().0,
+               ORDER BY c.tenant_id, c.contact_id, c.kind, c.valid DESC, c.known_bad IS NOT NULL, c.created_at, c.id) AS leader
+         WHERE a.tenant_id = leader.tenant_id AND a.id = leader.id",
+        tenants,
         contacts,
         now.to_sqlx() as _,
     )
-    .execute(&mut **tx)
+    .execute(conn)
     .await?;
     Ok(())
 }

@@ -19,7 +19,7 @@ pub use preferences::{
 pub use read::{find_by_address, get, get_by_external_id, get_many, list};
 pub use source::{SourceWord, take_over};
 pub use update::{ContactUpdate, update};
-pub use upsert::{ContactInput, UPSERT_LIMIT, Upserted, upsert, upsert_batch};
+pub use upsert::{ContactInput, Given, UPSERT_LIMIT, Upserted, check, upsert, upsert_batch, upsert_given};
 
 use crate::{BlindIndex, Result, StoreError, TenantKey, TenantTx};
 use jiff::Timestamp;
@@ -152,8 +152,7 @@ pub(crate) struct ReadAddress {
 }
 
 impl AddressInput {
-    /// Parses with the tenant's default region for national phone forms.
-    pub(crate) fn read(&self, key: &TenantKey, default_region: Option<&str>) -> Result<ReadAddress> {
+    fn check(&self) -> Result<()> {
         let text = self.text.expose().trim();
         if text.is_empty() || text.len() > 320 {
             return Err(StoreError::invalid(
@@ -161,6 +160,13 @@ impl AddressInput {
                 "an address has 1 to 320 characters",
             ));
         }
+        Ok(())
+    }
+
+    /// Parses with the tenant's default region for national phone forms.
+    pub(crate) fn read(&self, key: &TenantKey, default_region: Option<&str>) -> Result<ReadAddress> {
+        self.check()?;
+        let text = self.text.expose().trim();
         let channel = match self.kind {
             AddressKind::Email => Channel::Email,
             AddressKind::Phone => Channel::Sms,

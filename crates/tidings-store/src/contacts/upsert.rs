@@ -2,9 +2,10 @@
 
 use super::{ADDRESSES_PER_CONTACT, AddressInput, ReadAddress, refuse_erased, windows_json};
 use crate::columns::{channel_words, check_length};
-use crate::{ContactKey, Place, Result, StoreError, TenantTx};
+use crate::{ContactKey, Keyring, Place, Result, StoreError, TenantTx};
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
+use sqlx::PgConnection;
 use std::collections::{BTreeSet, HashMap};
 use tidings_core::decide::facts::Window;
 use tidings_core::redact::Private;
@@ -75,118 +76,187 @@ pub async fn upsert_batch(
     dice: &mut Dice,
     now: Timestamp,
 ) -> Result<Vec<Upserted>> {
-    check(inputs)?;
-    if inputs.is_empty() {
-        return Ok(Vec::new());
-    }
-    let done = claim(tx, inputs, dice, now).await?;
-    let (tenant, keyring) = (tx.tenant(), tx.keyring());
-    let owner = keyring.tenant_key(tx, tenant).await?;
-    let pairs: Vec<_> = done.iter().map(|upserted| (tenant, upserted.id)).collect();
-    let keys = keyring.contact_keys(tx, &pairs, now).await?;
-    let mut details = Details::default();
-    let mut rows = AddressRows::default();
-    for (input, upserted) in inputs.iter().zip(&done) {
-        let key = keys.get(tenant, upserted.id)?;
-        details.push(tenant, upserted.id, key, input)?;
-        let mut read = Vec::with_capacity(input.addresses.len());
-        for address in &input.addresses {
-            read.push(address.read(&owner, default_region)?);
-        }
-        rows.push(tenant, *upserted, key, read, dice, now)?;
-    }
-    details.write(tx).await?;
-    rows.write(tx, now).await?;
-    Ok(done)
-}
-
-fn check(inputs: &[ContactInput]) -> Result<()> {
     if inputs.len() > UPSERT_LIMIT {
         return Err(StoreError::invalid(
             "contacts",
             format!("at most {UPSERT_LIMIT} at once; send them in parts"),
         ));
     }
+    let (tenant, keyring) = (tx.tenant(), tx.keyring());
+    let given: Vec<Given<'_>> = inputs
+        .iter()
+        .map(|input| Given {
+            tenant,
+            input,
+            default_region,
+        })
+        .collect();
+    upsert_given(tx, &keyring, &given, dice, now).await
+}
+
+/// A contact as given, of a tenant.
+#[derive(Clone, Copy, Debug)]
+pub struct Given<'a> {
+    /// Whose contact.
+    pub tenant: TenantId,
+    /// What is given.
+    pub input: &'a ContactInput,
+    /// For phone numbers in national form.
+    pub default_region: Option<&'a str>,
+}
+
+/// The same for contacts of several tenants, in the caller's transaction: as many statements as for one.
+///
+/// # Errors
+/// As [`upsert_batch`].
+pub async fn upsert_given(
+    conn: &mut PgConnection,
+    keyring: &Keyring,
+    given: &[Given<'_>],
+    dice: &mut Dice,
+    now: Timestamp,
+) -> Result<Vec<Upserted>> {
+    check_all(given)?;
+    if given.is_empty() {
+        return Ok(Vec::new());
+    }
+    let done = claim(conn, given, dice, now).await?;
+    let tenants: Vec<TenantId> = given.iter().map(|one| one.tenant).collect();
+    let owners = keyring.tenant_keys(conn, &tenants).await?;
+    let pairs: Vec<_> = tenants
+        .iter()
+        .copied()
+        .zip(done.iter().map(|upserted| upserted.id))
+        .collect();
+    let keys = keyring.contact_keys(conn, &pairs, now).await?;
+    let mut details = Details::default();
+    let mut rows = AddressRows::default();
+    for (one, upserted) in given.iter().zip(&done) {
+        let (tenant, input) = (one.tenant, one.input);
+        let owner = owners
+            .get(&tenant)
+            .ok_or_else(|| StoreError::not_found("tenant", tenant))?;
+        let key = keys.get(tenant, upserted.id)?;
+        details.push(tenant, upserted.id, key, input)?;
+        let mut read = Vec::with_capacity(input.addresses.len());
+        for address in &input.addresses {
+            read.push(address.read(owner, one.default_region)?);
+        }
+        rows.push(tenant, *upserted, key, read, dice, now)?;
+    }
+    details.write(conn).await?;
+    rows.write(conn, now).await?;
+    Ok(done)
+}
+
+fn check_all(given: &[Given<'_>]) -> Result<()> {
     let mut seen = BTreeSet::new();
-    for input in inputs {
-        if let Some(external_id) = &input.external_id {
-            check_length("external_id", external_id, 200)?;
-            if !seen.insert(external_id) {
-                return Err(StoreError::invalid(
-                    "external_id",
-                    format!("\"{external_id}\" comes twice in one batch"),
-                ));
-            }
-        }
-        if input.addresses.len() > ADDRESSES_PER_CONTACT {
-            return Err(StoreError::invalid(
-                "addresses",
-                format!("at most {ADDRESSES_PER_CONTACT} for one contact"),
-            ));
-        }
-        if let Some(country) = &input.country
-            && !(country.len() == 2 && country.chars().all(|c| c.is_ascii_uppercase()))
+    for one in given {
+        check(one.input)?;
+        if let Some(external_id) = &one.input.external_id
+            && !seen.insert((one.tenant, external_id))
         {
             return Err(StoreError::invalid(
-                "country",
-                "use two upper-case letters of ISO 3166, such as DE",
+                "external_id",
+                format!("\"{external_id}\" comes twice in one batch"),
             ));
-        }
-        for (field, text, most) in [("zone", &input.zone, 64), ("locale", &input.locale, 35)] {
-            if let Some(text) = text {
-                check_length(field, text, most)?;
-            }
         }
     }
     Ok(())
 }
 
-/// Inserts the rows or finds and locks the known ones; in order of external id, so that two batches do not wait for each other.
+/// What of an input can be checked without the database.
+///
+/// # Errors
+/// [`StoreError::Invalid`] with the field and the limit it breaks.
+pub fn check(input: &ContactInput) -> Result<()> {
+    if let Some(external_id) = &input.external_id {
+        check_length("external_id", external_id, 200)?;
+    }
+    if let Some(name) = &input.name {
+        check_length("name", name.expose(), 200)?;
+    }
+    if input.addresses.len() > ADDRESSES_PER_CONTACT {
+        return Err(StoreError::invalid(
+            "addresses",
+            format!("at most {ADDRESSES_PER_CONTACT} for one contact"),
+        ));
+    }
+    for address in &input.addresses {
+        address.check()?;
+    }
+    if let Some(country) = &input.country
+        && !(country.len() == 2 && country.chars().all(|c| c.is_ascii_uppercase()))
+    {
+        return Err(StoreError::invalid(
+            "country",
+            "use two upper-case letters of ISO 3166, such as DE",
+        ));
+    }
+    for (field, text, most) in [("zone", &input.zone, 64), ("locale", &input.locale, 35)] {
+        if let Some(text) = text {
+            check_length(field, text, most)?;
+        }
+    }
+    let texts = [&input.external_id, &input.zone, &input.locale];
+    if texts.into_iter().flatten().any(|text| text.contains('\0')) {
+        return Err(StoreError::invalid(
+            "contact",
+            "holds a NUL character; take it out",
+        ));
+    }
+    Ok(())
+}
+
+/// Inserts the rows or finds and locks the known ones; in order of tenant and external id, so that two batches do not wait
+/// for each other.
 async fn claim(
-    tx: &mut TenantTx,
-    inputs: &[ContactInput],
+    conn: &mut PgConnection,
+    given: &[Given<'_>],
     dice: &mut Dice,
     now: Timestamp,
 ) -> Result<Vec<Upserted>> {
-    let fresh: Vec<Uuid> = inputs.iter().map(|_| dice.uuid(now)).collect();
-    let external: Vec<Option<String>> = inputs.iter().map(|input| input.external_id.clone()).collect();
+    let fresh: Vec<Uuid> = given.iter().map(|_| dice.uuid(now)).collect();
+    let tenants: Vec<Uuid> = given.iter().map(|one| one.tenant.0).collect();
+    let external: Vec<Option<String>> = given.iter().map(|one| one.input.external_id.clone()).collect();
     let rows = sqlx::query!(
         r#"INSERT INTO contacts (tenant_id, id, external_id, created_at, updated_at)
-           SELECT $1, id, external_id, $4, $4
-           FROM unnest($2::uuid[], $3::text[]) AS fresh (id, external_id) ORDER BY external_id, id
+           SELECT tenant_id, id, external_id, $4, $4
+           FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS fresh (tenant_id, id, external_id)
+           ORDER BY tenant_id, external_id, id
            ON CONFLICT (tenant_id, external_id) DO UPDATE SET updated_at = EXCLUDED.updated_at
-           RETURNING id, external_id, erased_at IS NOT NULL AS "erased!""#,
-        tx.tenant().0,
+           RETURNING tenant_id, id, external_id, erased_at IS NOT NULL AS "erased!""#,
+        &tenants,
         &fresh,
         &external as _,
         now.to_sqlx() as _,
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(conn)
     .await?;
     let mut known = HashMap::with_capacity(rows.len());
     for row in rows {
         refuse_erased(ContactId(row.id), row.erased)?;
         if let Some(external_id) = row.external_id {
-            known.insert(external_id, row.id);
+            known.insert((row.tenant_id, external_id), row.id);
         }
     }
-    let found = |(input, id): (&ContactInput, &Uuid)| {
-        let kept = input
-            .external_id
-            .as_ref()
-            .and_then(|external_id| known.get(external_id))
+    let found = |(one, id): (&Given<'_>, &Uuid)| {
+        let external = one.input.external_id.clone();
+        let kept = external
+            .and_then(|external_id| known.get(&(one.tenant.0, external_id)))
             .unwrap_or(id);
         Upserted {
             id: ContactId(*kept),
             created: kept == id,
         }
     };
-    Ok(inputs.iter().zip(&fresh).map(found).collect())
+    Ok(given.iter().zip(&fresh).map(found).collect())
 }
 
 /// Columns of the contacts that give anything beside their ids.
 #[derive(Default)]
 struct Details {
+    tenants: Vec<Uuid>,
     ids: Vec<Uuid>,
     names: Vec<Option<Vec<u8>>>,
     attributes: Vec<Option<Vec<u8>>>,
@@ -206,10 +276,7 @@ impl Details {
         input: &ContactInput,
     ) -> Result<()> {
         let place = |column| Place::new("contacts", column, tenant, id.0);
-        let seal_name = |name: &Private<String>| {
-            check_length("name", name.expose(), 200)?;
-            Ok::<_, StoreError>(key.seal(&place("name_sealed"), name.expose().as_bytes())?)
-        };
+        let seal_name = |name: &Private<String>| key.seal(&place("name_sealed"), name.expose().as_bytes());
         let seal_attributes = |attributes: &Private<serde_json::Map<String, serde_json::Value>>| {
             let json = serde_json::to_vec(attributes.expose())
                 .map_err(|error| StoreError::json("attributes", &error))?;
@@ -225,6 +292,7 @@ impl Details {
             .preferred_channels
             .as_deref()
             .map(|channels| channel_words(channels).join(","));
+        self.tenants.push(tenant.0);
         self.ids.push(id.0);
         self.names.push(input.name.as_ref().map(seal_name).transpose()?);
         self.attributes
@@ -238,7 +306,7 @@ impl Details {
         Ok(())
     }
 
-    async fn write(&self, tx: &mut TenantTx) -> Result<()> {
+    async fn write(&self, conn: &mut PgConnection) -> Result<()> {
         sqlx::query!(
             "UPDATE contacts c SET name_sealed = coalesce(given.name, c.name_sealed),
                     attributes_sealed = coalesce(given.attributes, c.attributes_sealed),
@@ -246,10 +314,11 @@ impl Details {
                     country = coalesce(given.country, c.country),
                     preferred_channels = coalesce(string_to_array(given.preferred, ','), c.preferred_channels),
                     quiet_hours = coalesce(given.quiet_hours, c.quiet_hours)
-             FROM unnest($2::uuid[], $3::bytea[], $4::bytea[], $5::text[], $6::text[], $7::text[], $8::text[], $9::jsonb[])
-                  AS given (id, name, attributes, zone, locale, country, preferred, quiet_hours)
-             WHERE c.tenant_id = $1 AND c.id = given.id",
-            tx.tenant().0,
+             FROM unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::bytea[], $5::text[], $6::text[], $7::text[], $8::text[],
+                         $9::jsonb[])
+                  AS given (tenant_id, id, name, attributes, zone, locale, country, preferred, quiet_hours)
+             WHERE c.tenant_id = given.tenant_id AND c.id = given.id",
+            &self.tenants,
             &self.ids,
             &self.names as _,
             &self.attributes as _,
@@ -259,7 +328,7 @@ impl Details {
             &self.preferred as _,
             &self.quiet_hours as _,
         )
-        .execute(&mut **tx)
+        .execute(conn)
         .await?;
         Ok(())
     }
@@ -268,6 +337,7 @@ impl Details {
 /// Addresses to insert, and which of known contacts should become primary.
 #[derive(Default)]
 pub(super) struct AddressRows {
+    tenants: Vec<Uuid>,
     ids: Vec<Uuid>,
     contacts: Vec<Uuid>,
     kinds: Vec<String>,
@@ -276,7 +346,8 @@ pub(super) struct AddressRows {
     primary: Vec<bool>,
     valid: Vec<bool>,
     /// Contacts that existed: their primary addresses are settled after the insert.
-    known: Vec<Uuid>,
+    known: (Vec<Uuid>, Vec<Uuid>),
+    wanted_tenants: Vec<Uuid>,
     wanted_contacts: Vec<Uuid>,
     wanted_indexes: Vec<Vec<u8>>,
 }
@@ -307,6 +378,7 @@ impl AddressRows {
             let id = AddressId(dice.uuid(now));
             let place = Place::new("addresses", "value_sealed", tenant, id.0);
             let leads = first(address.kind).is_some_and(|leader| leader.blind_index == address.blind_index);
+            self.tenants.push(tenant.0);
             self.ids.push(id.0);
             self.contacts.push(contact.id.0);
             self.kinds.push(address.kind.as_str().to_owned());
@@ -315,27 +387,29 @@ impl AddressRows {
             self.primary.push(contact.created && leads);
             self.valid.push(address.valid);
             if !contact.created && address.primary && leads {
+                self.wanted_tenants.push(tenant.0);
                 self.wanted_contacts.push(contact.id.0);
                 self.wanted_indexes.push(address.blind_index.0.to_vec());
             }
         }
         if !contact.created && !addresses.is_empty() {
-            self.known.push(contact.id.0);
+            self.known.0.push(tenant.0);
+            self.known.1.push(contact.id.0);
         }
         Ok(())
     }
 
-    pub(super) async fn write(&self, tx: &mut TenantTx, now: Timestamp) -> Result<()> {
+    pub(super) async fn write(&self, conn: &mut PgConnection, now: Timestamp) -> Result<()> {
         if self.ids.is_empty() {
             return Ok(());
         }
         sqlx::query!(
             "INSERT INTO addresses (tenant_id, id, contact_id, kind, value_sealed, blind_index, is_primary, valid, created_at, updated_at)
-             SELECT $1, id, contact_id, kind, value, blind_index, is_primary, valid, $9, $9
-             FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::bytea[], $6::bytea[], $7::bool[], $8::bool[])
-                  AS fresh (id, contact_id, kind, value, blind_index, is_primary, valid)
+             SELECT tenant_id, id, contact_id, kind, value, blind_index, is_primary, valid, $9, $9
+             FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::bytea[], $6::bytea[], $7::bool[], $8::bool[])
+                  AS fresh (tenant_id, id, contact_id, kind, value, blind_index, is_primary, valid)
              ON CONFLICT (tenant_id, contact_id, blind_index) DO NOTHING",
-            tx.tenant().0,
+            &self.tenants,
             &self.ids,
             &self.contacts,
             &self.kinds,
@@ -345,12 +419,14 @@ impl AddressRows {
             &self.valid,
             now.to_sqlx() as _,
         )
-        .execute(&mut **tx)
+        .execute(&mut *conn)
         .await?;
-        if self.known.is_empty() {
+        let (tenants, known) = &self.known;
+        if known.is_empty() {
             return Ok(());
         }
-        super::addresses::promote(tx, &self.wanted_contacts, &self.wanted_indexes, now).await?;
-        super::addresses::fill_primaries(tx, &self.known, now).await
+        let wanted = (&*self.wanted_tenants, &*self.wanted_contacts);
+        super::addresses::promote(conn, wanted, &self.wanted_indexes, now).await?;
+        super::addresses::fill_primaries(conn, (tenants, known), now).await
     }
 }

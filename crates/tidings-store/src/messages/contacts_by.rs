@@ -35,31 +35,56 @@ pub async fn external_ids(
 /// The contacts that have these addresses, one each: the oldest where several share one. Unknown ones are left out.
 pub async fn addresses(
     conn: &mut PgConnection,
-    tenant: TenantId,
-    wanted: &[BlindIndex],
-) -> Result<HashMap<BlindIndex, ContactId>> {
+    wanted: &[(TenantId, BlindIndex)],
+) -> Result<HashMap<(TenantId, BlindIndex), ContactId>> {
     if wanted.is_empty() {
         return Ok(HashMap::new());
     }
-    let indexes: Vec<_> = wanted.iter().map(|index| index.as_bytes().as_slice()).collect();
+    let tenants: Vec<_> = wanted.iter().map(|(tenant, _)| tenant.0).collect();
+    let indexes: Vec<_> = wanted
+        .iter()
+        .map(|(_, index)| index.as_bytes().as_slice())
+        .collect();
     let rows = sqlx::query!(
         r#"
-        SELECT DISTINCT ON (a.blind_index) a.blind_index, a.contact_id
-        FROM addresses a JOIN contacts c ON c.tenant_id = a.tenant_id AND c.id = a.contact_id
-        WHERE a.tenant_id = $1 AND a.blind_index = ANY($2) AND c.erased_at IS NULL
-        ORDER BY a.blind_index, a.contact_id
+        SELECT DISTINCT ON (a.tenant_id, a.blind_index) a.tenant_id, a.blind_index, a.contact_id
+        FROM unnest($1::uuid[], $2::bytea[]) AS i(tenant_id, blind_index)
+        JOIN addresses a ON a.tenant_id = i.tenant_id AND a.blind_index = i.blind_index
+        JOIN contacts c ON c.tenant_id = a.tenant_id AND c.id = a.contact_id
+        WHERE c.erased_at IS NULL
+        ORDER BY a.tenant_id, a.blind_index, a.contact_id
         "#,
-        tenant.0,
+        &tenants,
         &indexes as _,
     )
     .fetch_all(conn)
     .await?;
     rows.into_iter()
         .map(|row| {
-            Ok((
-                BlindIndex::from_column(&row.blind_index)?,
-                ContactId(row.contact_id),
-            ))
+            let index = BlindIndex::from_column(&row.blind_index)?;
+            Ok(((TenantId(row.tenant_id), index), ContactId(row.contact_id)))
         })
         .collect()
+}
+
+/// Removes contacts that this transaction made and nothing refers to: their requests came to nothing. Their addresses and
+/// keys go with them.
+pub async fn unmake(conn: &mut PgConnection, made: &[(TenantId, ContactId)]) -> Result<()> {
+    if made.is_empty() {
+        return Ok(());
+    }
+    let tenants: Vec<_> = made.iter().map(|(tenant, _)| tenant.0).collect();
+    let ids: Vec<_> = made.iter().map(|(_, contact)| contact.0).collect();
+    sqlx::query!(
+        r#"
+        DELETE FROM contacts c USING unnest($1::uuid[], $2::uuid[]) AS i(tenant_id, contact_id)
+        WHERE c.tenant_id = i.tenant_id AND c.id = i.contact_id
+            AND NOT EXISTS (SELECT FROM messages m WHERE m.tenant_id = c.tenant_id AND m.contact_id = c.id)
+        "#,
+        &tenants,
+        &ids,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use crate::Result;
 use crate::columns::word;
+use crate::messages::words::channels;
 use crate::{BlindIndex, TenantTx};
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
@@ -10,7 +11,7 @@ use tidings_core::event::{BounceClass, DeliveryEventKind};
 use tidings_core::status::Standing;
 use tidings_core::{
     Category, Channel, ConnectionId, ContactId, DeliveryEventId, DeliveryId, DeliveryState, ErrorCategory,
-    MessageId, MessageType, Provenance,
+    JobId, MessageId, MessageType, Provenance, Urgency,
 };
 
 /// A delivery a report is about, locked with its message until the transaction ends.
@@ -24,8 +25,24 @@ pub struct Reported {
     pub attempt_no: i32,
     /// Its channel.
     pub channel: Channel,
+    /// Its place in the chain, from 0.
+    pub position: i16,
+    /// The whole chain.
+    pub chain: Vec<Channel>,
+    /// A later channel of the chain has taken over.
+    pub overtaken: bool,
+    /// An earlier channel of the chain arrived.
+    pub arrived_before: bool,
+    /// The job that carries it.
+    pub job: Option<JobId>,
+    /// The reference of its newest dispatch, where it was not refused.
+    pub reference: Option<String>,
+    /// The provider's id of it, where that is known.
+    pub provider_message_id: Option<String>,
     /// The message.
     pub message: MessageId,
+    /// How urgent it is.
+    pub urgency: Urgency,
     /// Its type.
     pub message_type: MessageType,
     /// Its category.
@@ -105,8 +122,13 @@ pub async fn newest_of(tx: &mut TenantTx, message: MessageId) -> Result<Option<D
 /// Loads and locks a delivery and its message.
 pub async fn lock(tx: &mut TenantTx, delivery: DeliveryId) -> Result<Option<Reported>> {
     let row = sqlx::query!(
-        "SELECT d.id, d.state, d.attempt_no, d.channel, m.id AS message_id, m.message_type, m.category, m.contact_id,
-                m.status, m.status_provenance, m.sent_at
+        "SELECT d.id, d.state, d.attempt_no, d.channel, d.position, d.chain, d.job_id, d.reference, d.provider_message_id,
+                m.id AS message_id, m.message_type, m.category, m.urgency, m.contact_id, m.status, m.status_provenance,
+                m.sent_at,
+                EXISTS (SELECT FROM deliveries l WHERE l.tenant_id = d.tenant_id AND l.message_id = d.message_id
+                    AND l.position > d.position) AS \"overtaken!\",
+                EXISTS (SELECT FROM deliveries l WHERE l.tenant_id = d.tenant_id AND l.message_id = d.message_id
+                    AND l.position < d.position AND l.state = 'delivered') AS \"arrived_before!\"
          FROM deliveries d JOIN messages m ON m.tenant_id = d.tenant_id AND m.id = d.message_id
          WHERE d.tenant_id = $1 AND d.id = $2
          FOR UPDATE OF d, m",
@@ -123,7 +145,15 @@ pub async fn lock(tx: &mut TenantTx, delivery: DeliveryId) -> Result<Option<Repo
         state: word("deliveries.state", &row.state)?,
         attempt_no: row.attempt_no,
         channel: word("deliveries.channel", &row.channel)?,
+        position: row.position,
+        chain: channels(&row.chain)?,
+        overtaken: row.overtaken,
+        arrived_before: row.arrived_before,
+        job: row.job_id.map(JobId),
+        reference: row.reference,
+        provider_message_id: row.provider_message_id,
         message: MessageId(row.message_id),
+        urgency: word("messages.urgency", &row.urgency)?,
         message_type,
         category: word("messages.category", &row.category)?,
         contact: ContactId(row.contact_id),
@@ -257,6 +287,35 @@ pub async fn set_delivery(
     .execute(&mut **tx)
     .await?;
     Ok(())
+}
+
+/// Stops the later channels of a message of which nothing has begun to leave; the answer holds their deliveries. One that
+/// somebody is at this moment beginning is left to them: it is too late.
+pub async fn stop_later(
+    tx: &mut TenantTx,
+    message: MessageId,
+    after_position: i16,
+    why: &str,
+    now: Timestamp,
+) -> Result<Vec<DeliveryId>> {
+    let stopped = sqlx::query_scalar!(
+        "WITH later AS MATERIALIZED (
+             SELECT id FROM deliveries
+             WHERE tenant_id = $1 AND message_id = $2 AND position > $3 AND state IN ('queued', 'retry_wait')
+             FOR UPDATE SKIP LOCKED
+         )
+         UPDATE deliveries d SET state = 'stopped', last_error = $4, updated_at = $5
+         FROM later WHERE d.tenant_id = $1 AND d.id = later.id
+         RETURNING d.id",
+        tx.tenant().0,
+        message.0,
+        after_position,
+        why,
+        now.to_sqlx() as _,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(stopped.into_iter().map(DeliveryId).collect())
 }
 
 /// The newest message that went to an address on a channel: what a reply is an answer to.

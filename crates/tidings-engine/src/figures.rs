@@ -1,0 +1,182 @@
+//! The figures on `/metrics` that people build on: their names, what they count, and labels that stay few.
+//!
+//! Labels are words of the product: channels, statuses, providers, categories, built-in message types. A type that a tenant
+//! made is `other`; a tenant is never a label.
+
+use crate::engine::Engine;
+use crate::error::EngineError;
+use jiff::SignedDuration;
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use std::collections::{BTreeSet, HashMap};
+use std::str::FromStr as _;
+use tidings_core::job::JobKind;
+use tidings_core::{Channel, ErrorCategory, MessageStatus, MessageType, ProviderKind};
+use tidings_queue::stats;
+use tidings_render::message_types;
+use tidings_store::messages::figures;
+use tidings_store::tenants;
+
+/// The window of the open rate.
+const OPENED_WITHIN: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// The label of everything that is not one of our own words.
+const OTHER: &str = "other";
+
+/// Says on `/metrics` what each figure means.
+pub fn describe() {
+    describe_counter!(
+        "crm_communications_total",
+        "Communications by message type, channel and status: sent (a provider took it), delivered, opened, clicked, \
+         bounced, failed, suppressed (channel none where none was chosen)"
+    );
+    describe_histogram!(
+        "crm_delivery_time_seconds",
+        Unit::Seconds,
+        "From the moment a provider took a message to the moment it reports it as delivered"
+    );
+    describe_gauge!(
+        "crm_open_rate",
+        "Share of mail that a person opened (0 to 1), of the newest mail of the last seven days, without mail whose \
+         opens are not tracked"
+    );
+    describe_counter!(
+        "crm_api_errors_total",
+        "Calls to providers that were refused or had no answer, by provider (api) and category (error_type)"
+    );
+    describe_histogram!(
+        "tidings_time_to_send_seconds",
+        Unit::Seconds,
+        "From the acceptance of a request to the moment a provider took it"
+    );
+    describe_gauge!("tidings_queue_jobs", "Jobs by type and state");
+    describe_gauge!(
+        "tidings_queue_oldest_age_seconds",
+        Unit::Seconds,
+        "How long the oldest due job has been waiting"
+    );
+}
+
+/// A message type as a label.
+pub(crate) fn type_label(message_type: &MessageType) -> &'static str {
+    match message_types::message_type(message_type.as_str()) {
+        Some(info) => info.name,
+        None if message_type.as_str() == crate::draft::DIRECT_TYPE => crate::draft::DIRECT_TYPE,
+        None => OTHER,
+    }
+}
+
+/// A communication reached a status.
+pub(crate) fn communication(channel: Option<Channel>, message_type: &MessageType, status: MessageStatus) {
+    metrics::counter!(
+        "crm_communications_total",
+        "message_type" => type_label(message_type),
+        "channel" => channel.map_or("none", Channel::as_str),
+        "status" => status.as_str(),
+    )
+    .increment(1);
+}
+
+/// A provider reported a delivery so long after it took the message.
+pub(crate) fn delivery_time(channel: Channel, time: SignedDuration) {
+    let seconds = time.as_secs_f64().max(0.0);
+    metrics::histogram!("crm_delivery_time_seconds", "channel" => channel.as_str()).record(seconds);
+}
+
+/// A call that was refused, or (without a category) had no answer. Without a provider there was nobody to call.
+pub(crate) fn api_error(provider: Option<ProviderKind>, category: Option<ErrorCategory>) {
+    metrics::counter!(
+        "crm_api_errors_total",
+        "api" => provider.map_or("none", ProviderKind::as_str),
+        "error_type" => category.map_or("no_answer", ErrorCategory::as_str),
+    )
+    .increment(1);
+}
+
+impl Engine {
+    /// Refreshes the figures that are counted in the database. Every node that shows them shows the same.
+    ///
+    /// # Errors
+    /// When the database fails; the figures stay as they were.
+    pub async fn refresh_figures(&self) -> Result<(), EngineError> {
+        self.refresh_queue().await?;
+        self.refresh_open_rate().await
+    }
+
+    async fn refresh_queue(&self) -> Result<(), EngineError> {
+        let mut conn = self.inner.conn().await?;
+        let rows = stats(&mut conn, None, self.now()).await?;
+        drop(conn);
+        let mut jobs: HashMap<(&'static str, &'static str), i64> = HashMap::new();
+        let kinds = JobKind::ALL.iter().map(|kind| kind.as_str()).chain([OTHER]);
+        for kind in kinds {
+            for state in ["queued", "scheduled", "processing", "dead"] {
+                jobs.insert((kind, state), 0);
+            }
+        }
+        for row in &rows {
+            let kind = JobKind::from_str(&row.kind).map_or(OTHER, JobKind::as_str);
+            for (state, n) in [
+                ("queued", row.queued),
+                ("scheduled", row.scheduled),
+                ("processing", row.processing),
+                ("dead", row.dead),
+            ] {
+                *jobs.entry((kind, state)).or_default() += n;
+            }
+        }
+        for ((kind, state), n) in jobs {
+            metrics::gauge!("tidings_queue_jobs", "job_type" => kind, "state" => state).set(n as f64);
+        }
+        let oldest = rows.iter().filter_map(|row| row.oldest_age_ms).max().unwrap_or(0);
+        metrics::gauge!("tidings_queue_oldest_age_seconds").set(oldest as f64 / 1_000.0);
+        Ok(())
+    }
+
+    async fn refresh_open_rate(&self) -> Result<(), EngineError> {
+        let now = self.now();
+        let since = now.saturating_sub(OPENED_WITHIN).unwrap_or(now);
+        let mut conn = self.inner.conn().await?;
+        let rows = figures::opened(&mut conn, since).await?;
+        let ids: Vec<_> = rows
+            .iter()
+            .map(|row| row.tenant)
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect();
+        let tenants = tenants::load(&mut conn, &ids).await?;
+        drop(conn);
+        let mut rates: HashMap<&'static str, (i64, i64)> = HashMap::new();
+        for row in &rows {
+            let tracked = tenants
+                .get(&row.tenant)
+                .is_some_and(|tenant| tenant.settings.tracking.of(&row.message_type).opens);
+            if tracked {
+                let rate = rates.entry(type_label(&row.message_type)).or_default();
+                rate.0 += row.mails;
+                rate.1 += row.opened;
+            }
+        }
+        for (message_type, (mails, opened)) in rates {
+            metrics::gauge!("crm_open_rate", "message_type" => message_type)
+                .set(opened as f64 / mails.max(1) as f64);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn labels_are_words_of_the_product() {
+        for (name, label) in [
+            ("welcome", "welcome"),
+            ("direct", "direct"),
+            ("spring_sale_of_tenant_4711", "other"),
+        ] {
+            assert_eq!(type_label(&MessageType::parse(name).unwrap()), label);
+        }
+    }
+}
