@@ -82,7 +82,7 @@ fn read<'a, T>(
 }
 
 /// The local day of an instant and the one in UTC, or the day itself.
-pub(super) fn day_of(cell: &Cell, zone: &TimeZone) -> Option<Day> {
+fn day_of(cell: &Cell, zone: &TimeZone) -> Option<Day> {
     match cell {
         Cell::Date(day) => Some(Day {
             local: *day,

@@ -27,7 +27,7 @@ pub struct Definition {
     /// The channel it goes by where it can, before the channel's fallbacks; else the rules choose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel: Option<Channel>,
-    /// Off unless a tenant or the environment says otherwise.
+    /// On unless this, a tenant or the environment says otherwise.
     #[serde(default = "yes")]
     pub enabled: bool,
     /// The environment's switch (`ENABLE_WINBACK_DETECTION`); `ENABLE_<NAME>` works always.
