@@ -4,7 +4,7 @@ use super::contacts::{Reachable, Unreachable, reachable, text};
 use crate::engine::{Engine, Inner};
 use crate::error::EngineError;
 use crate::request::{AcceptError, AcceptRequest, Accepted, MAX_REQUESTS, Recipient};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tidings_core::campaign::{
@@ -237,24 +237,13 @@ impl Proposer {
             request.category = Some(definition.category);
             request.urgency = Some(definition.urgency);
             request.channel = definition.channel;
-            request.expires_at = self.expires_at(one);
+            request.expires_at = one
+                .due
+                .expires_at(definition, &self.zone_of(one.row), self.window.as_of);
             request.source_reference = Some(one.reference.clone());
             asked.push((one, contact, request));
         }
         asked
-    }
-
-    /// A message that comes too late is not sent: after so many hours, and not past the date it is about.
-    fn expires_at(&self, one: &DueRow<'_>) -> Option<Timestamp> {
-        let hours = self.definition.expires_after_hours.map(i64::from);
-        let by_age = hours.and_then(|hours| {
-            self.window
-                .as_of
-                .checked_add(SignedDuration::from_hours(hours))
-                .ok()
-        });
-        let by_date = one.due.until.map(|until| until.ends(&self.zone_of(one.row)));
-        by_age.into_iter().chain(by_date).min()
     }
 
     async fn accept(

@@ -8,7 +8,8 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
-use tidings_core::campaign::{Definition, RunWindow, bounds, cadence};
+use tidings_core::campaign::cadence::{self, Plan};
+use tidings_core::campaign::{Definition, RunWindow, bounds};
 use tidings_core::{ErrorCategory, TenantId};
 use tidings_source::Source;
 use tidings_store::campaigns::{self as stored, ClaimedRun, Fate, PageDone};
@@ -261,7 +262,7 @@ impl Engine {
                     let problem = format!("{} is no longer there or was switched off", run.campaign);
                     return Err(SourceProblem::permanent(problem).into());
                 };
-                let previous = not_too_old(&effective.definition, run);
+                let previous = covered_until(&effective.definition, run);
                 (effective.definition, previous)
             }
         };
@@ -287,21 +288,24 @@ impl Engine {
     }
 }
 
-/// Moments missed too long ago are not made up for: those older than the limit before the schedule's own last moment.
-fn not_too_old(definition: &Definition, run: &ClaimedRun) -> Option<Timestamp> {
-    let before = run
-        .as_of
-        .saturating_sub(SignedDuration::from_nanos(1))
-        .unwrap_or(Timestamp::MIN);
-    let last = cadence::previous(&definition.schedule, before).unwrap_or(before);
-    let kept = SignedDuration::from_hours(i64::from(definition.missed_run.skip_after_hours));
-    let oldest = last.saturating_sub(kept).unwrap_or(Timestamp::MIN);
-    let previous = run.previous?;
-    if previous < oldest {
-        tracing::warn!(
-            tenant = %run.tenant, campaign = %run.campaign, from = %previous, to = %oldest,
-            "a campaign did not run for so long that the older moments are not made up for"
-        );
+/// From where on the run makes up for what was missed; what is too old is said and passed over.
+fn covered_until(definition: &Definition, run: &ClaimedRun) -> Option<Timestamp> {
+    match cadence::plan(
+        &definition.schedule,
+        definition.missed_run,
+        run.previous,
+        run.as_of,
+    ) {
+        Plan::Run { window, skipped } => {
+            if let Some(skipped) = skipped {
+                tracing::warn!(
+                    tenant = %run.tenant, campaign = %run.campaign, after = %skipped.after, up_to = %skipped.up_to,
+                    "a campaign did not run for so long that these moments are not made up for"
+                );
+            }
+            window.previous
+        }
+        // A run by hand between two moments of the schedule.
+        Plan::Nothing | Plan::Skip(_) => run.previous,
     }
-    Some(previous.max(oldest))
 }
