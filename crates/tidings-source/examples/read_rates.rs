@@ -4,11 +4,12 @@
 //! `... -- read <kind> <url> <rows of a page>`, which prints the rates and the most memory it held.
 
 use std::time::Instant;
-use tidings_core::campaign::Definition;
+use tidings_core::campaign::{Bound, Definition, Range};
 use tidings_source::demo::Dealership;
 use tidings_source::{Mapping, Source, SourceSettings};
 
-const READINGS: [(&str, &str, &str); 6] = [
+const READINGS: [(&str, &str, &str); 7] = [
+    (WITHIN_A_WEEK, "equipment", ""),
     ("equipment, nothing related", "equipment", ""),
     (
         "equipment, last service and count of repairs",
@@ -27,6 +28,22 @@ const READINGS: [(&str, &str, &str); 6] = [
     ("invoices, nothing related", "invoices", ""),
     ("appointments, nothing related", "appointments", ""),
 ];
+
+/// The only one with bounds.
+const WITHIN_A_WEEK: &str = "equipment sold within a week";
+
+fn bounds(what: &str) -> Vec<Bound> {
+    let range = Range::Dates {
+        from: Some(jiff::civil::date(2027, 6, 1)),
+        to: Some(jiff::civil::date(2027, 6, 7)),
+    };
+    let column = "date_sold".to_owned();
+    if what == WITHIN_A_WEEK {
+        vec![Bound { column, range }]
+    } else {
+        Vec::new()
+    }
+}
 
 fn definition(from: &str, related: &str) -> Result<Definition, toml::de::Error> {
     toml::from_str(&format!(
@@ -66,7 +83,7 @@ async fn read(kind: &str, url: &str, page_rows: u32) -> Result<(), Box<dyn std::
     for (what, from, related) in READINGS {
         let begin = Instant::now();
         let mut pages = source
-            .pages(&definition(from, related)?, as_of, &[], None)
+            .pages(&definition(from, related)?, as_of, &bounds(what), None)
             .await?;
         let (mut rows, mut known) = (0, 0);
         while let Some(page) = pages.next_page().await? {

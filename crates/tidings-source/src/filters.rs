@@ -1,7 +1,8 @@
 //! The conditions of the `filter` of a mapping, and the bounds of a run, as SQL.
 
 use crate::catalogue::TypeClass;
-use crate::mapping::{FilterTest, Scalar};
+use crate::error::SourceError;
+use crate::mapping::{FilterTest, RowFilter, Scalar};
 use crate::plan::{From, Physical, Reader, TablePlan};
 use crate::settings::SourceKind;
 use crate::statement::{Builder, Parameter};
@@ -40,6 +41,25 @@ pub(crate) fn filters(builder: &mut Builder, table: &TablePlan) {
     }
 }
 
+/// A filter that no value of the column can meet is a mistake; MySQL would take a word for the number 0.
+pub(crate) fn check(column: &Physical, filter: &RowFilter) -> Result<(), SourceError> {
+    let number = matches!(
+        column.class,
+        TypeClass::Integer | TypeClass::Decimal | TypeClass::Float
+    );
+    let (Some(FilterTest::OneOf(values) | FilterTest::NoneOf(values)), true) = (filter.test(), number) else {
+        return Ok(());
+    };
+    let word = |value: &Scalar| matches!(value, Scalar::Text(text) if text.trim().parse::<f64>().is_err());
+    if values.iter().any(word) {
+        return Err(SourceError::mapping(format!(
+            "the filter compares {} with a word, but the column holds numbers",
+            column.name
+        )));
+    }
+    Ok(())
+}
+
 fn scalar(builder: &mut Builder, column: &Physical, value: &Scalar) {
     let number = |value: f64| format!("{value}");
     match builder.kind {
@@ -58,11 +78,13 @@ fn scalar(builder: &mut Builder, column: &Physical, value: &Scalar) {
                 .push(")");
         }
         SourceKind::Mysql | SourceKind::Sqlite => {
+            // Texts are compared with texts: MySQL would take every word for the number 0.
+            let as_text = column.class == TypeClass::Text;
             builder.bind(match value {
+                Scalar::Flag(flag) if as_text => Parameter::Text(flag.to_string()),
+                Scalar::Integer(integer) if as_text => Parameter::Text(integer.to_string()),
+                Scalar::Number(value) if as_text => Parameter::Text(number(*value)),
                 Scalar::Flag(flag) => Parameter::Integer(i64::from(*flag)),
-                Scalar::Integer(integer) if column.class == TypeClass::Text => {
-                    Parameter::Text(integer.to_string())
-                }
                 Scalar::Integer(integer) => Parameter::Integer(*integer),
                 Scalar::Number(value) => Parameter::Number(*value),
                 Scalar::Text(text) => Parameter::Text(text.clone()),

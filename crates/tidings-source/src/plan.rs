@@ -8,7 +8,7 @@ use crate::expression::{self, Compiled};
 use crate::mapping::{ColumnMapping, Mapping, Origin, RowFilter, TableMapping, TablePath};
 use crate::settings::{self, SourceKind};
 use crate::similarity::{closest, did_you_mean};
-use crate::{key, statement};
+use crate::{filters, key, statement};
 use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -214,10 +214,11 @@ impl TablePlan {
             .filter
             .iter()
             .map(|filter| {
-                Ok((
-                    physical_of(kind, found, &shown, &filter.column, false)?,
-                    filter.clone(),
-                ))
+                let column = physical_of(kind, found, &shown, &filter.column, false)?;
+                if kind != SourceKind::Sqlite {
+                    filters::check(&column, filter)?;
+                }
+                Ok((column, filter.clone()))
             })
             .collect::<Result<_, SourceError>>()?;
         let schema = statement::quoted(kind, &found.schema);

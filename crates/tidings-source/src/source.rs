@@ -216,3 +216,39 @@ impl Source {
         done
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use tidings_core::campaign::LogicalTable;
+
+    fn may_move<T: Send>(_: T) {}
+
+    /// Never run: that it compiles is what it says.
+    async fn readings_may_move_between_threads(source: &Source, definition: &Definition) {
+        may_move(source.check());
+        may_move(source.customer("1"));
+        may_move(source.count(LogicalTable::Sales));
+        may_move(source.rows_of_customer(definition, Timestamp::UNIX_EPOCH, "1"));
+        let mut pages = source
+            .pages(definition, Timestamp::UNIX_EPOCH, &[], None)
+            .await
+            .unwrap();
+        may_move(pages.next_page());
+        may_move(pages);
+    }
+
+    #[test]
+    fn a_source_is_shown_without_its_password() {
+        let _ = readings_may_move_between_threads;
+        let settings = toml::from_str("kind = \"mysql\"\nurl = \"mysql://reader:hunter2@db/shop\"").unwrap();
+        let source = Source::open(&settings, Mapping::identity(), &TimeZone::UTC).unwrap();
+        let shown = format!("{source:?} {}", source.place());
+        assert!(
+            shown.contains("db:3306/shop") && !shown.contains("hunter2"),
+            "{shown}"
+        );
+    }
+}

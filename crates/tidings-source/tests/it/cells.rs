@@ -261,6 +261,22 @@ async fn columns_are_read_as_the_mapping_says() {
         assert_eq!(rows[1].customer.as_ref().unwrap().emails, []);
         assert!(problem(&rows[1], "created_at").contains("format"));
 
+        if place.kind != SourceKind::Sqlite {
+            // MySQL would take the word for a 0 and find the last one.
+            let wrong = place.mapped(
+                r#"
+                [customers]
+                table = "KD STAMM"
+                columns = { customer_id = "KD-NR" }
+                [invoices]
+                table = "re"
+                filter = [{ column = "weg", equals = "nein" }]
+                columns = { invoice_id = "nr", customer_id = "kd", due_date = "faellig" }
+                "#,
+            );
+            let error = read(&wrong, &reading("invoices", ""), &[]).await.unwrap_err();
+            assert!(error.message.contains("weg with a word"), "{error}");
+        }
         let rows = read(&source, &reading("invoices", ""), &[]).await.unwrap();
         assert_eq!(keys(&rows), ["1", "4"], "the filter leaves out G and what is deleted");
         assert_eq!(*rows[0].cell("amount_due"), Cell::Number(123.45));
