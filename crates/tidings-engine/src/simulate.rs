@@ -61,22 +61,22 @@ pub struct SimulatedMessage {
     pub because: Option<String>,
 }
 
-/// What became of a simulated message by the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SimulatedOutcome {
-    /// It went out.
-    Sent,
-    /// It waits for its hour.
-    Held,
-    /// It waits for company.
-    Batched,
-    /// It waits for a person.
-    Approval,
-    /// A rule said no.
-    Suppressed,
-    /// It could not be sent, or was withdrawn.
-    Failed,
+tidings_core::word_enum! {
+    /// What became of a simulated message by the end.
+    pub enum SimulatedOutcome {
+        /// It went out.
+        Sent = "sent",
+        /// It waits for its hour.
+        Held = "held",
+        /// It waits for company.
+        Batched = "batched",
+        /// It waits for a person.
+        Approval = "approval",
+        /// A rule said no.
+        Suppressed = "suppressed",
+        /// It could not be sent, or was withdrawn.
+        Failed = "failed",
+    }
 }
 
 impl Engine {

@@ -96,6 +96,12 @@ pub struct Demo {
     /// End when every message has settled; the last line is a JSON summary.
     #[arg(long)]
     pub once: bool,
+    /// Connect a dealership that does not exist and live through so many days of its campaigns; 0 leaves it out.
+    #[arg(long, default_value_t = 14, value_parser = clap::value_parser!(u32).range(0..=366))]
+    pub days: u32,
+    /// How many customers the dealership has.
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub customers: u32,
     /// Address and port to bind.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8420")]
     pub listen: std::net::SocketAddr,

@@ -51,6 +51,8 @@ pub struct Config {
     pub seed: Option<u64>,
     /// Feature flags: message types switched off by `ENABLE_<TYPE>=false`.
     pub disabled_types: Vec<String>,
+    /// The private PostgreSQL need not survive a power cut: demonstrations only, no variable sets it.
+    pub throwaway_database: bool,
     /// `LOG_LEVEL` / `RUST_LOG`.
     pub log_filter: String,
 }
@@ -183,6 +185,7 @@ impl Config {
                 None => None,
                 Some(_) => Some(environment.parsed("TIDINGS_SEED", 0u64, "a whole number")?),
             },
+            throwaway_database: false,
             disabled_types: disabled_types(environment)?,
             log_filter: environment
                 .get(&["RUST_LOG", "LOG_LEVEL"])

@@ -59,7 +59,11 @@ impl Database {
         let options = Options {
             data_dir: config.data_dir.clone(),
             binaries,
-            settings: Settings::product(),
+            settings: if config.throwaway_database {
+                Settings::throwaway()
+            } else {
+                Settings::product()
+            },
         };
         let cluster = Cluster::open(&options)?;
         Ok(Self {

@@ -209,7 +209,7 @@ fn print(answer: &Answer) {
     for (campaign, outcomes) in &answer.totals.campaigns {
         let parts: Vec<String> = outcomes
             .iter()
-            .map(|(outcome, count)| format!("{} {count}", word(*outcome)))
+            .map(|(outcome, count)| format!("{} {count}", outcome))
             .collect();
         println!("  {campaign:<28} {}", parts.join(", "));
     }
@@ -219,7 +219,7 @@ fn print(answer: &Answer) {
         .totals
         .outcomes
         .iter()
-        .map(|(outcome, count)| format!("{} {count}", word(*outcome)))
+        .map(|(outcome, count)| format!("{} {count}", outcome))
         .collect();
     println!(
         "\ntotal: {}",
@@ -269,17 +269,5 @@ fn told(message: &SimulatedMessage) -> String {
         .as_deref()
         .map(|because| format!(" ({because})"))
         .unwrap_or_default();
-    format!("{}{channel} at {}{because}", word(message.outcome), message.at)
-}
-
-/// The outcome's word.
-const fn word(outcome: SimulatedOutcome) -> &'static str {
-    match outcome {
-        SimulatedOutcome::Sent => "sent",
-        SimulatedOutcome::Held => "held",
-        SimulatedOutcome::Batched => "batched",
-        SimulatedOutcome::Approval => "approval",
-        SimulatedOutcome::Suppressed => "suppressed",
-        SimulatedOutcome::Failed => "failed",
-    }
+    format!("{}{channel} at {}{because}", message.outcome, message.at)
 }

@@ -1,5 +1,6 @@
 //! `tidings demo`: the main job, on nothing but this binary and PostgreSQL's programs.
 
+mod dealership;
 mod outcome;
 mod scenario;
 
@@ -46,8 +47,17 @@ pub async fn run(mut config: Config, environment: Environment, options: &Demo) -
     config.previous_master_keys.clear();
     config.data_dir = folder.path().to_path_buf();
     config.poll_interval = Duration::from_millis(200);
+    // What is thrown away need not survive a power cut.
+    config.throwaway_database = true;
     println!("starting a private PostgreSQL in {}", folder.path().display());
     let installation = Installation::open(config, environment, Opening::Engine).await?;
+    // Before anything works by the real clock: the dealership's days are lived through by a clock of their own.
+    let dealership = if options.days == 0 {
+        None
+    } else {
+        let customers = usize::try_from(options.customers).unwrap_or(usize::MAX);
+        Some(dealership::live(&installation, &folder, options.days, customers).await?)
+    };
     let tenant = load_tenant(&installation).await?;
     let metrics = telemetry::start_metrics()?;
     let roles = Roles {
@@ -84,7 +94,11 @@ pub async fn run(mut config: Config, environment: Environment, options: &Demo) -
     installation.close().await?;
     drop(folder);
     if options.once {
-        println!("{}", serde_json::to_string(&summary)?);
+        let mut told = serde_json::to_value(summary)?;
+        if let Some(dealership) = dealership {
+            told["dealership"] = serde_json::to_value(&dealership)?;
+        }
+        println!("{told}");
     }
     Ok(ExitCode::SUCCESS)
 }
