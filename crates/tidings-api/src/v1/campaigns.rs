@@ -71,18 +71,17 @@ async fn run_campaign(
 /// Explain why a contact got nothing
 ///
 /// Looks at the contact's rows in the source as of now, and says which condition failed and when the answer would change.
-#[utoipa::path(get, path = "/v1/campaigns/{campaign}/explain", tag = "campaigns", params(ExplainQuery, ("campaign" = String, Path, description = "Its name")),
+#[utoipa::path(get, path = "/v1/campaigns/{campaign}/explain/{contact}", tag = "campaigns", params(("campaign" = String, Path, description = "Its name"), ("contact" = String, Path, description = "The contact's id, or the tenant's own id of it")),
     responses((status = 200, description = "The answer, with every row and condition", body = Object), (status = 409, description = "The source cannot be asked", body = Problem, content_type = "application/problem+json")),
     security(("api_key" = ["campaigns:read"])))]
 async fn explain_campaign(
     caller: Caller,
     State(state): State<ApiState>,
-    Path(campaign): Path<String>,
-    Query(query): Query<ExplainQuery>,
+    Path((campaign, contact)): Path<(String, String)>,
 ) -> Answer<Json<Value>> {
     let told = state
         .engine()
-        .explain_campaign(caller.tenant, &query.contact, &named(&campaign)?)
+        .explain_campaign(caller.tenant, &contact, &named(&campaign)?)
         .await?;
     Ok(Json(serde_json::to_value(told).unwrap_or_default()))
 }
@@ -234,15 +233,6 @@ fn run_position(text: &str) -> Answer<(Timestamp, CampaignRunId)> {
 fn row_position(text: &str) -> Answer<(String, String)> {
     let (occurrence, key) = text.split_once('\n').ok_or_else(bad_cursor)?;
     Ok((key.to_owned(), occurrence.to_owned()))
-}
-
-/// Who is asked about.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct ExplainQuery {
-    /// The contact's id, or the tenant's own id of it.
-    contact: String,
 }
 
 /// Which runs.

@@ -84,6 +84,8 @@ async fn live_ids(api: &TestApi, key: &str) -> BTreeMap<String, String> {
     api.engine.run_due().await.unwrap();
     let captured = api.get(key, "/v1/sandbox/messages").await.expect(200);
     let job = dead_letter(api, key).await;
+    own_campaign(api, "bobs_own").await;
+    let run = api.act(key, "/v1/campaigns/bobs_own/run").await.expect(202);
     let made = api
         .post(
             key,
@@ -102,6 +104,9 @@ async fn live_ids(api: &TestApi, key: &str) -> BTreeMap<String, String> {
         ("captured_id".to_owned(), text(&captured["items"][0]["id"])),
         ("job_id".to_owned(), job),
         ("key_id".to_owned(), text(&made["key"]["id"])),
+        ("campaign".to_owned(), "bobs_own".to_owned()),
+        ("contact".to_owned(), "B-1".to_owned()),
+        ("run_id".to_owned(), text(&run["run_id"])),
     ])
 }
 
@@ -112,6 +117,23 @@ pub fn nobody(parameter: &str) -> String {
     } else {
         Uuid::max().to_string()
     }
+}
+
+/// A campaign of the second tenant's own.
+async fn own_campaign(api: &TestApi, name: &str) {
+    use tidings_core::campaign::{CampaignName, built_in};
+    use tidings_engine::store::campaigns::{self, StoredCampaign};
+    let name = CampaignName::parse(name).unwrap();
+    let mut definition = serde_json::to_value(&built_in()[0]).unwrap();
+    definition["name"] = json!(name);
+    let own = StoredCampaign {
+        name,
+        own: true,
+        definition,
+    };
+    let mut tx = api.store.worker_tenant(api.bob.id).tx().await.unwrap();
+    campaigns::put(&mut tx, &[own], &[], api.now).await.unwrap();
+    tx.commit().await.unwrap();
 }
 
 /// A dead letter of the tenant: a message without a working connection.

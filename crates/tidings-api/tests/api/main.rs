@@ -3,6 +3,7 @@
 
 mod authorisation;
 mod bad_input;
+mod campaigns;
 mod contacts;
 mod document;
 mod keys;

@@ -229,8 +229,10 @@ async fn a_message_waits_for_approval() {
         .expect(200);
     let mut messages = Vec::new();
     for reference in ["w-1", "w-2", "w-3"] {
+        let request = json!({"to": {"external_id": "C-1017"}, "message_type": "welcome", "source_reference": reference,
+            "urgency": "high", "context": {"client_name": "Ann", "event_type": "wedding"}});
         let accepted = api
-            .post(key, "/v1/messages", welcome(reference))
+            .post(key, "/v1/messages", request)
             .await
             .expect(201);
         assert_eq!(
@@ -246,14 +248,16 @@ async fn a_message_waits_for_approval() {
         .iter()
         .map(|one| &one["message_id"])
         .collect();
+    messages.sort_unstable();
     assert_eq!(
         listed,
         [&json!(messages[0]), &json!(messages[1]), &json!(messages[2])]
     );
     let path = |message: usize, act: &str| format!("/v1/approvals/{}{act}", messages[message]);
     let shown = api.get(key, &path(0, "")).await.expect(200);
+    let name = shown["context"]["client_name"].as_str().unwrap();
     assert!(
-        shown["contents"][0]["text"].as_str().unwrap().contains("Ann"),
+        shown["contents"][0]["text"].as_str().unwrap().contains(name),
         "{shown}"
     );
 
