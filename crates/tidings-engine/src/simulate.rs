@@ -17,7 +17,7 @@ use tidings_core::{CampaignRunId, Channel, MessageStatus, TenantId, WaitsFor};
 use tidings_store::Store;
 use tidings_store::campaigns::{self as stored, Fate, NewRun};
 use tidings_store::messages::routes;
-use tidings_store::scratch::{self, Lived};
+use tidings_store::scratch::{self, Lived, NextDue};
 use tidings_store::tenants::{self, TenantChanges};
 
 /// More instants than any simulation within its limits has.
@@ -193,18 +193,25 @@ impl Engine {
         to: Timestamp,
     ) -> Result<(u64, u64), EngineError> {
         self.sync_schedules(None).await?;
+        // What was there before, and what knows no instant: arrivals of other programs, what a dead node left.
+        self.run_due().await?;
         let mut runs = 0;
         for instants in 1..=INSTANTS_MAX {
-            self.decide_moments().await?;
-            runs += self.run_campaigns_due(Some(tenant)).await?;
-            self.run_due().await?;
-            match self.next_instant(tenant).await? {
+            let now = self.now();
+            let next = self.next_due(tenant).await?;
+            if next.campaign.is_some_and(|at| at <= now) {
+                self.decide_moments().await?;
+                runs += self.run_campaigns_due(Some(tenant)).await?;
+            }
+            let next = self.next_due(tenant).await?;
+            if next.ready || next.job.is_some_and(|at| at <= now) {
+                self.run_due().await?;
+            }
+            let next = self.next_due(tenant).await?;
+            match next.campaign.into_iter().chain(next.job).min() {
                 // Rounded to the microsecond, as the database keeps it.
                 Some(next) if next <= to => {
-                    let soonest = self
-                        .now()
-                        .saturating_add(SignedDuration::from_micros(1))
-                        .unwrap_or(to);
+                    let soonest = now.saturating_add(SignedDuration::from_micros(1)).unwrap_or(to);
                     clock.set(next.max(soonest));
                 }
                 _ => {
@@ -218,11 +225,9 @@ impl Engine {
         })
     }
 
-    async fn next_instant(&self, tenant: TenantId) -> Result<Option<Timestamp>, EngineError> {
+    async fn next_due(&self, tenant: TenantId) -> Result<NextDue, EngineError> {
         let mut conn = self.inner.conn().await?;
-        let job = tidings_queue::next_due(&mut conn).await?;
-        let campaign = scratch::next_moment(&mut conn, tenant).await?;
-        Ok(job.into_iter().chain(campaign).min())
+        Ok(scratch::next_due(&mut conn, tenant).await?)
     }
 }
 

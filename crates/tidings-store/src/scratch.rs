@@ -208,18 +208,36 @@ pub async fn lived(conn: &mut PgConnection, tenant: TenantId, from: Timestamp) -
         .collect()
 }
 
-/// The next instant at which a campaign's schedule or run of the tenant comes due.
+/// What comes next in a scratch database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NextDue {
+    /// The next moment of a campaign's schedule, or the next try of a run.
+    pub campaign: Option<Timestamp>,
+    /// When the next scheduled job comes due.
+    pub job: Option<Timestamp>,
+    /// Jobs are due now.
+    pub ready: bool,
+}
+
+/// What comes next for a tenant.
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn next_moment(conn: &mut PgConnection, tenant: TenantId) -> Result<Option<Timestamp>> {
-    let next = sqlx::query_scalar!(
-        "SELECT least(
-             (SELECT min(next_at) FROM schedules WHERE tenant_id = $1 AND enabled),
-             (SELECT min(next_try_at) FROM campaign_runs WHERE tenant_id = $1 AND state = 'waiting'))",
+pub async fn next_due(conn: &mut PgConnection, tenant: TenantId) -> Result<NextDue> {
+    let row = sqlx::query!(
+        r#"SELECT least(
+               (SELECT min(next_at) FROM schedules WHERE tenant_id = $1 AND enabled),
+               (SELECT min(next_try_at) FROM campaign_runs WHERE tenant_id = $1 AND state = 'waiting')
+           ) AS "campaign: jiff_sqlx::Timestamp",
+           (SELECT min(due_at) FROM job_scheduled) AS "job: jiff_sqlx::Timestamp",
+           EXISTS (SELECT FROM job_ready) AS "ready!""#,
         tenant.0
     )
     .fetch_one(conn)
     .await?;
-    Ok(next.map(jiff_sqlx::Timestamp::to_jiff))
+    Ok(NextDue {
+        campaign: row.campaign.map(jiff_sqlx::Timestamp::to_jiff),
+        job: row.job.map(jiff_sqlx::Timestamp::to_jiff),
+        ready: row.ready,
+    })
 }

@@ -231,10 +231,7 @@ async fn a_message_waits_for_approval() {
     for reference in ["w-1", "w-2", "w-3"] {
         let request = json!({"to": {"external_id": "C-1017"}, "message_type": "welcome", "source_reference": reference,
             "urgency": "high", "context": {"client_name": "Ann", "event_type": "wedding"}});
-        let accepted = api
-            .post(key, "/v1/messages", request)
-            .await
-            .expect(201);
+        let accepted = api.post(key, "/v1/messages", request).await.expect(201);
         assert_eq!(
             (&accepted["status"], &accepted["verdict"]["verdict"]),
             (&json!("pending"), &json!("approve"))

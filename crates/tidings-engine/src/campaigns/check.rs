@@ -136,7 +136,6 @@ impl Engine {
             checks.push(check);
         }
         let place = source.place().to_owned();
-        source.close().await;
         Ok(Ok(SourceCheck {
             place,
             mapping,
@@ -157,7 +156,6 @@ impl Engine {
             Err(problem) => return Ok(Err(problem)),
         };
         let catalogue = source.introspect().await;
-        source.close().await;
         Ok(catalogue
             .map(|catalogue| suggest_mapping(&catalogue))
             .map_err(SourceProblem::from))

@@ -21,3 +21,4 @@ pub use table::{coverage_csv, rows_csv};
 pub use why::{NeverSelected, RowVerdict, StepTold};
 
 pub(crate) use schedule::SCHEDULE_PREFIX;
+pub(crate) use source::{Opened, opened};

@@ -7,6 +7,7 @@ use super::source::{self, SourceProblem};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use jiff::{SignedDuration, Timestamp};
+use std::sync::Arc;
 use std::time::Duration;
 use tidings_core::campaign::cadence::{self, Plan};
 use tidings_core::campaign::{Definition, RunWindow, bounds};
@@ -238,12 +239,11 @@ impl Engine {
                 return Err(Stopped::Draining);
             }
         }
-        source.close().await;
         Ok(())
     }
 
     /// Pins what the run goes by, and opens the source.
-    async fn begin(&self, run: &ClaimedRun) -> Result<(Proposer, Source), Stopped> {
+    async fn begin(&self, run: &ClaimedRun) -> Result<(Proposer, Arc<Source>), Stopped> {
         let inner = &self.inner;
         let mut tx = inner.store.worker_tenant(run.tenant).tx().await?;
         let tenant = tenants::get(&mut tx, run.tenant).await?;
@@ -272,7 +272,7 @@ impl Engine {
         if !stored::renew(&mut tx, run, &json, previous, until).await? {
             return Err(Stopped::Lost);
         }
-        let opened = source::open(&mut tx, &tenant).await?;
+        let opened = source::open(inner, &mut tx, &tenant).await?;
         tx.commit().await?;
         let window = RunWindow {
             as_of: run.as_of,

@@ -123,7 +123,7 @@ impl Engine {
             .find(|schedule| schedule.name == name)
             .and_then(|schedule| schedule.next_at)
             .filter(|_| effective.switch.is_on());
-        let opened = source::open(&mut tx, &owner).await?;
+        let opened = source::open(inner, &mut tx, &owner).await?;
         let unreadable = |problem: source::SourceProblem| EngineError::Conflict {
             problem: format!("the source cannot be asked: {problem}"),
         };
@@ -149,7 +149,6 @@ impl Engine {
             told.push(verdict.0);
         }
         let answer = answer(&effective.switch, &effective.definition, &source, &key, &told).await;
-        source.close().await;
         tx.commit().await?;
         Ok(NeverSelected {
             campaign: campaign.clone(),

@@ -24,6 +24,8 @@ const SLUG: &str = "ridgeline-equipment";
 const ZONE: &str = "America/Chicago";
 /// Runs read at a time.
 const PAGE: u32 = 500;
+/// Customers that are asked about until one got nothing.
+const ASKED: usize = 20;
 
 /// The days in figures.
 #[derive(Debug, Default, Serialize)]
@@ -71,7 +73,7 @@ pub async fn live(
     let coverage = coverage(installation, tenant).await?;
     let summary = sum(days, customers, &simulated, &coverage);
     print(&summary, &coverage);
-    why(&engine, tenant).await?;
+    why(&engine, tenant, customers).await?;
     engine.close().await;
     Ok(summary)
 }
@@ -170,10 +172,17 @@ fn print(summary: &DealershipSummary, coverage: &[Coverage]) {
     println!("\nof the messages: {}", ends.join(", "));
 }
 
-/// One who got nothing, and why.
-async fn why(engine: &Engine, tenant: TenantId) -> Result<()> {
+/// The first who got nothing, and why.
+async fn why(engine: &Engine, tenant: TenantId, customers: usize) -> Result<()> {
     let campaign = super::super::explain::campaign_name("seven_day_checkin")?;
-    let told = engine.explain_campaign(tenant, "1", &campaign).await?;
-    println!("why customer 1 got no {campaign}: {}", told.answer);
+    for customer in 1..=customers.min(ASKED) {
+        let told = engine
+            .explain_campaign(tenant, &customer.to_string(), &campaign)
+            .await?;
+        if told.rows.iter().all(|row| row.history.is_empty()) && !told.rows.is_empty() {
+            println!("why customer {customer} got no {campaign}: {}", told.answer);
+            break;
+        }
+    }
     Ok(())
 }
