@@ -22,6 +22,8 @@ use tidings_store::tenants::{self, TenantChanges};
 
 /// More instants than any simulation within its limits has.
 const INSTANTS_MAX: u64 = 2_000_000;
+/// After so many campaign runs the planner is told for the first time what the tables hold.
+const ANALYZED_FIRST: u64 = 10;
 /// The longest time that is lived through.
 const LONGEST: SignedDuration = SignedDuration::from_hours(24 * 400);
 
@@ -196,7 +198,12 @@ impl Engine {
         // What was there before, and what knows no instant: arrivals of other programs, what a dead node left.
         self.run_due().await?;
         let mut runs = 0;
+        let mut analyze_at = ANALYZED_FIRST;
         for instants in 1..=INSTANTS_MAX {
+            if runs >= analyze_at {
+                scratch::analyze(&self.inner.store).await?;
+                analyze_at = runs.saturating_mul(4);
+            }
             let now = self.now();
             let next = self.next_due(tenant).await?;
             if next.campaign.is_some_and(|at| at <= now) {

@@ -65,8 +65,10 @@ CREATE TABLE campaign_runs (
 );
 -- Runs of a campaign follow each other.
 CREATE UNIQUE INDEX campaign_runs_one_at_a_time ON campaign_runs (tenant_id, campaign) WHERE state = 'running';
-CREATE INDEX campaign_runs_open ON campaign_runs (next_try_at) WHERE state IN ('waiting', 'running');
+-- Few at any moment; what claims and follows each other is found here, however many runs there were.
+CREATE INDEX campaign_runs_open ON campaign_runs (tenant_id, campaign, as_of) WHERE state IN ('waiting', 'running');
 CREATE INDEX campaign_runs_latest ON campaign_runs (tenant_id, as_of DESC, id);
+CREATE INDEX campaign_runs_complete ON campaign_runs (tenant_id, campaign, as_of) WHERE state = 'complete' AND NOT by_hand;
 SELECT tidings_protect('campaign_runs');
 
 -- What became of each due row, and of each row whose being due cannot be told.

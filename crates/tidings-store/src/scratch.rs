@@ -241,3 +241,15 @@ pub async fn next_due(conn: &mut PgConnection, tenant: TenantId) -> Result<NextD
         ready: row.ready,
     })
 }
+
+/// Tells the planner what the tables hold: they were empty a moment ago, and plans for empty tables read full ones from end to
+/// end.
+///
+/// # Errors
+/// When the login user does not own the tables, or the database refuses.
+pub async fn analyze(store: &Store) -> Result<()> {
+    let mut owner = store.direct_connection().await?;
+    sqlx::query("ANALYZE").execute(&mut owner).await?;
+    owner.close().await?;
+    Ok(())
+}
