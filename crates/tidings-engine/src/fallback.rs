@@ -181,7 +181,7 @@ pub(crate) fn hold(
     let verdict = json!({"verdict": "hold", "until": until});
     aside
         .decisions
-        .push(gate_decision(carried, Some(facts), verdict, reason, Some(until)));
+        .push(gate_decision(carried, Some(facts), &verdict, reason, Some(until)));
 }
 
 /// The gate said "no": for this channel, or for the message.
@@ -200,7 +200,7 @@ pub(crate) fn stop(
     let verdict = json!({"verdict": "stop", "channel": carried.row.channel, "scope": if channel_only { "channel" } else { "message" }});
     aside
         .decisions
-        .push(gate_decision(carried, facts, verdict, reason, None));
+        .push(gate_decision(carried, facts, &verdict, reason, None));
     stopped(
         inner,
         aside,
@@ -272,7 +272,7 @@ fn stopped(
 fn gate_decision(
     carried: &Carried,
     facts: Option<&Facts>,
-    verdict: Value,
+    verdict: &Value,
     reason: &Reason,
     changes_at: Option<Timestamp>,
 ) -> NewDecision {
@@ -282,11 +282,9 @@ fn gate_decision(
         message: carried.row.message.id,
         stage: DecisionStage::Gate,
         decided_at: Timestamp::UNIX_EPOCH,
-        facts: facts
-            .and_then(|facts| serde_json::to_value(facts).ok())
-            .unwrap_or(Value::Null),
-        verdict,
-        reasons: serde_json::to_value([reason]).unwrap_or(Value::Null),
+        facts: settle::raw(&facts),
+        verdict: settle::raw(verdict),
+        reasons: settle::raw(&[reason]),
         changes_at,
     }
 }

@@ -2,8 +2,9 @@
 
 use crate::engine::Inner;
 use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
-use serde_json::{Value, json};
 use tidings_core::decide::{Decision, Facts, Plan, Verdict};
 use tidings_core::job::JobKind;
 use tidings_core::{
@@ -70,15 +71,15 @@ pub(crate) fn recorded(
         message,
         stage,
         decided_at: now,
-        facts: serde_json::to_value(facts).unwrap_or(Value::Null),
-        verdict: serde_json::to_value(&decision.verdict).unwrap_or(Value::Null),
-        reasons: serde_json::to_value(&decision.reasons).unwrap_or(Value::Null),
+        facts: raw(facts),
+        verdict: raw(&decision.verdict),
+        reasons: raw(&decision.reasons),
         changes_at: decision.changes_at,
     }
 }
 
-/// A JSON payload of ids, which cannot fail to be written.
-pub(crate) fn payload(value: &Value) -> Box<RawValue> {
+/// A value of the engine's own as JSON text, which cannot fail to be written.
+pub(crate) fn raw(value: &impl Serialize) -> Box<RawValue> {
     to_raw_value(value).unwrap_or_default()
 }
 
@@ -100,7 +101,7 @@ pub(crate) fn send_job(
             tenant,
             kind,
             priority,
-            payload(&json!({"message_id": message, "delivery_id": delivery})),
+            raw(&json!({"message_id": message, "delivery_id": delivery})),
         )
     }
 }
@@ -121,7 +122,7 @@ pub(crate) fn release_job(
             tenant,
             kind,
             kind.priority(urgency),
-            payload(&json!({"message_id": message})),
+            raw(&json!({"message_id": message})),
         )
     }
 }
@@ -136,7 +137,7 @@ pub(crate) fn close_job(inner: &Inner, tenant: TenantId, batch: BatchId, at: Tim
             tenant,
             kind,
             kind.priority(Urgency::Low),
-            payload(&json!({"batch_id": batch})),
+            raw(&json!({"batch_id": batch})),
         )
     }
 }

@@ -14,6 +14,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use tidings_postgres::{Binaries, Cluster, Options, Settings};
 
+/// The allocator of the product, so that what is measured in this process is what the product does.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Debug, Parser)]
 #[command(name = "tidings-proof", version)]
 struct Cli {
@@ -34,6 +38,9 @@ enum Proof {
         /// Rounds of each measurement; the median counts.
         #[arg(long, default_value_t = 3)]
         rounds: usize,
+        /// Measure this part alone; the figures of the others are null.
+        #[arg(long)]
+        only: Option<bench::Part>,
     },
     /// Kills the real process at random fail points under load and counts against the provider's ledger.
     Crash {
@@ -65,9 +72,10 @@ fn main() -> Result<ExitCode> {
             json,
             database_url,
             rounds,
+            only,
         } => {
             let (cluster, url) = database(database_url, "bench")?;
-            let summary = runtime.block_on(bench::run(&url, rounds, !json))?;
+            let summary = runtime.block_on(bench::run(&url, rounds, only, !json))?;
             drop(cluster);
             println!("{summary}");
             Ok(ExitCode::SUCCESS)

@@ -49,7 +49,9 @@ async fn ready_tenants(
     let rows = sqlx::query_scalar!(
         r#"
         WITH RECURSIVE due AS (
-            (SELECT r.tenant_id FROM job_ready r WHERE $1::uuid IS NULL OR r.tenant_id > $1 ORDER BY r.tenant_id LIMIT 1)
+            (SELECT r.tenant_id FROM job_ready r
+             WHERE r.tenant_id >= coalesce($1::uuid, '00000000-0000-0000-0000-000000000000') AND r.tenant_id IS DISTINCT FROM $1
+             ORDER BY r.tenant_id LIMIT 1)
             UNION ALL
             SELECT (SELECT r.tenant_id FROM job_ready r WHERE r.tenant_id > due.tenant_id ORDER BY r.tenant_id LIMIT 1)
             FROM due WHERE due.tenant_id IS NOT NULL

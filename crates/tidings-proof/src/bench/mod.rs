@@ -15,31 +15,37 @@ use tidings_store::{Keyring, Store, StoreOptions};
 /// Jobs of one round.
 const JOBS: usize = 200_000;
 
-/// Measures everything; the answer is the JSON line to print.
-pub async fn run(server_url: &str, rounds: usize, talk: bool) -> Result<Value> {
-    let mut all = Vec::new();
-    for round in 0..rounds.clamp(1, 20) {
-        let url = fresh(server_url, &format!("tidings_bench_{round}")).await?;
-        let figures = queue::Bench::new(&url)
-            .round(JOBS)
-            .await
-            .map_err(|error| anyhow::anyhow!(error))?;
-        if talk {
-            println!("round {}: {figures:#}", round + 1);
-        }
-        all.push(figures);
+/// A part that can be measured alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// The queue beside its floor, and what claims cost.
+    Queue,
+    /// From acceptance to sent, inside one process.
+    Path,
+    /// Submission over HTTP to the real process.
+    Http,
+}
+
+/// Measures everything, or one part; the answer is the JSON line to print.
+pub async fn run(server_url: &str, rounds: usize, only: Option<Part>, talk: bool) -> Result<Value> {
+    let wanted = |part| only.is_none_or(|only| only == part);
+    let all = if wanted(Part::Queue) {
+        queue_rounds(server_url, rounds, talk).await?
+    } else {
+        Vec::new()
+    };
+    let (mut path, mut http) = (Value::Null, Value::Null);
+    if wanted(Part::Path) {
+        let name = "tidings_bench_path";
+        path = path::run(&fresh(server_url, name).await?).await?;
+        clear(server_url, name).await?;
+        say(talk, "whole path", &path);
     }
-    let url = fresh(server_url, "tidings_bench_claims").await?;
-    let claims = queue::Bench::new(&url)
-        .claim_costs()
-        .await
-        .map_err(|error| anyhow::anyhow!(error))?;
-    let url = fresh(server_url, "tidings_bench_path").await?;
-    let path = path::run(&url).await?;
-    let url = fresh(server_url, "tidings_bench_http").await?;
-    let http = http::run(&url).await?;
-    if talk {
-        println!("claim of 500, in ms: {claims:#}\nwhole path: {path:#}\nsubmission over HTTP: {http:#}");
+    if wanted(Part::Http) {
+        let name = "tidings_bench_http";
+        http = http::run(&fresh(server_url, name).await?).await?;
+        clear(server_url, name).await?;
+        say(talk, "submission over HTTP", &http);
     }
     let median = |pointer: &str| median(&all, pointer);
     Ok(json!({
@@ -55,6 +61,36 @@ pub async fn run(server_url: &str, rounds: usize, talk: bool) -> Result<Value> {
     }))
 }
 
+fn say(talk: bool, what: &str, figures: &Value) {
+    if talk {
+        println!("{what}: {figures:#}");
+    }
+}
+
+async fn queue_rounds(server_url: &str, rounds: usize, talk: bool) -> Result<Vec<Value>> {
+    let mut all = Vec::new();
+    for round in 0..rounds.clamp(1, 20) {
+        let name = format!("tidings_bench_{round}");
+        let url = fresh(server_url, &name).await?;
+        let figures = queue::Bench::new(&url)
+            .round(JOBS)
+            .await
+            .map_err(|error| anyhow::anyhow!(error))?;
+        say(talk, &format!("round {}", round + 1), &figures);
+        all.push(figures);
+        clear(server_url, &name).await?;
+    }
+    let name = "tidings_bench_claims";
+    let url = fresh(server_url, name).await?;
+    let claims = queue::Bench::new(&url)
+        .claim_costs()
+        .await
+        .map_err(|error| anyhow::anyhow!(error))?;
+    clear(server_url, name).await?;
+    say(talk, "claim of 500, in ms", &claims);
+    Ok(all)
+}
+
 fn median(rounds: &[Value], pointer: &str) -> Value {
     let mut values: Vec<f64> = rounds
         .iter()
@@ -68,16 +104,8 @@ fn median(rounds: &[Value], pointer: &str) -> Value {
 
 /// A fresh, migrated database on the server.
 async fn fresh(server_url: &str, name: &str) -> Result<String> {
-    let mut conn = PgConnection::connect(server_url)
-        .await
-        .context("the database server cannot be reached")?;
-    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("DROP DATABASE IF EXISTS {name}")))
-        .execute(&mut conn)
-        .await?;
-    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
-        .execute(&mut conn)
-        .await?;
-    conn.close().await?;
+    clear(server_url, name).await?;
+    administer(server_url, format!("CREATE DATABASE {name}")).await?;
     let url = database_of(server_url, name)?;
     let store = Store::connect(
         StoreOptions::new(url.clone()),
@@ -94,6 +122,22 @@ async fn fresh(server_url: &str, name: &str) -> Result<String> {
         .await?;
     conn.close().await?;
     Ok(url)
+}
+
+/// Removes a part's database, so that the server does not tidy up one part while it is measured in another: vacuum of
+/// hundreds of thousands of rows would take one of two processors from whatever comes next. It checkpoints as well.
+async fn clear(server_url: &str, name: &str) -> Result<()> {
+    administer(server_url, format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await
+}
+
+async fn administer(server_url: &str, statement: String) -> Result<()> {
+    let mut conn = PgConnection::connect(server_url)
+        .await
+        .context("the database server cannot be reached")?;
+    sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
+        .execute(&mut conn)
+        .await?;
+    Ok(conn.close().await?)
 }
 
 /// The same server's URL of another database.

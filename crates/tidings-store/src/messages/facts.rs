@@ -60,7 +60,7 @@ pub struct ContactKnown {
 }
 
 /// One earlier message of the contact.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug)]
 pub struct Past {
     /// Its category.
     pub category: Category,
@@ -157,7 +157,8 @@ pub async fn load(
         SELECT i.ord AS "ord!", c.zone, c.country, c.locale, c.preferred_channels, c.opted_out, c.stopped,
             c.quiet_hours AS "quiet_hours: Json<Vec<Window>>", c.paused_until, c.last_whatsapp_inbound_at, c.erased_at,
             a.list AS "addresses: Json<Vec<AddressRow>>", co.list AS "consents: Json<Vec<ConsentRow>>",
-            h.list AS "history: Json<Vec<Past>>", b.open AS "open_batch: Json<BatchRow>",
+            h.categories AS "past_categories: Vec<String>", h.at AS "past_at: Vec<jiff_sqlx::Timestamp>",
+            h.dispatched AS "past_dispatched: Vec<bool>", b.open AS "open_batch: Json<BatchRow>",
             lb.goes_at AS "last_batch_at?", d.id AS "duplicate_of?"
         FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[]) WITH ORDINALITY
             AS i(tenant_id, contact_id, message_id, message_type, source_reference, ord)
@@ -180,7 +181,8 @@ pub async fn load(
                   ORDER BY y.channel, y.purpose, y.at DESC, y.id DESC) n
         ) co ON true
         LEFT JOIN LATERAL (
-            SELECT jsonb_agg(jsonb_build_object('category', p.category, 'at', p.at, 'dispatched', p.dispatched)) AS list
+            -- Arrays, not JSON: this is the part that grows, and it is read for every message.
+            SELECT array_agg(p.category) AS categories, array_agg(p.at) AS at, array_agg(p.dispatched) AS dispatched
             FROM (SELECT m.category, coalesce(m.dispatched_at, m.planned_at) AS at, m.status,
                       m.dispatched_at IS NOT NULL AS dispatched
                   FROM messages m
@@ -215,6 +217,7 @@ pub async fn load(
     .await?;
     let mut answers: Vec<Option<ContactKnown>> = queries.iter().map(|_| None).collect();
     for row in rows {
+        let planned_or_sent = history(row.past_categories, row.past_at, row.past_dispatched)?;
         let (addresses, indexes) = address_facts(row.addresses.map(|list| list.0).unwrap_or_default())?;
         let known = ContactKnown {
             contact: ContactFacts {
@@ -238,7 +241,7 @@ pub async fn load(
                 .iter()
                 .map(consent_facts)
                 .collect(),
-            planned_or_sent: row.history.map(|list| list.0).unwrap_or_default(),
+            planned_or_sent,
             open_batch: row.open_batch.map(|batch| OpenBatch {
                 channel: batch.0.channel,
                 size: batch.0.size,
@@ -253,6 +256,30 @@ pub async fn load(
         }
     }
     Ok(answers)
+}
+
+/// The history from its parallel columns; all of them are absent where there is none.
+fn history(
+    categories: Option<Vec<String>>,
+    at: Option<Vec<jiff_sqlx::Timestamp>>,
+    dispatched: Option<Vec<bool>>,
+) -> Result<Vec<Past>> {
+    let times = at
+        .unwrap_or_default()
+        .into_iter()
+        .zip(dispatched.unwrap_or_default());
+    categories
+        .unwrap_or_default()
+        .iter()
+        .zip(times)
+        .map(|(category, (at, dispatched))| {
+            Ok(Past {
+                category: word(category)?,
+                at: at.to_jiff(),
+                dispatched,
+            })
+        })
+        .collect()
 }
 
 type Addresses = (Vec<AddressFacts>, Vec<(Channel, BlindIndex)>);

@@ -5,6 +5,7 @@ use super::words::joined;
 use crate::Result;
 use jiff_sqlx::ToSqlx;
 use sqlx::PgConnection;
+use sqlx::types::Json;
 use std::collections::HashSet;
 use tidings_core::MessageId;
 
@@ -145,9 +146,9 @@ pub async fn decisions(conn: &mut PgConnection, rows: &[NewDecision]) -> Result<
     let messages: Vec<_> = rows.iter().map(|row| row.message.0).collect();
     let stages: Vec<_> = rows.iter().map(|row| row.stage.as_str()).collect();
     let decided_at: Vec<_> = rows.iter().map(|row| row.decided_at.to_sqlx()).collect();
-    let facts: Vec<_> = rows.iter().map(|row| &row.facts).collect();
-    let verdicts: Vec<_> = rows.iter().map(|row| &row.verdict).collect();
-    let reasons: Vec<_> = rows.iter().map(|row| &row.reasons).collect();
+    let facts: Vec<_> = rows.iter().map(|row| Json(&*row.facts)).collect();
+    let verdicts: Vec<_> = rows.iter().map(|row| Json(&*row.verdict)).collect();
+    let reasons: Vec<_> = rows.iter().map(|row| Json(&*row.reasons)).collect();
     let changes_at: Vec<_> = rows
         .iter()
         .map(|row| row.changes_at.map(ToSqlx::to_sqlx))

@@ -1,7 +1,7 @@
 //! The rows of the path as the engine hands them in: one struct a table, words typed, personal data sealed.
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use tidings_core::{
     BatchId, Category, Channel, ConnectionId, ContactId, DecisionId, DecisionStage, DeliveryId, JobId,
     MessageId, MessageStatus, MessageType, TemplateId, TenantId, Urgency, WaitsFor,
@@ -74,7 +74,7 @@ pub struct NewContent {
     pub template: Option<TemplateId>,
 }
 
-/// A decision to record.
+/// A decision to record, its parts as JSON text.
 #[derive(Clone, Debug)]
 pub struct NewDecision {
     /// Whose.
@@ -88,11 +88,11 @@ pub struct NewDecision {
     /// When.
     pub decided_at: Timestamp,
     /// What the rules looked at, without personal data.
-    pub facts: Value,
+    pub facts: Box<RawValue>,
     /// What they said.
-    pub verdict: Value,
+    pub verdict: Box<RawValue>,
     /// Why, one entry a rule.
-    pub reasons: Value,
+    pub reasons: Box<RawValue>,
     /// When asking again could give another answer.
     pub changes_at: Option<Timestamp>,
 }

@@ -1,13 +1,23 @@
 //! AES-256-GCM with a random nonce; the one place where bytes are sealed and opened.
 //!
-//! Blob: version (1 byte, 1) | key number (4 bytes, big endian) | nonce (12) | ciphertext | tag (16). Version and key number
+//! Blob: version (1 byte) | key number (4 bytes, big endian) | nonce (12) | ciphertext | tag (16). Version and key number
 //! are authenticated too. Random nonces are safe for 2^32 values a key; a key per contact never comes near.
+//!
+//! What is sealed under version 2 was compressed before: sealed bytes look random, so neither the database nor the log it
+//! writes ahead can make them smaller, and rendered mail is most of what a message stores. The length of a blob tells a
+//! little about how repetitive its content is; nobody who could choose content sees the blobs.
 
 use super::{Place, SealError};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use secrecy::zeroize::Zeroizing;
+use std::borrow::Cow;
 
-const VERSION: u8 = 1;
+const PLAIN: u8 = 1;
+const COMPRESSED: u8 = 2;
+/// Shorter values hardly shrink. Keys are shorter, so no copy of one is made.
+const COMPRESS_FROM: usize = 512;
+/// The most that a compressed value may say it grows to: several times the largest content that is accepted.
+const GROWN: usize = 64 * 1024 * 1024;
 const HEADER: usize = 5;
 const NONCE: usize = 12;
 const TAG: usize = 16;
@@ -37,14 +47,15 @@ impl Cipher {
     }
 
     pub(super) fn seal(&self, place: &Place, plain: &[u8]) -> Result<Vec<u8>, SealError> {
+        let (version, plain) = shortened(plain);
         let mut blob = Vec::with_capacity(HEADER + NONCE + plain.len() + TAG);
-        blob.push(VERSION);
+        blob.push(version);
         blob.extend_from_slice(&self.number.to_be_bytes());
         let aad = place.authenticated(&blob);
         let mut nonce = [0u8; NONCE];
         aws_lc_rs::rand::fill(&mut nonce).map_err(|_| SealError::Library)?;
         blob.extend_from_slice(&nonce);
-        blob.extend_from_slice(plain);
+        blob.extend_from_slice(&plain);
         let nonce = Nonce::assume_unique_for_key(nonce);
         let tag = self
             .key
@@ -55,7 +66,7 @@ impl Cipher {
     }
 
     pub(super) fn open(&self, place: &Place, blob: &[u8]) -> Result<Vec<u8>, SealError> {
-        if blob.len() < HEADER + NONCE + TAG || blob[0] != VERSION {
+        if blob.len() < HEADER + NONCE + TAG || !matches!(blob[0], PLAIN | COMPRESSED) {
             return Err(SealError::Form { place: place.name() });
         }
         let tampered = || SealError::Tampered { place: place.name() };
@@ -76,6 +87,9 @@ impl Cipher {
                 &mut plain,
             )
             .map_err(|_| tampered())?;
+        if header[0] == COMPRESSED {
+            return grown(&plain).ok_or_else(|| SealError::Form { place: place.name() });
+        }
         Ok(plain)
     }
 
@@ -89,6 +103,25 @@ impl Cipher {
         bytes.copy_from_slice(&plain);
         Ok(bytes)
     }
+}
+
+/// Compressed where that makes it shorter.
+fn shortened(plain: &[u8]) -> (u8, Cow<'_, [u8]>) {
+    if (COMPRESS_FROM..=GROWN).contains(&plain.len()) {
+        let shorter = lz4_flex::block::compress_prepend_size(plain);
+        if shorter.len() < plain.len() {
+            return (COMPRESSED, Cow::Owned(shorter));
+        }
+    }
+    (PLAIN, Cow::Borrowed(plain))
+}
+
+fn grown(short: &[u8]) -> Option<Vec<u8>> {
+    let (length, block) = lz4_flex::block::uncompressed_size(short).ok()?;
+    if length > GROWN {
+        return None;
+    }
+    lz4_flex::block::decompress(block, length).ok()
 }
 
 impl std::fmt::Debug for Cipher {
@@ -124,6 +157,15 @@ mod tests {
         }
 
         #[test]
+        fn what_was_compressed_opens(words in proptest::collection::vec("[a-z<>/]{0,12}", 0..400)) {
+            let cipher = Cipher::new(&random_key().unwrap(), 3).unwrap();
+            let plain = words.join(" ").into_bytes();
+            let blob = cipher.seal(&place(1), &plain).unwrap();
+            prop_assert!(blob.len() <= plain.len() + HEADER + NONCE + TAG);
+            prop_assert_eq!(cipher.open(&place(1), &blob).unwrap(), plain);
+        }
+
+        #[test]
         fn no_altered_byte_opens(plain in proptest::collection::vec(any::<u8>(), 0..40), bit in 0u8..8) {
             let cipher = Cipher::new(&random_key().unwrap(), 3).unwrap();
             let blob = cipher.seal(&place(1), &plain).unwrap();
@@ -145,6 +187,39 @@ mod tests {
             prop_assert!(cipher.open(&Place::new("contacts", "attributes_sealed", id, one), &blob).is_err());
             prop_assert!(cipher.open(&Place::new("contact", "sname_sealed", id, one), &blob).is_err());
         }
+    }
+
+    #[test]
+    fn repetitive_content_is_sealed_short_and_the_form_is_authenticated() {
+        let cipher = Cipher::new(&random_key().unwrap(), 3).unwrap();
+        let plain = b"<td style=\"padding:0;\">".repeat(400);
+        let blob = cipher.seal(&place(1), &plain).unwrap();
+        assert_eq!(blob[0], COMPRESSED);
+        assert!(blob.len() < plain.len() / 4, "{} of {}", blob.len(), plain.len());
+        assert_eq!(cipher.open(&place(1), &blob).unwrap(), plain);
+        let mut as_plain = blob;
+        as_plain[0] = PLAIN;
+        assert!(matches!(
+            cipher.open(&place(1), &as_plain),
+            Err(SealError::Tampered { .. })
+        ));
+    }
+
+    #[test]
+    fn what_does_not_shrink_is_sealed_as_it_is() {
+        let cipher = Cipher::new(&random_key().unwrap(), 3).unwrap();
+        let mut noise = vec![0u8; 4_096];
+        aws_lc_rs::rand::fill(&mut noise).unwrap();
+        let blob = cipher.seal(&place(1), &noise).unwrap();
+        assert_eq!((blob[0], blob.len()), (PLAIN, noise.len() + HEADER + NONCE + TAG));
+        assert_eq!(cipher.open(&place(1), &blob).unwrap(), noise);
+    }
+
+    #[test]
+    fn a_value_that_would_grow_without_bound_is_refused() {
+        let mut bomb = u32::MAX.to_le_bytes().to_vec();
+        bomb.extend_from_slice(&[0; 16]);
+        assert_eq!(grown(&bomb), None);
     }
 
     #[test]
