@@ -85,7 +85,10 @@ async fn dispatch(cli: Cli, config: Config, environment: Environment) -> Result<
             let done = commands::serve::run(&installation, &options, metrics).await;
             finish(installation, done).await
         }
-        Command::Demo(options) => commands::demo::run(config, environment, &options).await,
+        Command::Demo(options) => {
+            // Large: it holds every step of the demo.
+            Box::pin(commands::demo::run(config, environment, &options)).await
+        }
         Command::Doctor => {
             let code = commands::doctor::run(config, environment, json).await?;
             Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
@@ -114,7 +117,7 @@ async fn guest(installation: &Installation, command: &Command, json: bool) -> Re
         Command::Source(command) => commands::source::run(installation, command, json).await,
         Command::Campaign(command) => commands::campaign::run(installation, command, json).await,
         Command::Approval(command) => commands::approval::run(installation, command, json).await,
-        Command::Simulate(options) => commands::simulate::run(installation, options, json).await,
+        Command::Simulate(options) => Box::pin(commands::simulate::run(installation, options, json)).await,
         Command::Keys(cli::Keys::Rotate) => commands::keys::rotate(installation, json).await,
         Command::Serve(_) | Command::Demo(_) | Command::Migrate | Command::Doctor => Ok(()),
     }

@@ -3,11 +3,13 @@
 //! Development only; no crate of the product depends on it except under `[dev-dependencies]`.
 
 mod database;
+mod file;
 mod mariadb;
 mod mysql;
 mod server;
 
 pub use database::{TestDatabase, database};
+pub use file::TemporaryFile;
 pub use mysql::mysql_server;
 
 use std::sync::Arc;

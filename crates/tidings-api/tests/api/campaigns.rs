@@ -6,22 +6,15 @@ use serde_json::{Value, json};
 use tidings_engine::source::demo::Dealership;
 use tidings_engine::source::{Mapping, SourceSettings};
 use tidings_engine::store::sources::{self, SourceInput};
+use tidings_testkit::TemporaryFile;
 
-/// Connects a dealership to the first tenant; the file is gone when the guard is dropped.
-async fn connected(api: &TestApi) -> impl Drop {
-    struct File(std::path::PathBuf);
-    impl Drop for File {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_file(&self.0);
-        }
-    }
-    let path = std::env::temp_dir().join(format!("tidings-api-{}-{}.db", std::process::id(), api.ann.id));
-    Dealership::generate(3, 200, date(2026, 6, 16))
-        .load_sqlite(&path)
-        .await
-        .unwrap();
+/// Connects a dealership to the first tenant.
+async fn connected(api: &TestApi) -> TemporaryFile {
+    let file = TemporaryFile::new("db");
+    let made = Dealership::generate(3, 200, date(2026, 6, 16));
+    made.load_sqlite(file.path()).await.unwrap();
     let settings: SourceSettings =
-        serde_json::from_value(json!({"kind": "sqlite", "url": path.to_string_lossy()})).unwrap();
+        serde_json::from_value(json!({"kind": "sqlite", "url": file.path().to_string_lossy()})).unwrap();
     let input = SourceInput {
         access: settings.to_json(),
         settings: json!({"kind": "sqlite"}),
@@ -32,7 +25,7 @@ async fn connected(api: &TestApi) -> impl Drop {
     sources::put(&mut tx, &input, api.now).await.unwrap();
     tx.commit().await.unwrap();
     api.engine.register().await.unwrap();
-    File(path)
+    file
 }
 
 #[tokio::test]

@@ -100,7 +100,7 @@ impl Engine {
                     }
                     Ok(None) => {}
                     Err(error) => {
-                        tracing::warn!(%error, "no campaign run could be claimed; this is tried again")
+                        tracing::warn!(%error, "no campaign run could be claimed; this is tried again");
                     }
                 }
             }
@@ -178,19 +178,15 @@ impl Engine {
         error: &str,
     ) -> Result<Ran, EngineError> {
         let wait = WAITS.get(run.tries as usize).copied();
-        match wait.filter(|_| category == ErrorCategory::Transient) {
-            Some(wait) => {
-                let at = self.now().saturating_add(wait).unwrap_or(Timestamp::MAX);
-                self.again(run, at, Some((category, error))).await
-            }
-            None => {
-                let fate = Fate::Failed {
-                    category,
-                    error: error.to_owned(),
-                };
-                self.end(run, fate, Ran::Failed).await
-            }
+        if let Some(wait) = wait.filter(|_| category == ErrorCategory::Transient) {
+            let at = self.now().saturating_add(wait).unwrap_or(Timestamp::MAX);
+            return self.again(run, at, Some((category, error))).await;
         }
+        let fate = Fate::Failed {
+            category,
+            error: error.to_owned(),
+        };
+        self.end(run, fate, Ran::Failed).await
     }
 
     async fn again(
@@ -247,24 +243,22 @@ impl Engine {
         let inner = &self.inner;
         let mut tx = inner.store.worker_tenant(run.tenant).tx().await?;
         let tenant = tenants::get(&mut tx, run.tenant).await?;
-        let (definition, previous) = match &run.definition {
-            Some(pinned) => {
-                let definition: Definition = serde_json::from_value(pinned.clone()).map_err(|error| {
-                    SourceProblem::permanent(format!(
-                        "the run's definition cannot be read ({error}); run it anew"
-                    ))
-                })?;
-                (definition, run.previous)
-            }
-            None => {
-                let found = find(inner, &mut tx, &tenant.settings, &run.campaign).await?;
-                let Some(effective) = found.filter(|one| one.switch.is_on()) else {
-                    let problem = format!("{} is no longer there or was switched off", run.campaign);
-                    return Err(SourceProblem::permanent(problem).into());
-                };
-                let previous = covered_until(&effective.definition, run);
-                (effective.definition, previous)
-            }
+        let (definition, previous) = if let Some(pinned) = &run.definition {
+            let read = serde_json::from_value::<Definition>(pinned.clone());
+            let unreadable = |error: serde_json::Error| {
+                SourceProblem::permanent(format!(
+                    "the run's definition cannot be read ({error}); run it anew"
+                ))
+            };
+            (read.map_err(unreadable)?, run.previous)
+        } else {
+            let found = find(inner, &mut tx, &tenant.settings, &run.campaign).await?;
+            let Some(effective) = found.filter(|one| one.switch.is_on()) else {
+                let problem = format!("{} is no longer there or was switched off", run.campaign);
+                return Err(SourceProblem::permanent(problem).into());
+            };
+            let previous = covered_until(&effective.definition, run);
+            (effective.definition, previous)
         };
         let json =
             serde_json::to_value(&definition).map_err(|error| SourceProblem::permanent(error.to_string()))?;

@@ -68,7 +68,7 @@ pub(crate) type Opened = moka::sync::Cache<(TenantId, Timestamp, String), Arc<So
 /// Sources kept open at once.
 const KEPT: u64 = 500;
 /// How long one that nobody asks stays open.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 
 /// None opened yet.
 pub(crate) fn opened() -> Opened {

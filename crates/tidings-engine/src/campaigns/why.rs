@@ -189,7 +189,7 @@ fn verdict(
     };
     match assess(definition, row, zone, &window) {
         Assessment::Due(due) => {
-            told.detail = "every condition is met today".to_owned();
+            "every condition is met today".clone_into(&mut told.detail);
             let reference = source_reference(&definition.name, &row.key, &due.occurrence);
             (told, Some(reference))
         }

@@ -1,6 +1,6 @@
 //! Campaigns over a dealership's own database: every due row once, and every one accounted for.
 
-use crate::dealer::{Dealer, File, TODAY, counts, name};
+use crate::dealer::{Dealer, TODAY, counts, name};
 use crate::world::World;
 use jiff::SignedDuration;
 use serde_json::json;
@@ -8,6 +8,7 @@ use tidings_core::MessageStatus;
 use tidings_engine::source::demo::{Dealership, DemoAddress};
 use tidings_engine::store::campaigns::{RowOutcome, RunState};
 use tidings_engine::{ApprovalEdit, Switch, Works};
+use tidings_testkit::TemporaryFile;
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
@@ -57,9 +58,9 @@ async fn every_due_row_becomes_one_message_or_is_listed_with_its_reason() {
 #[tokio::test]
 async fn a_whole_dealership_adds_up_and_no_occurrence_is_proposed_twice() {
     let world = World::new().await;
-    let file = File::new();
+    let file = TemporaryFile::new("db");
     Dealership::generate(11, 400, TODAY)
-        .load_sqlite(&file.0)
+        .load_sqlite(file.path())
         .await
         .unwrap();
     world.source(&file).await;

@@ -5,7 +5,6 @@ use jiff::SignedDuration;
 use jiff::civil::{Date, date};
 use secrecy::SecretString;
 use serde_json::json;
-use std::path::PathBuf;
 use tidings_core::campaign::CampaignName;
 use tidings_core::redact::Private;
 use tidings_core::{CampaignRunId, TenantId};
@@ -13,27 +12,10 @@ use tidings_engine::source::demo::{Dealership, DemoAddress, DemoCustomer, DemoIn
 use tidings_engine::source::{Mapping, SourceSettings};
 use tidings_engine::store::campaigns::{self, Coverage, RowOutcome, RowTold, StoredCampaign};
 use tidings_engine::store::sources::{self, SourceInput};
+use tidings_testkit::TemporaryFile;
 
 /// The day of the world's clock.
 pub const TODAY: Date = date(2026, 6, 16);
-
-/// A database file that goes with the test.
-pub struct File(pub PathBuf);
-
-impl File {
-    pub fn new() -> Self {
-        static MADE: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-        let number = MADE.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let name = format!("tidings-dealer-{}-{number}.db", std::process::id());
-        Self(std::env::temp_dir().join(name))
-    }
-}
-
-impl Drop for File {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
 
 /// An empty dealership to fill by hand.
 #[derive(Default)]
@@ -91,17 +73,17 @@ impl Dealer {
     }
 
     /// Writes it into a file.
-    pub async fn write(&self) -> File {
-        let file = File::new();
-        self.0.load_sqlite(&file.0).await.unwrap();
+    pub async fn write(&self) -> TemporaryFile {
+        let file = TemporaryFile::new("db");
+        self.0.load_sqlite(file.path()).await.unwrap();
         file
     }
 }
 
 impl World {
     /// Makes a file the tenant's source.
-    pub async fn source(&self, file: &File) {
-        self.source_of(self.tenant, &file.0.to_string_lossy()).await;
+    pub async fn source(&self, file: &TemporaryFile) {
+        self.source_of(self.tenant, &file.path().to_string_lossy()).await;
     }
 
     pub async fn source_of(&self, tenant: TenantId, path: &str) {

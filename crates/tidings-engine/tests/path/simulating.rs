@@ -1,6 +1,6 @@
 //! A simulation says what a live run does: the same beginning, the same clock, the same messages.
 
-use crate::dealer::{File, TODAY};
+use crate::dealer::TODAY;
 use crate::world::{World, engine};
 use jiff::SignedDuration;
 use std::collections::BTreeMap;
@@ -8,6 +8,7 @@ use tidings_core::Category;
 use tidings_core::decide::policy::Cap;
 use tidings_engine::source::demo::Dealership;
 use tidings_engine::{Limits, Simulated, SimulatedOutcome, differences};
+use tidings_testkit::TemporaryFile;
 
 /// What was decided about each message and what became of it, without ids.
 fn essence(simulated: &Simulated) -> Vec<String> {
@@ -18,10 +19,10 @@ fn essence(simulated: &Simulated) -> Vec<String> {
         .collect()
 }
 
-async fn dealership(world: &World) -> File {
-    let file = File::new();
+async fn dealership(world: &World) -> TemporaryFile {
+    let file = TemporaryFile::new("db");
     Dealership::generate(5, 150, TODAY)
-        .load_sqlite(&file.0)
+        .load_sqlite(file.path())
         .await
         .unwrap();
     world.source(&file).await;

@@ -167,19 +167,16 @@ fn campaign(table: &toml::Table) -> Result<Wanted> {
         .map_err(|error| Failure::Refused(format!("campaign \"{name}\": {error}")))?;
     let refused = |error: toml::de::Error| Failure::Refused(format!("campaign {name}: {}", error.message()));
     let built_in = campaign::built_in().iter().find(|one| one.name == name);
-    let (definition, json, own) = match built_in {
-        Some(built_in) => {
-            let mut changes = table.clone();
-            changes.remove("name");
-            let changes: DefinitionOverrides = changes.try_into().map_err(refused)?;
-            let json = serde_json::to_value(&changes).context("the changes cannot be written as JSON")?;
-            (built_in.with(changes), json, false)
-        }
-        None => {
-            let own: Definition = table.clone().try_into().map_err(refused)?;
-            let json = serde_json::to_value(&own).context("the definition cannot be written as JSON")?;
-            (own, json, true)
-        }
+    let (definition, json, own) = if let Some(built_in) = built_in {
+        let mut changes = table.clone();
+        changes.remove("name");
+        let changes: DefinitionOverrides = changes.try_into().map_err(refused)?;
+        let json = serde_json::to_value(&changes).context("the changes cannot be written as JSON")?;
+        (built_in.with(changes), json, false)
+    } else {
+        let own: Definition = table.clone().try_into().map_err(refused)?;
+        let json = serde_json::to_value(&own).context("the definition cannot be written as JSON")?;
+        (own, json, true)
     };
     if let Err(problems) = definition.validate() {
         let told: Vec<String> = problems.iter().map(ToString::to_string).collect();

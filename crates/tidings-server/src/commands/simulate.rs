@@ -209,7 +209,7 @@ fn print(answer: &Answer) {
     for (campaign, outcomes) in &answer.totals.campaigns {
         let parts: Vec<String> = outcomes
             .iter()
-            .map(|(outcome, count)| format!("{} {count}", outcome))
+            .map(|(outcome, count)| format!("{outcome} {count}"))
             .collect();
         println!("  {campaign:<28} {}", parts.join(", "));
     }
@@ -219,7 +219,7 @@ fn print(answer: &Answer) {
         .totals
         .outcomes
         .iter()
-        .map(|(outcome, count)| format!("{} {count}", outcome))
+        .map(|(outcome, count)| format!("{outcome} {count}"))
         .collect();
     println!(
         "\ntotal: {}",

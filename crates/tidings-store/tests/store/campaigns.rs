@@ -43,7 +43,7 @@ async fn create(world: &mut World, campaign: &str, days: i64) -> CampaignRunId {
     };
     let mut conn = world.store.worker_conn().await.unwrap();
     assert_eq!(
-        campaigns::create(&mut conn, &[run.clone()], world.now)
+        campaigns::create(&mut conn, std::slice::from_ref(&run), world.now)
             .await
             .unwrap(),
         1
