@@ -18,6 +18,16 @@ async fn the_demo_adds_up_and_leaves_nothing_behind() {
     let done = world.run_with(&environment, &listen, "").ok();
     let last = done.out.lines().last().unwrap();
     let summary: Value = serde_json::from_str(last).unwrap();
+    // The line before tells of the dealership's days, and its sums match.
+    let dealership: Value = serde_json::from_str(done.out.lines().rev().nth(1).unwrap()).unwrap();
+    let dealership = &dealership["dealership"];
+    let outcomes = dealership["outcomes"].as_object().unwrap().values();
+    let sum: u64 = outcomes.map(|rows| rows.as_u64().unwrap()).sum();
+    assert_eq!(dealership["due"].as_u64().unwrap(), sum, "{dealership}");
+    assert!(
+        dealership["messages"]["sent"].as_u64().unwrap() > 100,
+        "{dealership}"
+    );
     let names: Vec<&String> = summary.as_object().unwrap().keys().collect();
     assert_eq!(names.len(), 6, "{last}");
     let figure = |name: &str| summary[name].as_u64().unwrap();

@@ -94,11 +94,10 @@ pub async fn run(mut config: Config, environment: Environment, options: &Demo) -
     installation.close().await?;
     drop(folder);
     if options.once {
-        let mut told = serde_json::to_value(summary)?;
         if let Some(dealership) = dealership {
-            told["dealership"] = serde_json::to_value(&dealership)?;
+            println!("{}", serde_json::json!({ "dealership": dealership }));
         }
-        println!("{told}");
+        println!("{}", serde_json::to_string(&summary)?);
     }
     Ok(ExitCode::SUCCESS)
 }
