@@ -223,7 +223,9 @@ async fn a_campaign_that_asks_waits_for_a_yes_that_may_change_the_words() {
     world.run().await;
     assert_eq!(world.ledger().await.messages, 1);
     let store = world.engine.store();
-    let mail = tidings_engine::sandbox_mail(store, world.tenant, None, 10).await.unwrap();
+    let mail = tidings_engine::sandbox_mail(store, world.tenant, None, 10)
+        .await
+        .unwrap();
     let said = serde_json::to_string(mail[0].content.expose()).unwrap();
     assert!(said.contains("beautiful new mower"), "{said}");
     // Nobody says yes to the other: it is cancelled, not forgotten.
