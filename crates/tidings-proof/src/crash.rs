@@ -13,12 +13,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tidings_core::Dice;
 use tidings_engine::FAIL_POINT_NAMES;
+use tokio::process::Child;
 use tokio::sync::Mutex;
 
 /// How long the engine may take to settle everything after the last kill.
 const SETTLE_LIMIT: Duration = Duration::from_mins(5);
 /// A process that meets no fail point is killed after at most this long.
 const LIFE_LIMIT_MS: u64 = 900;
+/// How long a process may be silent.
+const LEASE_S: u32 = 5;
 /// Callers that submit at once.
 const SUBMITTERS: usize = 8;
 /// Between two messages of one caller.
@@ -38,7 +41,8 @@ struct Load {
 pub async fn run(database_url: &str, folder: &Path, kills: u32, seed: u64, talk: bool) -> Result<Value> {
     let standin = StandIn::start().await?;
     let mut dice = Dice::from_seed(seed);
-    let engine = Arc::new(Installation::prepare(database_url, folder, &apply_file(&standin), "crash").await?);
+    let engine =
+        Arc::new(Installation::prepare(database_url, folder, &apply_file(&standin), "crash", LEASE_S).await?);
     let load = Arc::new(Load::default());
     let submitters: Vec<_> = (0..SUBMITTERS)
         .map(|lane| submit(Arc::clone(&engine), Arc::clone(&load), lane))
@@ -132,26 +136,38 @@ async fn kill_repeatedly(
 }
 
 async fn kill_once(engine: &Installation, dice: &mut Dice) -> Result<&'static str> {
-    let index = usize::try_from(dice.below(FAIL_POINT_NAMES.len() as u64)).unwrap_or(0);
-    let point = FAIL_POINT_NAMES[index];
-    let mut child = engine.serve(Some(&format!("{point}@{}", 1 + dice.below(6))))?;
+    // Those of campaigns have a proof of their own.
+    let points: Vec<&str> = FAIL_POINT_NAMES
+        .iter()
+        .copied()
+        .filter(|name| !name.starts_with("campaign_"))
+        .collect();
+    let index = usize::try_from(dice.below(points.len() as u64)).unwrap_or(0);
+    let point = points[index];
+    let mut child = engine.serve("all", Some(&format!("{point}@{}", 1 + dice.below(6))))?;
     engine.up(&mut child).await?;
     let life = Duration::from_millis(100 + dice.below(LIFE_LIMIT_MS));
+    let met = dies_within(&mut child, life).await?;
+    Ok(if met { point } else { "sigkill" })
+}
+
+/// Whether the process met its fail point in time; else it is killed.
+pub async fn dies_within(child: &mut Child, life: Duration) -> Result<bool> {
     let Ok(status) = tokio::time::timeout(life, child.wait()).await else {
         child.kill().await?;
-        return Ok("sigkill");
+        return Ok(false);
     };
     let status = status?;
     ensure!(
         status.code().is_none(),
         "the engine ended by itself with {status}; see serve.log"
     );
-    Ok(point)
+    Ok(true)
 }
 
 /// Lets the engine finish, then counts.
 async fn settle(engine: &Installation, standin: &StandIn, load: &Load) -> Result<Value> {
-    let mut child = engine.serve(None)?;
+    let mut child = engine.serve("all", None)?;
     engine.up(&mut child).await?;
     let acknowledged = load.acknowledged.lock().await.clone();
     let mut database = PgConnection::connect(engine.database_url()).await?;
@@ -189,7 +205,7 @@ async fn settle(engine: &Installation, standin: &StandIn, load: &Load) -> Result
 }
 
 /// Messages whose end is not known yet and not waited for by a person.
-async fn on_the_way(database: &mut PgConnection) -> Result<i64> {
+pub async fn on_the_way(database: &mut PgConnection) -> Result<i64> {
     let open: i64 = sqlx::query_scalar(
         "SELECT count(*) FROM messages m WHERE m.status IN ('pending', 'queued')
          AND NOT EXISTS (SELECT FROM unknown_deliveries u WHERE u.tenant_id = m.tenant_id AND u.message_id = m.id AND u.held)",
@@ -200,7 +216,7 @@ async fn on_the_way(database: &mut PgConnection) -> Result<i64> {
 }
 
 /// Messages with a delivery that is listed as unknown.
-async fn unknown(database: &mut PgConnection) -> Result<HashSet<String>> {
+pub async fn unknown(database: &mut PgConnection) -> Result<HashSet<String>> {
     let ids: Vec<String> = sqlx::query_scalar("SELECT message_id::text FROM unknown_deliveries")
         .fetch_all(database)
         .await?;

@@ -19,6 +19,7 @@ pub struct Installation {
     database_url: String,
     folder: PathBuf,
     port: u16,
+    lease_s: u32,
     /// An API key of its tenant.
     pub key: String,
     /// For calls to it.
@@ -26,8 +27,14 @@ pub struct Installation {
 }
 
 impl Installation {
-    /// Migrates, applies the file and makes a key for the tenant.
-    pub async fn prepare(database_url: &str, folder: &Path, apply: &str, tenant: &str) -> Result<Self> {
+    /// Migrates, applies the file and makes a key for the tenant. Its processes may be silent for `lease_s`.
+    pub async fn prepare(
+        database_url: &str,
+        folder: &Path,
+        apply: &str,
+        tenant: &str,
+        lease_s: u32,
+    ) -> Result<Self> {
         let file = folder.join("apply.toml");
         std::fs::write(&file, apply).with_context(|| format!("{} cannot be written", file.display()))?;
         #[expect(clippy::disallowed_methods, reason = "calls go to this machine's own process")]
@@ -41,6 +48,7 @@ impl Installation {
             port: std::net::TcpListener::bind(("127.0.0.1", 0))?
                 .local_addr()?
                 .port(),
+            lease_s,
             key: String::new(),
             client,
         };
@@ -65,7 +73,7 @@ impl Installation {
             .env("TIDINGS_DATA_DIR", &self.folder)
             .env("TIDINGS_MASTER_KEY", "00".repeat(31) + "01")
             .env("TIDINGS_ALLOW_LOOPBACK", "true")
-            .env("TIDINGS_LEASE_SECONDS", "5")
+            .env("TIDINGS_LEASE_SECONDS", self.lease_s.to_string())
             .env("MAX_CONCURRENT_JOBS", "256")
             .env("POLL_INTERVAL_MS", "200")
             .env("RUST_LOG", "warn")
@@ -88,11 +96,13 @@ impl Installation {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// Starts serving; `fail_point` is `name@n`.
-    pub fn serve(&self, fail_point: Option<&str>) -> Result<Child> {
+    /// Starts serving a role; `fail_point` is `name@n`.
+    pub fn serve(&self, role: &str, fail_point: Option<&str>) -> Result<Child> {
         let mut command = self.command(&[
             "serve",
             "--no-migrate",
+            "--role",
+            role,
             "--listen",
             &format!("127.0.0.1:{}", self.port),
         ]);
@@ -134,6 +144,17 @@ impl Installation {
     /// Where its database is.
     pub fn database_url(&self) -> &str {
         &self.database_url
+    }
+
+    /// Asks for a run of a campaign; whether it was taken down.
+    pub async fn run_campaign(&self, campaign: &str) -> Result<bool> {
+        let response = self
+            .client
+            .post(self.url(&format!("/v1/campaigns/{campaign}/run")))
+            .bearer_auth(&self.key)
+            .send()
+            .await?;
+        Ok(response.status().is_success())
     }
 
     /// Submits one message under an idempotency key; the status and the answer.

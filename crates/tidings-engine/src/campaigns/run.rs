@@ -16,10 +16,11 @@ use tidings_source::Source;
 use tidings_store::campaigns::{self as stored, ClaimedRun, Fate, PageDone};
 use tidings_store::tenants;
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-/// How long a node may be silent about a run: a page's statements, its proposals, and something over.
-const LEASE: SignedDuration = SignedDuration::from_mins(3);
+/// Signs of life within a lease, so that one that fails costs nothing.
+const BEATS: u32 = 3;
 /// Between two looks for a run.
 const LOOK: Duration = Duration::from_secs(1);
 /// Waits after tries that failed; one more failure gives the run up, and the next one covers its moments.
@@ -133,7 +134,7 @@ impl Engine {
     async fn claim_run(&self, only: Option<TenantId>) -> Result<Option<ClaimedRun>, EngineError> {
         let inner = &self.inner;
         let mut conn = inner.conn().await?;
-        let claimed = stored::claim(&mut conn, inner.node, only, inner.now(), LEASE).await?;
+        let claimed = stored::claim(&mut conn, inner.node, only, inner.now(), self.lease()).await?;
         if claimed.is_some() {
             inner.fail.pass("campaign_claimed_after_commit");
         }
@@ -143,7 +144,11 @@ impl Engine {
     /// One turn of a run, to its end or to what stops it.
     async fn work_on(&self, run: ClaimedRun, stop: &CancellationToken) -> Ran {
         let (tenant, campaign) = (run.tenant, run.campaign.clone());
-        let ended = match self.read_through(&run, stop).await {
+        let read = tokio::select! {
+            read = self.read_through(&run, stop) => read,
+            () = self.beat(&run) => Err(Stopped::Lost),
+        };
+        let ended = match read {
             Ok(()) => self.end(&run, Fate::Complete, Ran::Complete).await,
             Err(Stopped::Lost) => Ok(Ran::Lost),
             Err(Stopped::Draining) => self.again(&run, self.now(), None).await,
@@ -169,6 +174,40 @@ impl Engine {
         };
         metrics::counter!("tidings_campaign_runs_total", "ended" => word).increment(1);
         ran
+    }
+
+    /// How long a node may be silent about a run.
+    fn lease(&self) -> SignedDuration {
+        SignedDuration::try_from(self.inner.limits.lease).unwrap_or(SignedDuration::MAX)
+    }
+
+    fn lease_until(&self) -> Timestamp {
+        self.now().saturating_add(self.lease()).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Renews the lease while a page is worked on, however long it takes; its statements have limits of their own. Ends
+    /// when another node has the run.
+    async fn beat(&self, run: &ClaimedRun) {
+        let mut beats =
+            tokio::time::interval((self.inner.limits.lease / BEATS).max(Duration::from_millis(1)));
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // The first tick comes at once, and the claim is as fresh.
+        beats.tick().await;
+        loop {
+            beats.tick().await;
+            let renewed = async {
+                let mut conn = self.inner.conn().await?;
+                let kept = stored::heartbeat(&mut conn, run, self.lease_until()).await?;
+                Ok::<_, EngineError>(kept)
+            };
+            match renewed.await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    tracing::warn!(tenant = %run.tenant, campaign = %run.campaign, %error, "the lease of a campaign run could not be renewed; this is tried again");
+                }
+            }
+        }
     }
 
     async fn after_failure(
@@ -223,7 +262,7 @@ impl Engine {
                 last_key: page.last_key,
                 due: u32::try_from(rows.len()).unwrap_or(u32::MAX),
                 rows,
-                lease_until: now.saturating_add(LEASE).unwrap_or(Timestamp::MAX),
+                lease_until: self.lease_until(),
             };
             let mut tx = inner.tx().await?;
             if !stored::page_done(&mut tx, run, &done, now).await? {
@@ -262,8 +301,7 @@ impl Engine {
         };
         let json =
             serde_json::to_value(&definition).map_err(|error| SourceProblem::permanent(error.to_string()))?;
-        let until = inner.now().saturating_add(LEASE).unwrap_or(Timestamp::MAX);
-        if !stored::renew(&mut tx, run, &json, previous, until).await? {
+        if !stored::renew(&mut tx, run, &json, previous, self.lease_until()).await? {
             return Err(Stopped::Lost);
         }
         let opened = source::open(inner, &mut tx, &tenant).await?;

@@ -25,8 +25,8 @@ channel = "email"
 /// Measures on a fresh database.
 pub async fn run(url: &str) -> Result<Value> {
     let folder = process::folder("bench-http")?;
-    let installation = Installation::prepare(url, &folder, APPLY, "bench").await?;
-    let mut child = installation.serve(None)?;
+    let installation = Installation::prepare(url, &folder, APPLY, "bench", 5).await?;
+    let mut child = installation.serve("all", None)?;
     installation.up(&mut child).await?;
     at_rate(&installation, 0, WARM_UP).await?;
     let mut taken = at_rate(&installation, WARM_UP, SUBMISSIONS).await?;

@@ -8,7 +8,9 @@ mod runs;
 pub use changes::{StoredCampaign, changed_since, list, put, remove};
 pub use report::{Counted, Coverage, RunStory, coverage, find_run, list_runs};
 pub use rows::{NewRow, PastRow, RowTold, history_of_row, list_rows};
-pub use runs::{ClaimedRun, Fate, NewRun, PageDone, claim, create, finish, page_done, renew, retry};
+pub use runs::{
+    ClaimedRun, Fate, NewRun, PageDone, claim, create, finish, heartbeat, page_done, renew, retry,
+};
 
 use tidings_core::word_enum;
 

@@ -183,6 +183,24 @@ pub async fn renew(
     Ok(done.rows_affected() == 1)
 }
 
+/// Renews the lease between two pages. False when it was lost.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn heartbeat(conn: &mut PgConnection, run: &ClaimedRun, until: Timestamp) -> Result<bool> {
+    let done = sqlx::query!(
+        "UPDATE campaign_runs SET lease_until = $4
+         WHERE tenant_id = $1 AND id = $2 AND claim = $3 AND state = 'running'",
+        run.tenant.0,
+        run.id.0,
+        run.claim,
+        until.to_sqlx() as _,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
 /// A page that was worked on.
 #[derive(Clone, Debug)]
 pub struct PageDone {
