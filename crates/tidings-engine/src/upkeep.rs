@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 use tidings_core::JobId;
 use tidings_queue::{roll_up_tallies, sweep};
+use tidings_store::campaigns;
 use tidings_store::messages::retention::{self, Retention};
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +28,10 @@ const FIGURES_KEPT: SignedDuration = SignedDuration::from_hours(90 * 24);
 const MESSAGES_KEPT: SignedDuration = SignedDuration::from_hours(2 * 365 * 24);
 /// Applied webhooks hold personal data that erasure does not reach; they go soon.
 const WEBHOOKS_KEPT: SignedDuration = SignedDuration::from_hours(24);
+/// Campaign runs, with what became of each due row, and the moments of schedules: a season's run can be compared with the last.
+const RUNS_KEPT: SignedDuration = SignedDuration::from_hours(400 * 24);
+/// Runs of one step; each may have a hundred thousand rows.
+const RUNS_AT_ONCE: i64 = 20;
 /// What the sandbox captured.
 const SANDBOX_KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 
@@ -78,10 +83,12 @@ async fn step(inner: &Inner, state: &mut State) -> Result<u64, EngineError> {
             keys_before: now,
         };
         let gone = retention::step(&mut conn, &retention, i64::from(STEP)).await?;
-        if gone < u64::from(STEP) {
+        let runs = campaigns::forget(&mut conn, before(RUNS_KEPT), RUNS_AT_ONCE).await?;
+        let moments = tidings_queue::schedule::forget(&mut conn, before(RUNS_KEPT)).await?;
+        if gone < u64::from(STEP) && runs == 0 && moments == 0 {
             state.retention_due = now.saturating_add(RETENTION_EVERY).unwrap_or(Timestamp::MAX);
         }
-        touched += gone;
+        touched += gone + runs + moments;
     }
     Ok(touched)
 }

@@ -9,7 +9,7 @@ pub use changes::{StoredCampaign, changed_since, list, put, remove};
 pub use report::{Counted, Coverage, RunStory, coverage, find_run, list_runs};
 pub use rows::{NewRow, PastRow, RowTold, history_of_row, list_rows};
 pub use runs::{
-    ClaimedRun, Fate, NewRun, PageDone, claim, create, finish, heartbeat, page_done, renew, retry,
+    ClaimedRun, Fate, NewRun, PageDone, claim, create, finish, forget, heartbeat, page_done, renew, retry,
 };
 
 use tidings_core::word_enum;

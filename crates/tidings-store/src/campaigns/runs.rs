@@ -315,6 +315,28 @@ pub async fn retry(
     Ok(done.rows_affected() == 1)
 }
 
+/// Forgets runs before an instant with what became of their rows, at most `limit` of them; the last complete run of a campaign
+/// stays, because the next one begins where it ended. Returns how many.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn forget(conn: &mut PgConnection, before: Timestamp, limit: i64) -> Result<u64> {
+    let done = sqlx::query!(
+        "DELETE FROM campaign_runs WHERE ctid = ANY (ARRAY (
+             SELECT r.ctid FROM campaign_runs r
+             WHERE r.as_of < $1 AND r.state IN ('complete', 'failed') AND EXISTS (
+                 SELECT FROM campaign_runs n
+                 WHERE n.tenant_id = r.tenant_id AND n.campaign = r.campaign AND n.as_of > r.as_of
+                     AND n.state = 'complete' AND NOT n.by_hand)
+             ORDER BY r.as_of LIMIT $2))",
+        before.to_sqlx() as _,
+        limit,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
 fn shortened(text: &str) -> String {
     text.chars().take(2000).collect()
 }

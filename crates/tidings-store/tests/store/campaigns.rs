@@ -285,3 +285,36 @@ async fn the_address_of_a_source_is_sealed_and_changes_of_campaigns_are_replaced
     let mut tx = world.store.tenant(world.other).tx().await.unwrap();
     assert!(sources::get(&mut tx).await.unwrap().is_none());
 }
+
+#[tokio::test]
+async fn old_runs_are_forgotten_but_not_the_last_one_that_was_complete() {
+    let mut world = world().await;
+    let node = node(&mut world).await;
+    for days in [-3, -2, -1] {
+        create(&mut world, "seven_day_checkin", days).await;
+        let run = claim(&world, node, world.now).await.unwrap();
+        assert!(
+            page(
+                &world,
+                &run,
+                "k",
+                vec![row("k", RowOutcome::Proposed, None)],
+                world.now
+            )
+            .await
+        );
+        assert!(finish(&world, &run, Fate::Complete, world.now).await);
+    }
+    let mut conn = world.store.worker_conn().await.unwrap();
+    assert_eq!(campaigns::forget(&mut conn, world.now, 1).await.unwrap(), 1);
+    assert_eq!(campaigns::forget(&mut conn, world.now, 10).await.unwrap(), 1);
+    assert_eq!(campaigns::forget(&mut conn, world.now, 10).await.unwrap(), 0);
+    let mut tx = world.tx().await;
+    let left = campaigns::list_runs(&mut tx, None, None, 10).await.unwrap().items;
+    assert_eq!((left.len(), left[0].as_of), (1, day(&world, -1)));
+    let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM campaign_rows")
+        .fetch_one(&world.owner())
+        .await
+        .unwrap();
+    assert_eq!(rows, 1);
+}
