@@ -1,6 +1,7 @@
 //! A run: claimed by one node, it reads the source page by page, proposes, and writes down what became of each due row with
 //! where to go on. Interrupted anywhere, it goes on there, and nothing is proposed twice.
 
+use super::author::Author;
 use super::effective::find;
 use super::propose::Proposer;
 use super::source::{self, SourceProblem};
@@ -16,7 +17,7 @@ use tidings_store::tenants;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// How long a node may be silent about a run: a page's statements, its proposals, and something over.
+/// How long a node may be silent about a run: a page's statements, its drafts and proposals, and something over.
 const LEASE: SignedDuration = SignedDuration::from_mins(3);
 /// Between two looks for a run.
 const LOOK: Duration = Duration::from_secs(1);
@@ -217,7 +218,9 @@ impl Engine {
             .await
             .map_err(SourceProblem::from)?;
         while let Some(page) = pages.next_page().await.map_err(SourceProblem::from)? {
-            let rows = proposer.page(self, &page.rows).await?;
+            let Some(rows) = proposer.page(self, &page.rows, stop).await? else {
+                return Err(Stopped::Draining);
+            };
             inner.fail.pass("campaign_proposed");
             let now = inner.now();
             let done = PageDone {
@@ -272,6 +275,7 @@ impl Engine {
             return Err(Stopped::Lost);
         }
         let opened = source::open(&mut tx, &tenant).await?;
+        let author = Author::of(&mut tx, &definition).await?;
         tx.commit().await?;
         let window = RunWindow {
             as_of: run.as_of,
@@ -282,6 +286,7 @@ impl Engine {
             definition,
             window,
             started_at: run.started_at,
+            author,
         };
         Ok((proposer, opened?))
     }

@@ -4,6 +4,7 @@
 mod accepting;
 mod campaigns;
 mod dealer;
+mod drafting;
 mod failing;
 mod foreign;
 mod racing;
