@@ -275,7 +275,10 @@ async fn insert_rest(
     insert::decisions(tx, &decisions).await?;
     insert_jobs(inner, tx, fresh, now).await?;
     gather(inner, tx, fresh, dice, now).await?;
-    let events: Vec<NewEvent> = fresh.iter().map(event).collect();
+    let events: Vec<NewEvent> = fresh
+        .iter()
+        .flat_map(|one| std::iter::once(event(one)).chain(words(one)))
+        .collect();
     events::append(tx, &events, dice, now).await?;
     Ok(())
 }
@@ -299,6 +302,20 @@ fn event(one: &Decided) -> NewEvent {
             "because": settle::because(&one.decision),
         }),
     }
+}
+
+/// Who found the words, where a model was to; nobody reads those of a message that ends here.
+fn words(one: &Decided) -> Option<NewEvent> {
+    let ends = one.decision.verdict == Verdict::Suppress;
+    let told = one.draft.words.as_ref().filter(|_| !ends)?;
+    Some(NewEvent {
+        tenant: one.draft.tenant,
+        kind: told.kind.to_owned(),
+        contact: Some(one.draft.contact),
+        message: Some(one.draft.message),
+        subject: None,
+        data: told.data.clone(),
+    })
 }
 
 /// The jobs that carry, release and close, and the deliveries they carry.

@@ -72,7 +72,8 @@ pub struct ChannelPreview {
 /// What a person changes before the yes.
 #[derive(Clone, Debug)]
 pub enum ApprovalEdit {
-    /// Other values for variables; `null` takes one out, those not named stay.
+    /// Other values for variables; `null` takes one out, those not named stay. The words are the template's then, also
+    /// where a model had drafted them.
     Context(Private<Map<String, Value>>),
     /// A text instead of the template.
     Content(DirectContent),
@@ -155,6 +156,8 @@ impl Engine {
             }
             ApprovalEdit::Content(content) => waiting.request.content = Some(content),
         }
+        // A draft says what held before the edit.
+        waiting.request.drafted_email = None;
         render(inner, &mut tx, &waiting, now).await?;
         let pair = (tenant, waiting.row.contact);
         let keys = inner

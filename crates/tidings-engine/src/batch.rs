@@ -253,6 +253,7 @@ impl Closing<'_> {
         let together = StoredRequest {
             context: Private::new(Map::from_iter([("items".to_owned(), Value::Array(items))])),
             content: None,
+            drafted_email: None,
             attachments,
         };
         let message_type = batch_type.ok_or(AcceptError::NothingToSend)?;

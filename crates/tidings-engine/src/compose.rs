@@ -14,6 +14,9 @@ use tidings_render::{Direct, RenderContext, RenderError, Rendered, render_direct
 use tidings_store::messages::facts::ContactKnown;
 use tidings_store::{ContactKey, Place, SealError};
 
+/// The line between the text of an e-mail and its footer.
+const FOOTER_MARK: &str = "\n--\n";
+
 /// What of a request is needed again when a waiting message is rendered later. Kept sealed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct StoredRequest {
@@ -22,9 +25,22 @@ pub(crate) struct StoredRequest {
     /// Instead of a template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<DirectContent>,
+    /// A model's words, instead of the template's in an e-mail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drafted_email: Option<DirectContent>,
     /// Files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<Attachment>,
+}
+
+impl StoredRequest {
+    /// The text that is sent on a channel instead of the template's.
+    fn direct(&self, channel: Channel) -> Option<&DirectContent> {
+        let drafted = self.drafted_email.as_ref();
+        self.content
+            .as_ref()
+            .or_else(|| drafted.filter(|_| channel == Channel::Email))
+    }
 }
 
 /// One message to be rendered.
@@ -81,12 +97,30 @@ impl Composition<'_> {
         })
     }
 
+    /// Subject and text of the e-mail as the template has them, without the footer and without any link of the contact:
+    /// what a stranger may see.
+    pub fn wording(&self) -> Result<(String, String), AcceptError> {
+        let variables = Value::Object(self.request.context.expose().clone());
+        let mut context = RenderContext::new(&variables, &self.view.brand, self.category);
+        context.zone = self.known.contact.zone.as_deref();
+        // Marketing is not rendered without one; it stands in the footer.
+        let unsubscribe = format!("https://{}/", self.view.links.host());
+        context.unsubscribe_url = Some(&unsubscribe);
+        match self.render_with(Channel::Email, &context)?.0 {
+            Rendered::Email { subject, text, .. } => {
+                let words = text.rsplit_once(FOOTER_MARK).map_or(&*text, |(words, _)| words);
+                Ok((subject, words.trim().to_owned()))
+            }
+            Rendered::Text { body } => Ok((String::new(), body)),
+        }
+    }
+
     fn render_with(
         &self,
         channel: Channel,
         context: &RenderContext<'_>,
     ) -> Result<(Rendered, Option<TemplateId>), AcceptError> {
-        if let Some(direct) = &self.request.content {
+        if let Some(direct) = self.request.direct(channel) {
             let text = Direct {
                 subject: direct.subject.as_ref().map(|subject| subject.expose().as_str()),
                 body: direct.body.expose(),

@@ -46,6 +46,11 @@ impl Providers {
         }
     }
 
+    /// The way out.
+    pub fn egress(&self) -> &Egress {
+        &self.egress
+    }
+
     /// The provider of a connection; the error says what is wrong with its configuration.
     pub fn of(&self, key: &TenantKey, row: &RouteRow) -> Result<Arc<dyn Provider>, String> {
         let kept = self

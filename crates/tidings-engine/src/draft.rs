@@ -6,11 +6,12 @@ use crate::error::EngineError;
 use crate::recipients::{self, Inline};
 use crate::request::{
     AcceptError, AcceptRequest, MAX_ATTACHMENT_BYTES, MAX_ATTACHMENTS, MAX_CONTEXT_BYTES, MAX_DIRECT_BYTES,
-    MAX_SOURCE_REFERENCE, Recipient,
+    MAX_SOURCE_REFERENCE, Recipient, Words,
 };
 use crate::templates::Shelf;
 use crate::tenancy::TenantView;
 use jiff::Timestamp;
+use serde_json::json;
 use std::collections::HashMap;
 use tidings_core::{Category, Channel, ContactId, Dice, JobId, MessageId, MessageType, TenantId, Urgency};
 use tidings_render::message_types;
@@ -37,8 +38,32 @@ pub(crate) struct Draft {
     pub source_reference: Option<String>,
     pub locale: Option<String>,
     pub request: StoredRequest,
+    /// What is told of who found the words.
+    pub words: Option<WordsTold>,
     /// The job of another program that carries the message instead of a new one.
     pub carrier: Option<JobId>,
+}
+
+/// What the event log keeps of who found the words.
+#[derive(Clone, Debug)]
+pub(crate) struct WordsTold {
+    pub kind: &'static str,
+    pub data: serde_json::Value,
+}
+
+impl WordsTold {
+    fn of(words: &Words) -> Self {
+        match words {
+            Words::Model { model, tries, .. } => Self {
+                kind: "ContentDrafted",
+                data: json!({ "model": model, "tries": tries }),
+            },
+            Words::Template { reason, findings } => Self {
+                kind: "DraftRefused",
+                data: json!({ "reason": reason, "findings": findings }),
+            },
+        }
+    }
 }
 
 /// Checks the requests and finds their contacts; those given with requests are handed out, to be brought in by the
@@ -268,6 +293,7 @@ fn draft(
     dice: &mut Dice,
     now: Timestamp,
 ) -> Draft {
+    let words = request.words.as_ref().map(WordsTold::of);
     Draft {
         place,
         tenant,
@@ -285,8 +311,10 @@ fn draft(
         request: StoredRequest {
             context: request.context,
             content: request.content,
+            drafted_email: request.words.and_then(Words::into_email),
             attachments: request.attachments,
         },
+        words,
         carrier: None,
     }
 }

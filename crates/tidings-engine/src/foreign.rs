@@ -151,6 +151,7 @@ fn request(job: &ClaimedJob) -> Result<AcceptRequest, String> {
         ),
         locale: payload.locale,
         attachments: Vec::new(),
+        words: None,
     })
 }
 

@@ -7,6 +7,7 @@
 
 mod accept;
 mod admit;
+mod ai;
 mod approvals;
 mod approve;
 mod batch;
@@ -69,6 +70,7 @@ pub use inspect::TemplatePreview;
 pub use request::{
     AcceptError, AcceptRequest, Accepted, DirectContent, IdempotencyKey, InlineContact, MAX_ATTACHMENT_BYTES,
     MAX_ATTACHMENTS, MAX_CONTEXT_BYTES, MAX_DIRECT_BYTES, MAX_REQUESTS, MAX_SOURCE_REFERENCE, Recipient,
+    Words,
 };
 pub use resolve::PersonDecides;
 pub use sandbox::{SandboxMail, sandbox_mail};

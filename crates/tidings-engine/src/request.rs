@@ -60,6 +60,9 @@ pub struct AcceptRequest {
     /// Files that go with an e-mail.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<Attachment>,
+    /// Who found the words, where a model was to: of campaigns alone, so no caller gives it.
+    #[serde(skip)]
+    pub words: Option<Words>,
 }
 
 /// To whom: exactly one of the three.
@@ -103,6 +106,60 @@ pub struct DirectContent {
     pub subject: Option<Private<String>>,
     /// Plain text; empty lines separate paragraphs.
     pub body: Private<String>,
+}
+
+/// Who found the words of a message that a model was to write.
+#[derive(Clone, Debug)]
+pub enum Words {
+    /// A model. Its words stand in an e-mail; other channels have those of the template.
+    Model {
+        /// The e-mail's subject and text.
+        email: DirectContent,
+        /// The model's name.
+        model: String,
+        /// Calls made.
+        tries: u32,
+    },
+    /// The template after all.
+    Template {
+        /// Why, as a stable word (`ai_checks_failed`).
+        reason: &'static str,
+        /// What the checks found, as stable words.
+        findings: Vec<&'static str>,
+    },
+}
+
+impl Words {
+    /// Those of the template, for a reason that no draft led to.
+    pub const fn template(reason: &'static str) -> Self {
+        Self::Template {
+            reason,
+            findings: Vec::new(),
+        }
+    }
+
+    /// The e-mail's words, where a model wrote them.
+    pub fn into_email(self) -> Option<DirectContent> {
+        match self {
+            Self::Model { email, .. } => Some(email),
+            Self::Template { .. } => None,
+        }
+    }
+}
+
+/// For lists and reports; no personal data.
+impl std::fmt::Display for Words {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Model { model, .. } => write!(f, "words by the model {model}"),
+            Self::Template { reason, findings } if findings.is_empty() => {
+                write!(f, "words of the template: {reason}")
+            }
+            Self::Template { reason, findings } => {
+                write!(f, "words of the template: {reason} ({})", findings.join(", "))
+            }
+        }
+    }
 }
 
 /// A key under which the same call gets the same answer.
@@ -278,6 +335,7 @@ impl AcceptRequest {
             source_reference: None,
             locale: None,
             attachments: Vec::new(),
+            words: None,
         }
     }
 }

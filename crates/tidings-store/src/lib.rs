@@ -20,6 +20,7 @@ pub mod events;
 pub mod export;
 mod listener;
 pub mod messages;
+pub mod models;
 pub mod schema;
 pub mod scratch;
 pub mod seal;

@@ -1,5 +1,6 @@
 //! Copies of one tenant into a scratch database, for simulations. What is copied is what rules look at: settings, contacts
-//! with their keys, consents, suppressions, templates, earlier messages and runs. Queue, contents and logs are not.
+//! with their keys, consents, suppressions, templates, earlier messages and runs. Queue, contents and logs are not, and
+//! neither is the model a tenant drafts with: a simulation writes with the templates and calls nobody.
 
 use crate::columns::word;
 use crate::{Result, Store, StoreError};
@@ -174,7 +175,8 @@ pub async fn lived(conn: &mut PgConnection, tenant: TenantId, from: Timestamp) -
             ORDER BY d.position DESC LIMIT 1) d ON true
         LEFT JOIN LATERAL (
             SELECT e.data ->> 'because' AS because FROM event_log e
-            WHERE e.tenant_id = m.tenant_id AND e.message_id = m.id ORDER BY e.id LIMIT 1) first ON true
+            WHERE e.tenant_id = m.tenant_id AND e.message_id = m.id AND e.data ? 'because'
+            ORDER BY e.id LIMIT 1) first ON true
         WHERE m.tenant_id = $1 AND m.accepted_at >= $2
         ORDER BY m.accepted_at, m.source_reference, m.id
         "#,

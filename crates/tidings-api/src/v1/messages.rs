@@ -453,6 +453,7 @@ impl From<MessageRequest> for AcceptRequest {
             source_reference: body.source_reference,
             locale: body.locale,
             attachments: body.attachments.into_iter().map(Attachment::from).collect(),
+            words: None,
         }
     }
 }

@@ -1,11 +1,14 @@
 //! Lifecycle campaigns: when they run, what they find in a tenant's source, and what is proposed.
 //!
 //! In order: [`effective`] says which campaigns a tenant has, [`schedule`] when they run, [`run`] reads a source page by
-//! page, [`propose`] makes messages of due rows by the same path as every other request, [`why`] answers for who got none.
+//! page, [`propose`] makes messages of due rows by the same path as every other request, [`author`] has a model write them
+//! where the campaign says so, [`why`] answers for who got none.
 
+mod author;
 mod check;
 mod contacts;
 mod effective;
+mod facts;
 mod propose;
 mod run;
 mod schedule;

@@ -1,5 +1,6 @@
 //! A page of rows: which are due, and what becomes of each. Proposals take the same path as every other request.
 
+use super::author::Author;
 use super::contacts::{Reachable, Unreachable, reachable, text};
 use crate::engine::{Engine, Inner};
 use crate::error::EngineError;
@@ -17,27 +18,43 @@ use tidings_store::campaigns::{NewRow, RowOutcome};
 use tidings_store::contacts::{self, SourceWord, UPSERT_LIMIT};
 use tidings_store::messages::facts;
 use tidings_store::tenants::Tenant;
+use tokio_util::sync::CancellationToken;
 
 /// What a run proposes by.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Proposer {
     pub tenant: Tenant,
     pub definition: Definition,
     pub window: RunWindow,
     /// When the run began: messages since then are its own, though an interrupted page finds them again.
     pub started_at: Timestamp,
+    /// Writes the words, where the campaign does not take the template's.
+    pub author: Option<Author>,
+}
+
+/// What is asked for of a row, and who is to get it.
+pub(super) struct Asked<'a> {
+    due: &'a DueRow<'a>,
+    pub contact: ContactId,
+    pub request: AcceptRequest,
 }
 
 /// A row that is due.
-struct DueRow<'a> {
+pub(super) struct DueRow<'a> {
     row: &'a Row,
     due: Due,
     reference: String,
 }
 
 impl Proposer {
-    /// What became of every due row of the page, and of every row of which it cannot be told.
-    pub async fn page(&self, engine: &Engine, rows: &[Row]) -> Result<Vec<NewRow>, EngineError> {
+    /// What became of every due row of the page, and of every row of which it cannot be told; nothing when the process was
+    /// to stop while a model was at work: no message was made then, and the page comes again.
+    pub async fn page(
+        &self,
+        engine: &Engine,
+        rows: &[Row],
+        stop: &CancellationToken,
+    ) -> Result<Option<Vec<NewRow>>, EngineError> {
         let mut done = Vec::new();
         let mut due = Vec::new();
         for row in rows {
@@ -57,9 +74,17 @@ impl Proposer {
         let fresh = self.without_known(&engine.inner, due, &mut done).await?;
         let reached = self.reached(fresh, &mut done);
         let contacts = self.contacts(&engine.inner, &reached).await?;
-        let asked = self.requests(&reached, &contacts, &mut done);
+        let mut asked = self.requests(&reached, &contacts, &mut done);
+        if let Some(author) = &self.author {
+            // Apart: it is large, and most campaigns have none.
+            let writing = Box::pin(author.write(&engine.inner, &self.tenant, &mut asked));
+            tokio::select! {
+                written = writing => written?,
+                () = stop.cancelled() => return Ok(None),
+            }
+        }
         self.accept(engine, asked, &mut done).await?;
-        Ok(done)
+        Ok(Some(done))
     }
 
     /// The zone a row's days are counted in: the customer's where the source knows it, else the tenant's.
@@ -209,7 +234,7 @@ impl Proposer {
         reached: &'a [(DueRow<'a>, Reachable)],
         contacts: &HashMap<String, ContactId>,
         done: &mut Vec<NewRow>,
-    ) -> Vec<(&'a DueRow<'a>, ContactId, AcceptRequest)> {
+    ) -> Vec<Asked<'a>> {
         let definition = &self.definition;
         let mut asked = Vec::with_capacity(reached.len());
         for (one, contact) in reached {
@@ -241,7 +266,11 @@ impl Proposer {
                 .due
                 .expires_at(definition, &self.zone_of(one.row), self.window.as_of);
             request.source_reference = Some(one.reference.clone());
-            asked.push((one, contact, request));
+            asked.push(Asked {
+                due: one,
+                contact,
+                request,
+            });
         }
         asked
     }
@@ -249,13 +278,13 @@ impl Proposer {
     async fn accept(
         &self,
         engine: &Engine,
-        asked: Vec<(&DueRow<'_>, ContactId, AcceptRequest)>,
+        asked: Vec<Asked<'_>>,
         done: &mut Vec<NewRow>,
     ) -> Result<(), EngineError> {
         for part in asked.chunks(MAX_REQUESTS) {
-            let requests = part.iter().map(|(.., request)| request.clone()).collect();
+            let requests = part.iter().map(|one| one.request.clone()).collect();
             let answers = engine.accept(self.tenant.id, requests).await;
-            for ((one, contact, _), answer) in part.iter().zip(answers) {
+            for (one, answer) in part.iter().zip(answers) {
                 let mut row = match answer {
                     Ok(accepted) => self.accepted(one, &accepted),
                     Err(error) if error.is_transient() => {
@@ -263,16 +292,17 @@ impl Proposer {
                             problem: error.to_string(),
                         });
                     }
-                    Err(error) => refused(one, &error),
+                    Err(error) => refused(one.due, &error),
                 };
-                row.contact = Some(*contact);
+                row.contact = Some(one.contact);
                 done.push(row);
             }
         }
         Ok(())
     }
 
-    fn accepted(&self, one: &DueRow<'_>, accepted: &Accepted) -> NewRow {
+    fn accepted(&self, asked: &Asked<'_>, accepted: &Accepted) -> NewRow {
+        let one = asked.due;
         let outcome = match &accepted.verdict {
             Verdict::Send(_) => RowOutcome::Proposed,
             Verdict::Hold { .. } | Verdict::Batch { .. } | Verdict::Approve { .. } => RowOutcome::Held,
@@ -283,6 +313,10 @@ impl Proposer {
         let mut row = new(one.row, &one.due.occurrence, outcome);
         row.code.clone_from(&accepted.because);
         row.message = Some(accepted.message_id);
+        // An earlier message has the words it has, and nobody reads those of one that ends here.
+        if !accepted.duplicate && accepted.verdict != Verdict::Suppress {
+            row.detail = asked.request.words.as_ref().map(ToString::to_string);
+        }
         row
     }
 }

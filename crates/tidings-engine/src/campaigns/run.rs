@@ -1,6 +1,7 @@
 //! A run: claimed by one node, it reads the source page by page, proposes, and writes down what became of each due row with
 //! where to go on. Interrupted anywhere, it goes on there, and nothing is proposed twice.
 
+use super::author::Author;
 use super::effective::find;
 use super::propose::Proposer;
 use super::source::{self, SourceProblem};
@@ -254,7 +255,9 @@ impl Engine {
             .await
             .map_err(SourceProblem::from)?;
         while let Some(page) = pages.next_page().await.map_err(SourceProblem::from)? {
-            let rows = proposer.page(self, &page.rows).await?;
+            let Some(rows) = proposer.page(self, &page.rows, stop).await? else {
+                return Err(Stopped::Draining);
+            };
             inner.fail.pass("campaign_proposed");
             let now = inner.now();
             let done = PageDone {
@@ -305,6 +308,7 @@ impl Engine {
             return Err(Stopped::Lost);
         }
         let opened = source::open(inner, &mut tx, &tenant).await?;
+        let author = Author::of(&mut tx, &definition).await?;
         tx.commit().await?;
         let window = RunWindow {
             as_of: run.as_of,
@@ -315,6 +319,7 @@ impl Engine {
             definition,
             window,
             started_at: run.started_at,
+            author,
         };
         Ok((proposer, opened?))
     }

@@ -5,6 +5,7 @@ mod accepting;
 mod campaigns;
 mod crashing;
 mod dealer;
+mod drafting;
 mod failing;
 mod foreign;
 mod inline;

@@ -29,6 +29,7 @@ pub struct EgressRequest {
     headers: HeaderMap,
     body: Bytes,
     response_limit: usize,
+    timeout: Option<Duration>,
 }
 
 /// An answer, perhaps cut.
@@ -81,6 +82,7 @@ impl EgressRequest {
             headers: HeaderMap::new(),
             body,
             response_limit: DEFAULT_RESPONSE_LIMIT,
+            timeout: None,
         }
     }
 
@@ -96,6 +98,14 @@ impl EgressRequest {
         value.set_sensitive(true);
         self.headers.insert(HeaderName::from_static(name), value);
         Ok(self)
+    }
+
+    /// Gives the whole call this long, the answer's body included, in place of the policy's total timeout: for what
+    /// thinks before it answers.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
     }
 
     /// Reads at most this many bytes of the answer.
@@ -159,7 +169,8 @@ impl Egress {
         EgressUrl::parse(text, &self.policy)
     }
 
-    /// Makes one call: no redirect is followed and nothing is repeated. Ends within the policy's total timeout.
+    /// Makes one call: no redirect is followed and nothing is repeated. Ends within the request's own timeout, else the
+    /// policy's total one.
     pub async fn call(&self, request: EgressRequest) -> Result<EgressResponse, EgressFailure> {
         let EgressRequest {
             method,
@@ -167,14 +178,17 @@ impl Egress {
             headers,
             body,
             response_limit,
+            timeout,
         } = request;
-        let sent = self
+        let mut builder = self
             .client
             .request(method, url.as_url().clone())
             .headers(headers)
-            .body(body)
-            .send()
-            .await;
+            .body(body);
+        if let Some(timeout) = timeout {
+            builder = builder.timeout(timeout);
+        }
+        let sent = builder.send().await;
         let mut response = sent.map_err(|error| failure_of(&error))?;
         let mut answer = EgressResponse {
             status: response.status().as_u16(),

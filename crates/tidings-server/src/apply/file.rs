@@ -45,6 +45,9 @@ pub struct TenantSection {
     /// Its own operational database, which campaigns look at.
     #[serde(default)]
     pub source: Option<SourceSection>,
+    /// The language model its campaigns may draft with.
+    #[serde(default)]
+    pub model: Option<ModelSection>,
     /// Changes to built-in campaigns, and campaigns of its own. Left out: as they are; given: all there are.
     #[serde(default)]
     pub campaigns: Option<Vec<toml::Table>>,
@@ -76,6 +79,19 @@ pub struct SourceSection {
     /// What its tables and columns are called; see docs/sources.md.
     #[serde(default)]
     pub mapping: toml::Table,
+}
+
+/// A model as it should be.
+#[derive(Debug, Deserialize)]
+pub struct ModelSection {
+    /// Its key, or `{ env = "NAME" }`; left out, the one that is stored, or for OpenAI itself `OPENAI_API_KEY`.
+    pub api_key: Option<Credential>,
+    /// Off: campaigns have the words of their templates.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// `kind`, `model`, `base_url` and its limits; see docs/ai.md. Unknown ones are refused where they are read.
+    #[serde(flatten)]
+    pub settings: toml::Table,
 }
 
 /// A connection as it should be.

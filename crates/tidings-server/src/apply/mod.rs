@@ -5,6 +5,7 @@ mod check;
 pub mod diff;
 pub mod file;
 mod lifecycle;
+mod model;
 mod perform;
 
 pub use perform::{Applier, apply};

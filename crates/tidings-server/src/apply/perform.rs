@@ -85,6 +85,9 @@ impl Applier<'_> {
         if let Some(source) = &section.source {
             entries.push(self.source(&mut tx, section, source).await?);
         }
+        if let Some(model) = &section.model {
+            entries.push(self.model(&mut tx, &section.slug, model).await?);
+        }
         if let Some(campaigns) = &section.campaigns {
             entries.extend(self.campaigns(&mut tx, &section.slug, campaigns).await?);
         }

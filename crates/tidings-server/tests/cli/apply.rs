@@ -213,3 +213,79 @@ async fn the_documented_file_works_as_it_stands() {
         .ok();
     assert!(applied.out.contains("4 changed"), "{}", applied.out);
 }
+
+#[tokio::test]
+async fn a_model_is_applied_and_its_key_is_never_shown() {
+    let world = World::new().await;
+    let apply = |model: &str, environment: &[(&str, &str)]| {
+        let file = world.write("shop.toml", &format!("{SHOP}\n[tenants.model]\n{model}\n"));
+        let done = world
+            .run_with(environment, &["apply", file.to_str().unwrap()], "")
+            .ok();
+        assert!(
+            !done.out.contains("sk-") && !done.err.contains("sk-"),
+            "{}",
+            done.out
+        );
+        done.out
+    };
+    let small = "kind = \"openai\"\nmodel = \"small\"";
+    let first = apply(small, &[("OPENAI_API_KEY", "sk-first")]);
+    assert!(first.contains("+ model shop"), "{first}");
+    let same = apply(small, &[("OPENAI_API_KEY", "sk-first")]);
+    assert!(same.contains("nothing to do"), "{same}");
+    let other = apply(small, &[("OPENAI_API_KEY", "sk-second")]);
+    assert!(other.contains("api_key: changed"), "{other}");
+    // Without a word about the key, the one that is stored stays.
+    let kept = apply(&format!("{small}\ntemperature = 0.5"), &[]);
+    assert!(
+        kept.contains("settings.temperature: null -> 0.5") && !kept.contains("api_key"),
+        "{kept}"
+    );
+    // It does not go to another endpoint, and neither does OpenAI's from the environment.
+    let local = "kind = \"openai\"\nmodel = \"small\"\nbase_url = \"http://127.0.0.1:11434/v1\"";
+    let moved = apply(local, &[("OPENAI_API_KEY", "sk-second")]);
+    assert!(moved.contains("api_key: taken away"), "{moved}");
+    let named = apply(
+        &format!("{local}\napi_key = {{ env = \"SHOP_KEY\" }}\nenabled = false"),
+        &[("SHOP_KEY", "sk-3")],
+    );
+    assert!(
+        named.contains("api_key: given") && named.contains("enabled: true -> false"),
+        "{named}"
+    );
+    let texts = world.texts("SELECT settings::text FROM models").await;
+    assert!(
+        texts.len() == 1 && !texts[0].contains("sk-") && !texts[0].contains("api_key"),
+        "{texts:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_wrong_model_is_refused_with_what_is_right() {
+    let world = World::new().await;
+    for (model, parts) in [
+        (
+            "kind = \"oracle\"\nmodel = \"m\"",
+            &["model shop", "oracle", "openai"][..],
+        ),
+        ("kind = \"openai\"", &["model shop", "missing field", "model"]),
+        (
+            "kind = \"openai\"\nmodel = \"m\"\ntemp = 1",
+            &["model shop", "temp"],
+        ),
+        (
+            "kind = \"openai\"\nmodel = \"m\"\ntemperature = 3.0",
+            &["temperature", "from 0 to 2"],
+        ),
+        ("kind = \"anthropic\"\nmodel = \"m\"", &["api_key", "needs one"]),
+        (
+            "kind = \"openai\"\nmodel = \"m\"\napi_key = { env = \"NO_SUCH\" }",
+            &["model.api_key", "NO_SUCH", "not set"],
+        ),
+    ] {
+        let file = world.write("wrong.toml", &format!("{SHOP}\n[tenants.model]\n{model}\n"));
+        world.run(&["apply", file.to_str().unwrap()]).exit(3).says(parts);
+    }
+    assert_eq!(tenants(&world).await, 0, "half a tenant was left");
+}

@@ -11,6 +11,7 @@ mod contacts;
 mod erasure;
 mod isolation;
 mod logs;
+mod models;
 mod scratch;
 mod sealing;
 mod suppressions;
