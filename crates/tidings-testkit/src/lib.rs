@@ -8,7 +8,7 @@ mod mysql;
 mod server;
 
 pub use database::{TestDatabase, database};
-pub use mysql::mysql_server;
+pub use mysql::{MysqlDatabase, mysql_database, mysql_server};
 
 use std::sync::Arc;
 use tidings_core::clock::FixedClock;

@@ -4,11 +4,14 @@
 
 mod apply;
 mod bad_input;
+mod campaign_input;
 mod commands;
 mod configuration;
+mod dealership;
 mod demo;
 mod foreign;
 mod keys;
+mod mailbox;
 mod private;
 mod queue;
 mod sending;
