@@ -81,7 +81,8 @@ impl Installation {
         command
     }
 
-    async fn cli(&self, args: &[&str]) -> Result<String> {
+    /// Runs a command to its end; what it printed.
+    pub async fn cli(&self, args: &[&str]) -> Result<String> {
         let output = self
             .command(args)
             .output()

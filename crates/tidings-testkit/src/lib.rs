@@ -10,7 +10,7 @@ mod server;
 
 pub use database::{TestDatabase, database};
 pub use file::TemporaryFile;
-pub use mysql::mysql_server;
+pub use mysql::{MysqlDatabase, mysql_database, mysql_server};
 
 use std::sync::Arc;
 use tidings_core::clock::FixedClock;

@@ -6,11 +6,14 @@
 use crate::mariadb::{self, Mariadb};
 use crate::server;
 use anyhow::Context as _;
+use sqlx::mysql::MySqlConnection;
+use sqlx::{AssertSqlSafe, Connection as _};
 use std::fs::File;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Names the server: the URL of a superuser on any database.
 const VARIABLE: &str = "TIDINGS_TEST_MYSQL";
@@ -51,6 +54,63 @@ pub async fn mysql_server() -> Option<String> {
         Ok(Ok(url)) => SHARED.get_or_init(|| url).clone(),
         Ok(Err(error)) => panic!("no MariaDB for tests: {error:#}"),
         Err(error) => panic!("no MariaDB for tests: {error}"),
+    }
+}
+
+/// A database of one test on MySQL or MariaDB, dropped when this is dropped.
+#[derive(Debug)]
+pub struct MysqlDatabase {
+    /// The URL of the database, as a user who may do everything in it.
+    pub url: String,
+    name: String,
+    server_url: String,
+}
+
+/// An empty database on the test server; none where no server is installed.
+///
+/// # Panics
+/// When a server is installed, but cannot be started or refuses.
+pub async fn mysql_database() -> Option<MysqlDatabase> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let server_url = mysql_server().await?;
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("tidings_test_{}_{number}", std::process::id());
+    if let Err(error) = run(&server_url, format!("CREATE DATABASE {name}")).await {
+        panic!("no test database on {server_url}: {error}");
+    }
+    let base = server_url
+        .rsplit_once('/')
+        .map_or(server_url.as_str(), |(base, _)| base);
+    Some(MysqlDatabase {
+        url: format!("{base}/{name}"),
+        name,
+        server_url: server_url.clone(),
+    })
+}
+
+/// Names cannot be parameters; every name that comes here was made in this file.
+async fn run(server_url: &str, statement: String) -> sqlx::Result<()> {
+    let mut admin = MySqlConnection::connect(server_url).await?;
+    sqlx::raw_sql(AssertSqlSafe(statement))
+        .execute(&mut admin)
+        .await?;
+    admin.close().await
+}
+
+impl Drop for MysqlDatabase {
+    fn drop(&mut self) {
+        let (server_url, statement) = (self.server_url.clone(), format!("DROP DATABASE {}", self.name));
+        // The test's own runtime may be shutting down.
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(sqlx::Error::Io)?;
+            runtime.block_on(run(&server_url, statement))
+        });
+        if let Ok(Err(error)) = thread.join() {
+            eprintln!("test database {} was not dropped: {error}", self.name);
+        }
     }
 }
 

@@ -146,7 +146,7 @@ impl Engine {
     async fn work_on(&self, run: ClaimedRun, stop: &CancellationToken) -> Ran {
         let (tenant, campaign) = (run.tenant, run.campaign.clone());
         let read = tokio::select! {
-            read = self.read_through(&run, stop) => read,
+            read = Box::pin(self.read_through(&run, stop)) => read,
             () = self.beat(&run) => Err(Stopped::Lost),
         };
         let ended = match read {

@@ -447,6 +447,7 @@ async fn a_node_that_stops_waits_for_no_model_and_the_page_comes_again() {
         .unwrap();
     let stop = CancellationToken::new();
     let (engine, stopped) = (world.engine.clone(), stop.clone());
+    #[expect(clippy::disallowed_methods, reason = "joined below")]
     let running = tokio::spawn(async move { engine.run_campaigns(RunPace::default(), stopped).await });
     while silent.received().is_empty() {
         tokio::task::yield_now().await;

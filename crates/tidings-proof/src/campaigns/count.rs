@@ -40,11 +40,14 @@ pub async fn count(database: &mut PgConnection, dealer: &Dealer, standin: &Stand
         .collect();
     let proposed = proposed(database).await?;
     let unknown = unknown(database).await?;
-    let ledger = standin.ledger();
+    let (taken, accepted_twice) = {
+        let ledger = standin.ledger();
+        let twice = ledger.by_message.values().filter(|all| all.len() > 1).count();
+        let taken: BTreeSet<_> = ledger.by_message.keys().cloned().collect();
+        (taken, twice)
+    };
     let arrived = |message: &Proposed| {
-        message.status == "suppressed"
-            || unknown.contains(&message.id)
-            || ledger.by_message.contains_key(&message.id)
+        message.status == "suppressed" || unknown.contains(&message.id) || taken.contains(&message.id)
     };
     let lost: Vec<&String> = due
         .iter()
@@ -59,9 +62,7 @@ pub async fn count(database: &mut PgConnection, dealer: &Dealer, standin: &Stand
         .filter(|reference| !due.contains(*reference))
         .collect();
     let twice = proposed.values().filter(|all| all.len() > 1).count();
-    let accepted_twice = ledger.by_message.values().filter(|all| all.len() > 1).count();
-    let accepted = ledger.by_message.len();
-    drop(ledger);
+    let accepted = taken.len();
     for (what, names) in [("lost", &lost), ("unexpected", &unexpected)] {
         for name in names.iter().take(NAMED) {
             eprintln!("{what}: {name}");

@@ -1,5 +1,6 @@
 //! The dealership under proof: its campaigns, its database file, and rows that come due while processes die.
 
+use crate::bench::MachineClock;
 use anyhow::{Context, Result};
 use jiff::{SignedDuration, Timestamp};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -7,8 +8,8 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tidings_core::Dice;
 use tidings_core::campaign::{self, Definition};
+use tidings_core::{Clock as _, Dice};
 use tidings_engine::source::demo::Dealership;
 use tidings_engine::source::{Mapping, Source, SourceSettings};
 
@@ -84,6 +85,7 @@ due = {due}
 
 /// The file that makes the tenant.
 pub fn apply_file(standin: std::net::SocketAddr, source: &Path) -> String {
+    let path = source.display();
     let mut file = format!(
         r#"[[tenants]]
 slug = "dealer"
@@ -95,7 +97,7 @@ contact_quiet_hours = []
 
 [tenants.source]
 kind = "sqlite"
-url = {source:?}
+url = "{path}"
 page_rows = 50
 
 [[tenants.connections]]
@@ -107,18 +109,27 @@ settings = {{ base_url = "http://{standin}" }}
     );
     // The built-in ones wait for hours of the day.
     for built_in in campaign::built_in() {
-        file.push_str(&format!(
-            "\n[[tenants.campaigns]]\nname = \"{}\"\nenabled = false\n",
-            built_in.name
-        ));
+        let name = &built_in.name;
+        file += &[
+            "\n[[tenants.campaigns]]\nname = \"",
+            name.as_str(),
+            "\"\nenabled = false\n",
+        ]
+        .concat();
     }
     for campaign in CAMPAIGNS {
         let name = campaign.0;
         file.push_str("\n[[tenants.campaigns]]\n");
         file.push_str(&table(*campaign));
-        file.push_str(&format!(
-            "\n[[tenants.templates]]\nmessage_type = \"{name}\"\nchannel = \"email\"\nsubject = \"Kill proof\"\nbody = \"<p>Sent once, or not at all.</p>\"\n"
-        ));
+        let template =
+            "channel = \"email\"\nsubject = \"Kill proof\"\nbody = \"<p>Sent once, or not at all.</p>\"\n";
+        file += &[
+            "\n[[tenants.templates]]\nmessage_type = \"",
+            name,
+            "\"\n",
+            template,
+        ]
+        .concat();
     }
     file
 }
@@ -145,7 +156,7 @@ pub struct Dealer {
 impl Dealer {
     /// Writes the file it begins with.
     pub async fn open(path: &Path, seed: u64) -> Result<Self> {
-        let today = Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+        let today = MachineClock.now().to_zoned(jiff::tz::TimeZone::UTC).date();
         Dealership::generate(seed, CUSTOMERS, today)
             .load_sqlite(path)
             .await?;
@@ -168,7 +179,7 @@ impl Dealer {
     pub async fn add(&mut self, dice: &mut Dice) -> Result<()> {
         let id = FIRST_ADDED + self.added;
         self.added += 1;
-        let now = Timestamp::now();
+        let now = MachineClock.now();
         let ahead = i64::try_from(AHEAD_MS + dice.below(SPREAD_MS)).unwrap_or(0);
         let moment = now + SignedDuration::from_millis(ahead);
         let starts_at = moment + SignedDuration::from_hours(VISIT_HOURS_BEFORE);

@@ -4,10 +4,11 @@
 mod count;
 mod dealer;
 
+use crate::bench::MachineClock;
 use crate::crash::{dies_within, on_the_way};
 use crate::process::Installation;
 use crate::standin::StandIn;
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use dealer::{CAMPAIGNS, Dealer};
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
@@ -17,7 +18,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tidings_core::Dice;
+use tidings_core::{Clock as _, Dice};
+use tokio::process::Child;
 
 /// How long everything may take to settle after the last kill: past every campaign's next moment and a failed run's wait.
 const SETTLE_LIMIT: Duration = Duration::from_mins(6);
@@ -130,8 +132,9 @@ pub async fn run(database_url: &str, folder: &Path, kills: u32, seed: u64, talk:
     }
     api.kill().await?;
     let started = Instant::now();
-    settle(&engine, &mut database, &dealer).await?;
+    let poisoned = settle(&engine, &mut database, &dealer).await?;
     let mut summary = count::count(&mut database, &dealer, &standin).await?;
+    summary["poisoned"] = json!(poisoned);
     summary["kills"] = json!(kills - toll.left());
     summary["by_fail_point"] = json!(*toll.met.lock().unwrap_or_else(PoisonError::into_inner));
     summary["settled_in_s"] = json!(started.elapsed().as_secs());
@@ -143,10 +146,14 @@ async fn kill_repeatedly(engine: &Installation, victim: &Victim, toll: &Toll, mu
     while toll.take() {
         let index = usize::try_from(dice.below(victim.points.len() as u64 + 1)).unwrap_or(0);
         let point = victim.points.get(index);
-        let armed = point.map(|point| format!("{point}@{}", 1 + dice.below(NTH)));
+        // Moments are few: the first one, and time to meet it.
+        let rare = point.is_some_and(|point| *point == "campaign_decided_after_commit");
+        let nth = if rare { 1 } else { 1 + dice.below(NTH) };
+        let armed = point.map(|point| format!("{point}@{nth}"));
         let mut child = engine.serve(victim.role, armed.as_deref())?;
         // A process that is to die at a point is given the time to come there.
         let life = match point {
+            Some(_) if rare => 2 * Duration::from_millis(victim.life_ms),
             Some(_) => Duration::from_millis(victim.life_ms),
             None => Duration::from_millis(100 + dice.below(victim.life_ms / 2)),
         };
@@ -174,11 +181,25 @@ async fn grow(
     Ok(())
 }
 
-/// Lets everything end undisturbed: a scheduled run of every campaign after the last moment, and every message.
-async fn settle(engine: &Installation, database: &mut PgConnection, dealer: &Dealer) -> Result<()> {
+/// Lets everything end undisturbed: a scheduled run of every campaign after the last moment, and every message. Jobs that
+/// were set aside because process after process died with them are put back, as a person would; the answer is how many.
+async fn settle(engine: &Installation, database: &mut PgConnection, dealer: &Dealer) -> Result<usize> {
     let mut child = engine.serve("all", None)?;
     engine.up(&mut child).await?;
-    let last = dealer.last_moment.max(Timestamp::now());
+    let last = dealer.last_moment.max(MachineClock.now());
+    quiet(&mut child, database, last).await?;
+    let replayed = engine
+        .cli(&["queue", "replay", "--cause", "poison", "--json"])
+        .await?;
+    let replayed: Value = serde_json::from_str(replayed.trim()).context("queue replay --json")?;
+    let jobs = replayed["replayed"].as_array().map_or(0, Vec::len);
+    quiet(&mut child, database, last).await?;
+    child.kill().await?;
+    Ok(jobs)
+}
+
+/// Waits until nothing is under way; when that takes too long, the count says what is.
+async fn quiet(child: &mut Child, database: &mut PgConnection, last: Timestamp) -> Result<()> {
     let started = Instant::now();
     while started.elapsed() < SETTLE_LIMIT {
         ensure!(
@@ -191,7 +212,6 @@ async fn settle(engine: &Installation, database: &mut PgConnection, dealer: &Dea
         }
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
-    child.kill().await?;
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use serde_json::Value;
 use std::sync::Arc;
 use tidings_core::address::Address;
+use tidings_core::decide::Policy;
 use tidings_core::{Channel, zone};
 use tidings_providers::egress::{Egress, EgressPolicy};
 use tidings_providers::sandbox::MemoryCapture;
@@ -18,14 +19,19 @@ pub fn tenant(section: &TenantSection) -> Result<()> {
         .policy
         .as_ref()
         .and_then(|policy| policy.default_region.as_deref());
-    if let Some(policy) = &section.policy {
-        known_zone("policy.zone", Some(&policy.zone))?;
-        known_country("policy.default_region", region)?;
+    if let Some(of_tenant) = &section.policy {
+        policy(of_tenant)?;
     }
     for one in &section.contacts {
         contact(one, region).with_context(|| format!("contact {}/{}", section.slug, one.external_id))?;
     }
     Ok(())
+}
+
+/// Checks a policy.
+pub fn policy(policy: &Policy) -> Result<()> {
+    known_zone("policy.zone", Some(&policy.zone))?;
+    known_country("policy.default_region", policy.default_region.as_deref())
 }
 
 fn contact(section: &ContactSection, region: Option<&str>) -> Result<()> {

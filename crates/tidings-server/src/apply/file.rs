@@ -242,7 +242,7 @@ impl ApplyFile {
 
     /// Parses the text and checks that nothing is named twice.
     pub fn parse(text: &str) -> Result<Self> {
-        let file: Self = toml::from_str(text).map_err(Failure::refused)?;
+        let file: Self = toml::from_str(text).map_err(|error| Failure::Refused(said(text, &error)))?;
         once("tenant", file.tenants.iter().map(|tenant| tenant.slug.clone()))?;
         for tenant in &file.tenants {
             let slug = &tenant.slug;
@@ -283,6 +283,26 @@ impl ApplyFile {
     }
 }
 
+/// Where the file is wrong and why, without the line itself and without what stands there instead of something else:
+/// both may be a password.
+fn said(text: &str, error: &toml::de::Error) -> String {
+    let place = error.span().map(|span| {
+        let before = text.get(..span.start).unwrap_or(text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        format!("line {line}, column {column}: ")
+    });
+    let message = error.message();
+    let message = match message.split_once("invalid type: string \"") {
+        Some((_, rest)) => match rest.rsplit_once("\", ") {
+            Some((_, expected)) => format!("invalid type: a string, {expected}"),
+            None => "invalid type: a string".to_owned(),
+        },
+        None => message.to_owned(),
+    };
+    format!("{}{message}", place.unwrap_or_default())
+}
+
 fn once(what: &str, names: impl Iterator<Item = String>) -> Result<()> {
     let mut seen = std::collections::BTreeSet::new();
     for name in names {
@@ -297,6 +317,21 @@ fn once(what: &str, names: impl Iterator<Item = String>) -> Result<()> {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_not_repeated() {
+        let cases = [
+            ("[[tenants]]\nslug = 's3cret-9\n", "line 2, column"),
+            (
+                "[[tenants]]\nslug = \"a\"\nname = \"A\"\n[[tenants.connections]]\nname = \"m\"\nprovider = \"smtp\"\nchannel = \"email\"\ncredentials = \"s3cret-9\"\n",
+                "line 8, column 15: invalid type: a string, expected a map",
+            ),
+        ];
+        for (text, says) in cases {
+            let error = ApplyFile::parse(text).unwrap_err().to_string();
+            assert!(error.contains(says) && !error.contains("s3cret-9"), "{error}");
+        }
+    }
 
     #[test]
     fn a_small_file_is_read() {

@@ -1,5 +1,6 @@
 //! `tidings simulate`: days to come, lived through at once on a scratch copy.
 
+use crate::apply::check;
 use crate::cli;
 use crate::failure::Failure;
 use crate::installation::Installation;
@@ -97,15 +98,17 @@ fn day(date: jiff::civil::Date, zone: &TimeZone) -> Result<Timestamp> {
 /// The tenant's policy with the file's values in it.
 fn changed_policy(path: &Path, tenant: &Tenant) -> Result<Policy> {
     let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
-    let mut table: toml::Table = toml::from_str(&text).map_err(Failure::refused)?;
+    let mut table: toml::Table =
+        toml::from_str(&text).map_err(|error| Failure::Refused(format!("{}: {error}", path.display())))?;
     // A piece of an apply file is understood as well.
     if let Some(toml::Value::Table(inner)) = table.remove("policy") {
         table.extend(inner);
     }
     let mut policy = serde_json::to_value(&tenant.policy)?;
     merge(&mut policy, serde_json::to_value(&table)?);
-    let read = serde_json::from_value(policy)
+    let read: Policy = serde_json::from_value(policy)
         .map_err(|error| Failure::Refused(format!("{}: {error}", path.display())))?;
+    check::policy(&read).with_context(|| path.display().to_string())?;
     Ok(read)
 }
 

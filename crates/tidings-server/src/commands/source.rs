@@ -5,7 +5,8 @@ use crate::failure::Failure;
 use crate::installation::Installation;
 use crate::node;
 use anyhow::Result;
-use tidings_engine::{CampaignCheck, SourceCheck, Switch, Works};
+use tidings_core::ErrorCategory;
+use tidings_engine::{CampaignCheck, SourceCheck, SourceProblem, Switch, Works};
 
 /// Runs the command.
 pub async fn run(installation: &Installation, command: &Source, json: bool) -> Result<()> {
@@ -17,7 +18,7 @@ async fn check(installation: &Installation, options: &CheckSource, json: bool) -
     let tenant = installation.tenant(options.tenant.tenant.as_deref()).await?.id;
     let engine = node::engine(installation)?;
     if options.suggest {
-        let mapping = engine.suggest_mapping(tenant).await?.map_err(Failure::refused)?;
+        let mapping = engine.suggest_mapping(tenant).await?.map_err(unread)?;
         if json {
             println!("{}", serde_json::to_string_pretty(&mapping)?);
         } else {
@@ -32,16 +33,21 @@ async fn check(installation: &Installation, options: &CheckSource, json: bool) -
         return Ok(());
     }
     let sample = usize::try_from(options.sample).unwrap_or(usize::MAX);
-    let found = engine
-        .check_source(tenant, sample)
-        .await?
-        .map_err(Failure::refused)?;
+    let found = engine.check_source(tenant, sample).await?.map_err(unread)?;
     if json {
         println!("{}", serde_json::to_string_pretty(&found)?);
     } else {
         print(&found);
     }
     Ok(())
+}
+
+/// A source that does not answer is a failure of the network; everything else is wrong in what the file says of it.
+fn unread(problem: SourceProblem) -> anyhow::Error {
+    match problem.category {
+        ErrorCategory::Transient => problem.into(),
+        _ => Failure::refused(problem).into(),
+    }
 }
 
 fn print(found: &SourceCheck) {

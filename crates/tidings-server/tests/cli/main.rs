@@ -4,12 +4,15 @@
 
 mod apply;
 mod bad_input;
+mod campaign_input;
 mod commands;
 mod configuration;
+mod dealership;
 mod demo;
 mod figures;
 mod foreign;
 mod keys;
+mod mailbox;
 mod private;
 mod queue;
 mod sending;

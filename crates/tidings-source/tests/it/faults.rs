@@ -176,7 +176,7 @@ async fn an_account_that_may_not_read_is_told_what_to_grant() {
                 .execute(&format!("DROP OWNED BY {name}; DROP ROLE {name};"))
                 .await;
         }
-        place.remove().await;
+        place.remove();
     }
 }
 
@@ -247,6 +247,6 @@ async fn connections_that_the_server_ended_are_made_anew() {
             })
             .await;
         assert_eq!(source.count(LogicalTable::Sales).await.unwrap(), 1);
-        place.remove().await;
+        place.remove();
     }
 }

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tidings_source::{Mapping, Source, SourceKind, SourceSettings, Tls};
-use tidings_testkit::TestDatabase;
+use tidings_testkit::{MysqlDatabase, TestDatabase};
 
 /// Where a test's tables are.
 pub struct Place {
@@ -19,7 +19,7 @@ pub struct Place {
 
 enum Held {
     Postgresql(TestDatabase),
-    Mysql { server: String, name: String },
+    Mysql(MysqlDatabase),
     Sqlite(PathBuf),
 }
 
@@ -35,7 +35,7 @@ pub async fn everywhere(test: impl AsyncFn(&Place)) {
         if let Some(place) = place(*kind).await {
             eprintln!("on {kind}");
             test(&place).await;
-            place.remove().await;
+            place.remove();
         }
     }
 }
@@ -49,15 +49,8 @@ pub async fn place(kind: SourceKind) -> Option<Place> {
             (database.url.clone(), Held::Postgresql(database))
         }
         SourceKind::Mysql => {
-            let server = tidings_testkit::mysql_server().await?;
-            let name = format!("tidings_test_{}", unique());
-            let mut admin = MySqlConnection::connect(&server).await.unwrap();
-            sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name}")))
-                .execute(&mut admin)
-                .await
-                .unwrap();
-            let (base, _) = server.rsplit_once('/').unwrap();
-            (format!("{base}/{name}"), Held::Mysql { server, name })
+            let database = tidings_testkit::mysql_database().await?;
+            (database.url.clone(), Held::Mysql(database))
         }
         SourceKind::Sqlite => {
             let path =
@@ -144,16 +137,10 @@ impl Place {
     }
 
     /// Removes what was made.
-    pub async fn remove(self) {
+    pub fn remove(self) {
         match self.held {
             Held::Postgresql(database) => drop(database),
-            Held::Mysql { server, name } => {
-                let mut admin = MySqlConnection::connect(&server).await.unwrap();
-                sqlx::raw_sql(AssertSqlSafe(format!("DROP DATABASE {name}")))
-                    .execute(&mut admin)
-                    .await
-                    .unwrap();
-            }
+            Held::Mysql(database) => drop(database),
             Held::Sqlite(path) => std::fs::remove_file(path).unwrap(),
         }
     }
