@@ -1,13 +1,14 @@
 //! Campaigns over a dealership's own database: every due row once, and every one accounted for.
 
 use crate::dealer::{Dealer, TODAY, counts, name};
-use crate::world::World;
+use crate::world::{World, engine};
 use jiff::SignedDuration;
 use serde_json::json;
+use std::time::Duration;
 use tidings_core::MessageStatus;
 use tidings_engine::source::demo::{Dealership, DemoAddress};
 use tidings_engine::store::campaigns::{RowOutcome, RunState};
-use tidings_engine::{ApprovalEdit, Switch, Works};
+use tidings_engine::{ApprovalEdit, Limits, Switch, Works};
 use tidings_testkit::TemporaryFile;
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
@@ -314,4 +315,69 @@ async fn a_check_says_campaign_by_campaign_what_works() {
     assert_eq!(found.campaigns.len(), tidings_core::campaign::built_in().len());
     let missing = world.engine.check_source(world.tenant, 0).await.unwrap().unwrap();
     assert!(missing.campaigns.iter().all(|one| one.sample.is_empty()));
+}
+
+#[tokio::test]
+async fn a_page_that_takes_longer_than_the_lease_keeps_its_run() {
+    let world = World::new().await;
+    let mut dealer = Dealer::default();
+    dealer.customer(1);
+    dealer.machine(101, 1, 7);
+    let file = dealer.write().await;
+    world.source(&file).await;
+    let limits = Limits {
+        lease: Duration::from_secs(1),
+        ..Limits::default()
+    };
+    let slow = engine(&world.database, &world.keyring, &world.clock, 2, limits).await;
+    let run = slow
+        .run_campaign_now(world.tenant, &name("seven_day_checkin"))
+        .await
+        .unwrap();
+
+    // The page stands still at its contacts until it is told to go on.
+    let held = world.database.execute(
+        "DO $$ BEGIN LOCK TABLE contacts; WHILE NOT EXISTS (SELECT FROM pg_class WHERE relname = 'go_on') LOOP PERFORM pg_sleep(0.01); END LOOP; END $$",
+    );
+    let taken = "SELECT 1 FROM pg_locks WHERE relation = 'contacts'::regclass AND granted AND mode = 'AccessExclusiveLock'";
+    let waits = "SELECT 1 FROM pg_locks WHERE relation = 'contacts'::regclass AND NOT granted";
+    let turn = async {
+        until(&world, taken).await;
+        slow.run_campaigns_due(None).await.unwrap()
+    };
+    let beside = async {
+        until(&world, waits).await;
+        // By the clock the lease of the claim is over now; the next sign of life renews it.
+        world.clock.advance(SignedDuration::from_secs(2));
+        let now = world.now();
+        until(
+            &world,
+            &format!("SELECT 1 FROM campaign_runs WHERE lease_until > '{now}'"),
+        )
+        .await;
+        let others = world.engine.run_campaigns_due(None).await.unwrap();
+        world.database.execute("CREATE TABLE go_on ()").await;
+        others
+    };
+    let (_, turns, others) = futures::join!(held, turn, beside);
+    assert_eq!((turns, others), (1, 0), "nobody else takes it");
+    let coverage = world.coverage(run).await;
+    assert_eq!(coverage.run.state, RunState::Complete);
+    assert_eq!(counts(&coverage), [(RowOutcome::Proposed, 1)]);
+    assert_eq!(
+        world.database.texts("SELECT claim FROM campaign_runs").await,
+        ["1"]
+    );
+}
+
+/// Waits until a query finds something.
+async fn until(world: &World, query: &str) {
+    let asked = async {
+        while world.database.texts(query).await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), asked)
+        .await
+        .unwrap_or_else(|_| panic!("nothing ever came of {query}"));
 }
