@@ -52,6 +52,7 @@ impl From<EngineError> for Problem {
             EngineError::Queue(error) => error.into(),
             EngineError::NotFound { what, .. } => Self::not_found(what),
             EngineError::Conflict { problem } => Self::conflict("conflict", problem),
+            EngineError::Source(_) => Self::conflict("conflict", error.to_string()),
             other => {
                 tracing::error!(error = %other, "the engine failed");
                 Self::internal()

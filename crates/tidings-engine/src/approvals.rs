@@ -5,7 +5,7 @@ use crate::compose::{Composition, StoredRequest, open_request, seal_request};
 use crate::engine::{Engine, Inner};
 use crate::error::EngineError;
 use crate::hold::query;
-use crate::request::DirectContent;
+use crate::request::{DirectContent, MAX_CONTEXT_BYTES, MAX_DIRECT_BYTES};
 use crate::tenancy;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -154,10 +154,17 @@ impl Engine {
                 }
                 waiting.request.context = Private::new(context);
             }
+            ApprovalEdit::Content(content) if content.body.expose().len() > MAX_DIRECT_BYTES => {
+                return Err(too_large("content.body", MAX_DIRECT_BYTES));
+            }
             ApprovalEdit::Content(content) => waiting.request.content = Some(content),
         }
         // A draft says what held before the edit.
         waiting.request.drafted_email = None;
+        let context = serde_json::to_vec(&waiting.request.context).map_or(usize::MAX, |json| json.len());
+        if context > MAX_CONTEXT_BYTES {
+            return Err(too_large("context", MAX_CONTEXT_BYTES));
+        }
         render(inner, &mut tx, &waiting, now).await?;
         let pair = (tenant, waiting.row.contact);
         let keys = inner
@@ -186,6 +193,12 @@ impl Engine {
         let verdict = self.approve_within(&mut tx, tenant, message, now).await?;
         tx.commit().await?;
         Ok(verdict)
+    }
+}
+
+fn too_large(field: &str, limit: usize) -> EngineError {
+    EngineError::Conflict {
+        problem: format!("{field} is larger than {limit} bytes; shorten it. Nothing was changed"),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the engine's own work can fail with.
 
+use crate::campaigns::SourceProblem;
 use tidings_queue::QueueError;
 use tidings_store::{SealError, StoreError};
 
@@ -33,6 +34,9 @@ pub enum EngineError {
         /// Which.
         id: String,
     },
+    /// The tenant's source cannot be asked.
+    #[error("the source cannot be asked: {0}")]
+    Source(#[from] SourceProblem),
     /// It cannot be done as things stand.
     #[error("{problem}")]
     Conflict {
@@ -47,6 +51,7 @@ impl EngineError {
         match self {
             Self::Store(error) => error.is_transient(),
             Self::Queue(error) => error.is_retryable(),
+            Self::Source(problem) => problem.category == tidings_core::ErrorCategory::Transient,
             Self::Seal(_) | Self::Content { .. } | Self::NotFound { .. } | Self::Conflict { .. } => false,
         }
     }

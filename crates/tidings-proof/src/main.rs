@@ -126,12 +126,32 @@ fn main() -> Result<ExitCode> {
     }
 }
 
-/// The given server, or a private cluster in a temporary folder that ends with the proof.
-fn database(given: Option<String>, name: &str) -> Result<(Option<Cluster>, String)> {
+/// A private cluster in a temporary folder; both end with the proof.
+struct Private {
+    // Stopped before its folder goes.
+    cluster: Option<Cluster>,
+    folder: PathBuf,
+}
+
+impl Drop for Private {
+    fn drop(&mut self) {
+        drop(self.cluster.take());
+        if let Err(error) = std::fs::remove_dir_all(&self.folder) {
+            eprintln!("{} could not be removed: {error}", self.folder.display());
+        }
+    }
+}
+
+/// The given server, or a private one.
+fn database(given: Option<String>, name: &str) -> Result<(Option<Private>, String)> {
     if let Some(url) = given {
         return Ok((None, url));
     }
     let folder = process::folder(&format!("{name}-pg"))?;
+    let mut private = Private {
+        cluster: None,
+        folder: folder.clone(),
+    };
     let binaries = Binaries::find(None, None).context("the proof needs PostgreSQL's programs")?;
     let options = Options {
         data_dir: folder,
@@ -140,5 +160,6 @@ fn database(given: Option<String>, name: &str) -> Result<(Option<Cluster>, Strin
     };
     let cluster = Cluster::open(&options).context("the private PostgreSQL did not start")?;
     let url = cluster.url();
-    Ok((Some(cluster), url))
+    private.cluster = Some(cluster);
+    Ok((Some(private), url))
 }

@@ -45,7 +45,9 @@ pub fn check(submission: &Submission, email: &EmailContent) -> Result<(), Reject
     }
     match email.unsubscribe_url.as_deref() {
         Some(url) if !is_one_https_uri(url) => {
-            Err(wrong("the unsubscribe URL is not one https URI".to_owned()))
+            Err(wrong(
+                "the unsubscribe URL is not one https URI (RFC 8058); set TIDINGS_PUBLIC_URL to the https address of this installation".to_owned(),
+            ))
         }
         _ => Ok(()),
     }

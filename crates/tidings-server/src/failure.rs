@@ -54,6 +54,8 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         cause.downcast_ref::<StoreError>(),
     ) {
         (Some(EngineError::NotFound { .. } | EngineError::Conflict { .. }), _) => true,
+        // A source that does not answer is a failure; one that does not fit was described wrongly.
+        (Some(error @ EngineError::Source(_)), _) => !error.is_transient(),
         (Some(EngineError::Store(error)), _) | (_, Some(error)) => matches!(
             error,
             StoreError::NotFound { .. }

@@ -26,6 +26,7 @@ use telemetry::LogFormat;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    end_quietly_with_the_reader();
     let cli = Cli::parse();
     match start(cli) {
         Ok(code) => code,
@@ -34,6 +35,17 @@ fn main() -> ExitCode {
             ExitCode::from(failure::exit_code(&error))
         }
     }
+}
+
+/// Whoever reads the output may have had enough (`| head`): that ends the command, without a backtrace.
+fn end_quietly_with_the_reader() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let text = panic.payload().downcast_ref::<String>();
+        if !text.is_some_and(|text| text.starts_with("failed printing to stdout: Broken pipe")) {
+            usual(panic);
+        }
+    }));
 }
 
 fn start(cli: Cli) -> Result<ExitCode> {

@@ -100,17 +100,6 @@ pub async fn open(tx: &mut TenantTx) -> Result<Option<(StoredSource, SecretStrin
     Ok(Some((source, SecretString::from(access))))
 }
 
-/// Forgets the tenant's source. False when there was none.
-///
-/// # Errors
-/// When the database refuses.
-pub async fn remove(tx: &mut TenantTx) -> Result<bool> {
-    let done = sqlx::query!("DELETE FROM sources WHERE tenant_id = $1", tx.tenant().0)
-        .execute(&mut **tx)
-        .await?;
-    Ok(done.rows_affected() > 0)
-}
-
 async fn read(tx: &mut TenantTx) -> Result<Option<(StoredSource, Vec<u8>)>> {
     let row = sqlx::query!(
         r#"SELECT access_sealed, settings, mapping, enabled, updated_at AS "updated_at: jiff_sqlx::Timestamp"

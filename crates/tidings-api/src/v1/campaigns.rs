@@ -170,7 +170,7 @@ async fn list_run_rows(
 
 /// Export the due rows of a run
 ///
-/// As comma-separated values, up to 100,000.
+/// As comma-separated values; more than 100,000 are refused, never cut off.
 #[utoipa::path(get, path = "/v1/campaign-runs/{run_id}/rows.csv", tag = "campaigns", params(OutcomeQuery, ("run_id" = Uuid, Path, description = "The run")),
     responses((status = 200, description = "The rows", body = String, content_type = "text/csv")),
     security(("api_key" = ["campaigns:read"])))]
@@ -188,8 +188,16 @@ async fn export_run_rows(
         let page = campaigns::list_rows(&mut tx, run, &outcomes, after.as_ref(), CSV_PAGE).await?;
         rows.extend(page.items);
         after = page.next;
-        if after.is_none() || rows.len() >= CSV_ROWS {
+        if after.is_none() {
             return Ok(csv(rows_csv(&rows)));
+        }
+        if rows.len() >= CSV_ROWS {
+            return Err(Problem::conflict(
+                "conflict",
+                format!(
+                    "the run has more than {CSV_ROWS} such rows; ask for one outcome, read them by pages, or use tidings campaign report --csv"
+                ),
+            ));
         }
     }
 }

@@ -39,7 +39,7 @@ pub use definition::{
 };
 pub use needs::{ColumnNeed, Need, needs};
 pub use overrides::DefinitionOverrides;
-pub use reference::source_reference;
+pub use reference::{listed_key, source_reference};
 pub use row::{Cell, Columns, Customer, Row};
 pub use schema::{ColumnInfo, ColumnKind, LogicalTable, TableInfo, table};
 pub use validate::DefinitionProblem;

@@ -19,6 +19,11 @@ pub fn source_reference(name: &CampaignName, key: &str, occurrence: &str) -> Str
     format!("campaign:{name}:{key}:{occurrence}")
 }
 
+/// A row's key as reports list it: whole up to 1,000 characters, else its first 900, `~` and the hash as above.
+pub fn listed_key(key: &str) -> String {
+    shortened(key.to_owned(), 1000, 900)
+}
+
 fn escaped(text: &str, is_key: bool) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
@@ -56,6 +61,14 @@ fn fnv1a(bytes: &[u8]) -> u128 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn listed_keys_fit_and_stay_apart() {
+        let long = |end: &str| format!("{}{end}", "k".repeat(2000));
+        assert_eq!(listed_key("4711"), "4711");
+        assert_eq!(listed_key(&long("a")).chars().count(), 900 + 1 + 32);
+        assert_ne!(listed_key(&long("a")), listed_key(&long("b")));
+    }
 
     fn of(key: &str, occurrence: &str) -> String {
         source_reference(&CampaignName::parse("check").unwrap(), key, occurrence)

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tidings_core::campaign::{
-    Assessment, Customer, Definition, Due, Row, RunWindow, assess, context, source_reference,
+    Assessment, Customer, Definition, Due, Row, RunWindow, assess, context, listed_key, source_reference,
 };
 use tidings_core::decide::Verdict;
 use tidings_core::redact::Private;
@@ -46,15 +46,25 @@ pub(super) struct DueRow<'a> {
     reference: String,
 }
 
+/// A page that was worked on.
+#[derive(Debug)]
+pub(super) struct Proposed {
+    /// Rows that were due, or of which it cannot be told.
+    pub found: usize,
+    /// What became of each.
+    pub rows: Vec<NewRow>,
+}
+
 impl Proposer {
     /// What became of every due row of the page, and of every row of which it cannot be told; nothing when the process was
-    /// to stop while a model was at work: no message was made then, and the page comes again.
+    /// to stop while a model was at work: no message was made then, and the page comes again. How many there are is counted
+    /// when they are found, so that one that is lost on the way shows.
     pub async fn page(
         &self,
         engine: &Engine,
         rows: &[Row],
         stop: &CancellationToken,
-    ) -> Result<Option<Vec<NewRow>>, EngineError> {
+    ) -> Result<Option<Proposed>, EngineError> {
         let mut done = Vec::new();
         let mut due = Vec::new();
         for row in rows {
@@ -71,6 +81,7 @@ impl Proposer {
                 }),
             }
         }
+        let found = done.len() + due.len();
         let fresh = self.without_known(&engine.inner, due, &mut done).await?;
         let reached = self.reached(fresh, &mut done);
         let contacts = self.contacts(&engine.inner, &reached).await?;
@@ -84,7 +95,7 @@ impl Proposer {
             }
         }
         self.accept(engine, asked, &mut done).await?;
-        Ok(Some(done))
+        Ok(Some(Proposed { found, rows: done }))
     }
 
     /// The zone a row's days are counted in: the customer's where the source knows it, else the tenant's.
@@ -327,10 +338,15 @@ fn of_the_address(because: Option<&str>) -> bool {
 }
 
 fn refused(one: &DueRow<'_>, error: &AcceptError) -> NewRow {
+    // A run that came too late for its messages; nothing is wrong with the row.
+    let outcome = match error {
+        AcceptError::Expired { .. } => RowOutcome::Suppressed,
+        _ => RowOutcome::Malformed,
+    };
     told(
         one.row,
         &one.due.occurrence,
-        RowOutcome::Malformed,
+        outcome,
         error.code(),
         error.to_string(),
     )
@@ -338,7 +354,7 @@ fn refused(one: &DueRow<'_>, error: &AcceptError) -> NewRow {
 
 fn new(row: &Row, occurrence: &str, outcome: RowOutcome) -> NewRow {
     NewRow {
-        key: row.key.clone(),
+        key: listed_key(&row.key),
         occurrence: occurrence.to_owned(),
         outcome,
         code: None,

@@ -17,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const SCHEDULE_PREFIX: &str = "campaign:";
 /// Between two looks at schedules.
 const LOOK: Duration = Duration::from_secs(1);
+/// Between two looks at what tenants changed.
+const SYNC: SignedDuration = SignedDuration::from_secs(15);
 /// Schedules decided in one transaction.
 const DECIDED_AT_ONCE: u32 = 100;
 /// Clocks of other processes may be behind by so much when they write a change.
@@ -33,8 +35,11 @@ impl Engine {
         loop {
             let worked = async {
                 let now = self.now();
-                self.sync_schedules(seen).await?;
-                seen = now.checked_sub(SKEW).ok();
+                if seen.is_none_or(|seen| now.duration_since(seen) >= SYNC) {
+                    let since = seen.and_then(|seen| seen.checked_sub(SKEW).ok());
+                    self.sync_schedules(since).await?;
+                    seen = Some(now);
+                }
                 self.decide_moments().await
             };
             if let Err(error) = worked.await {

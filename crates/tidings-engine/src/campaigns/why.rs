@@ -2,14 +2,14 @@
 
 use super::effective::{Switch, find};
 use super::schedule::schedule_name;
-use super::source;
+use super::source::{self, SourceProblem};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use jiff::Timestamp;
 use serde::Serialize;
 use tidings_core::campaign::{
     Assessment, CampaignName, Definition, NotDue, Row, RunWindow, Step, StepOutcome, assess, assess_all,
-    source_reference,
+    listed_key, source_reference,
 };
 use tidings_core::{ContactId, MessageId, TenantId, zone};
 use tidings_source::Source;
@@ -123,15 +123,14 @@ impl Engine {
             .find(|schedule| schedule.name == name)
             .and_then(|schedule| schedule.next_at)
             .filter(|_| effective.switch.is_on());
-        let opened = source::open(inner, &mut tx, &owner).await?;
-        let unreadable = |problem: source::SourceProblem| EngineError::Conflict {
-            problem: format!("the source cannot be asked: {problem}"),
-        };
-        let source = opened.map_err(unreadable)?;
+        let source = source::open(inner, &mut tx, &owner).await??;
+        // The source is asked outside of any transaction: it may take its time.
+        tx.commit().await?;
         let rows = source
             .rows_of_customer(&effective.definition, now, &key)
             .await
-            .map_err(|error| unreadable(error.into()))?;
+            .map_err(SourceProblem::from)?;
+        let mut tx = inner.store.tenant(tenant).tx().await?;
         let mut told = Vec::with_capacity(rows.len());
         for row in &rows {
             let own = row
@@ -145,11 +144,11 @@ impl Engine {
                 let found = facts::duplicates(&mut tx, std::slice::from_ref(&reference)).await?;
                 verdict.message_id = found.get(&reference).map(|(message, ..)| *message);
             }
-            verdict.0.history = stored::history_of_row(&mut tx, campaign, &row.key).await?;
+            verdict.0.history = stored::history_of_row(&mut tx, campaign, &listed_key(&row.key)).await?;
             told.push(verdict.0);
         }
-        let answer = answer(&effective.switch, &effective.definition, &source, &key, &told).await;
         tx.commit().await?;
+        let answer = answer(&effective.switch, &effective.definition, &source, &key, &told).await;
         Ok(NeverSelected {
             campaign: campaign.clone(),
             contact_id: known.map(|known| known.id),

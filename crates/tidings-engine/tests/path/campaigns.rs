@@ -114,6 +114,27 @@ async fn one_late_run_makes_up_for_every_day_that_was_missed() {
 }
 
 #[tokio::test]
+async fn what_a_late_run_finds_too_late_is_suppressed_and_nothing_is_called_wrong_with_the_row() {
+    let world = World::new().await;
+    let mut dealer = Dealer::default();
+    dealer.customer(1);
+    dealer.invoice(1, 1, 40);
+    let file = dealer.write().await;
+    world.source(&file).await;
+    world
+        .change("invoice_reminder", json!({"expires_after_hours": 1}))
+        .await;
+    world.clock.set("2026-06-16T12:00:00Z".parse().unwrap());
+    world.engine.sync_schedules(None).await.unwrap();
+    world.clock.set("2026-06-16T20:00:00Z".parse().unwrap());
+    world.engine.decide_moments().await.unwrap();
+    world.engine.run_campaigns_due(None).await.unwrap();
+    let run = world.runs(world.tenant, "invoice_reminder").await.remove(0);
+    assert_eq!(counts(&run), [(RowOutcome::Suppressed, 1)]);
+    assert_eq!(run.reasons[0].code.as_deref(), Some("expired"));
+}
+
+#[tokio::test]
 async fn caps_decide_about_five_machines_that_are_due_on_one_day() {
     let world = World::new().await;
     let mut dealer = Dealer::default();

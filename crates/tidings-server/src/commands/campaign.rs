@@ -122,6 +122,12 @@ fn print_coverage(told: &Coverage) {
     if let Some(error) = &run.last_error {
         println!("    {error}");
     }
+    if run.state == campaigns::RunState::Waiting {
+        println!(
+            "    waits until {}, or for an earlier run of the campaign to end",
+            run.next_try_at
+        );
+    }
 }
 
 async fn report_run(

@@ -117,21 +117,6 @@ pub async fn put(
     Ok(())
 }
 
-/// Forgets what the tenant says of one campaign: a built-in one is as it comes again. False when there was nothing.
-///
-/// # Errors
-/// When the database refuses.
-pub async fn remove(tx: &mut TenantTx, name: &CampaignName) -> Result<bool> {
-    let done = sqlx::query!(
-        "DELETE FROM campaigns WHERE tenant_id = $1 AND name = $2",
-        tx.tenant().0,
-        name.as_str()
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(done.rows_affected() > 0)
-}
-
 /// Active tenants with a source that is looked at, whose source, settings or campaigns changed at or after an instant; all
 /// of them when none is given. Wants the workers' pool.
 ///

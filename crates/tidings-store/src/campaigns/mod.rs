@@ -5,7 +5,7 @@ mod report;
 mod rows;
 mod runs;
 
-pub use changes::{StoredCampaign, changed_since, list, put, remove};
+pub use changes::{StoredCampaign, changed_since, list, put};
 pub use report::{Counted, Coverage, RunStory, coverage, find_run, list_runs};
 pub use rows::{NewRow, PastRow, RowTold, history_of_row, list_rows};
 pub use runs::{
