@@ -36,13 +36,20 @@ pub enum EngineError {
     },
     /// The tenant's source cannot be asked.
     #[error("the source cannot be asked: {0}")]
-    Source(#[from] SourceProblem),
+    Source(SourceProblem),
     /// It cannot be done as things stand.
     #[error("{problem}")]
     Conflict {
         /// What stands in the way and what to do.
         problem: String,
     },
+}
+
+// Written out, so that the problem is told once: as a `source` it would be printed again behind the sentence it is in.
+impl From<SourceProblem> for EngineError {
+    fn from(problem: SourceProblem) -> Self {
+        Self::Source(problem)
+    }
 }
 
 impl EngineError {

@@ -66,7 +66,7 @@ async fn a_source_that_cannot_be_reached_is_named_without_its_password() {
             "{told}"
         );
         discreet(world.run(&["explain", "--contact", "1", "--campaign", "seven_day_checkin"]))
-            .exit(3)
+            .exit(1)
             .says(&["the source cannot be asked", "127.0.0.1"]);
     }
     let missing = world.folder.join("nothing.db");
