@@ -22,8 +22,8 @@ use tidings_store::tenants::{self, TenantChanges};
 
 /// More instants than any simulation within its limits has.
 const INSTANTS_MAX: u64 = 2_000_000;
-/// After so many campaign runs the planner is told for the first time what the tables hold.
-const ANALYZED_FIRST: u64 = 10;
+/// After so many campaign runs the planner is told for the first time what the tables hold: the first ones fill them.
+const ANALYZED_FIRST: u64 = 1;
 /// The longest time that is lived through.
 const LONGEST: SignedDuration = SignedDuration::from_hours(24 * 400);
 
@@ -199,27 +199,28 @@ impl Engine {
         self.run_due().await?;
         let mut runs = 0;
         let mut analyze_at = ANALYZED_FIRST;
+        // Moving the clock changes nothing that is stored, so what comes next is asked only after work.
+        let mut next = self.next_due(tenant).await?;
         for instants in 1..=INSTANTS_MAX {
             if runs >= analyze_at {
                 scratch::analyze(&self.inner.store).await?;
                 analyze_at = runs.saturating_mul(4);
             }
             let now = self.now();
-            let next = self.next_due(tenant).await?;
             if next.campaign.is_some_and(|at| at <= now) {
                 self.decide_moments().await?;
                 runs += self.run_campaigns_due(Some(tenant)).await?;
+                next = self.next_due(tenant).await?;
             }
-            let next = self.next_due(tenant).await?;
             if next.ready || next.job.is_some_and(|at| at <= now) {
                 self.run_due().await?;
+                next = self.next_due(tenant).await?;
             }
-            let next = self.next_due(tenant).await?;
             match next.campaign.into_iter().chain(next.job).min() {
                 // Rounded to the microsecond, as the database keeps it.
-                Some(next) if next <= to => {
+                Some(at) if at <= to => {
                     let soonest = now.saturating_add(SignedDuration::from_micros(1)).unwrap_or(to);
-                    clock.set(next.max(soonest));
+                    clock.set(at.max(soonest));
                 }
                 _ => {
                     clock.set(to);

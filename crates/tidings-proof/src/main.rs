@@ -4,7 +4,9 @@
 mod bench;
 mod campaigns;
 mod crash;
+mod fairness;
 mod process;
+mod rate;
 mod standin;
 mod unsubscribe;
 mod vectors;
@@ -54,6 +56,15 @@ enum Proof {
         /// Seed of the choice of fail points and moments.
         #[arg(long, default_value_t = 1)]
         seed: u64,
+        /// Print only the JSON line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// One tenant's flood of jobs beside another's urgent messages: how much longer the urgent ones take.
+    Fairness {
+        /// Jobs of the flood.
+        #[arg(long, default_value_t = 1_000_000)]
+        jobs: i64,
         /// Print only the JSON line.
         #[arg(long)]
         json: bool,
@@ -110,6 +121,15 @@ fn main() -> Result<ExitCode> {
             .iter()
             .all(|count| summary.get(*count).is_none_or(|count| count == 0));
             Ok(ExitCode::from(u8::from(!clean)))
+        }
+        Proof::Fairness { jobs, json } => {
+            let (cluster, url) = database(None, "fairness")?;
+            let folder = process::folder("fairness")?;
+            let summary = runtime.block_on(fairness::run(&url, &folder, jobs, !json))?;
+            drop(cluster);
+            println!("{summary}");
+            let fair = summary["p95_shift_ms"].as_f64().is_some_and(|ms| ms <= 1000.0);
+            Ok(ExitCode::from(u8::from(!fair)))
         }
         Proof::Vectors { dir, json } => {
             // A case of unsubscribing needs the HTTP face, and that a database.

@@ -150,7 +150,7 @@ impl Engine {
             () = self.beat(&run) => Err(Stopped::Lost),
         };
         let ended = match read {
-            Ok(()) => self.end(&run, Fate::Complete, Ran::Complete).await,
+            Ok(ran) => Ok(ran),
             Err(Stopped::Lost) => Ok(Ran::Lost),
             Err(Stopped::Draining) => self.again(&run, self.now(), None).await,
             Err(Stopped::Source(problem)) => {
@@ -246,7 +246,8 @@ impl Engine {
         Ok(if kept { ran } else { Ran::Lost })
     }
 
-    async fn read_through(&self, run: &ClaimedRun, stop: &CancellationToken) -> Result<(), Stopped> {
+    /// Reads to the end. The last page is written down with the run's end, in one transaction.
+    async fn read_through(&self, run: &ClaimedRun, stop: &CancellationToken) -> Result<Ran, Stopped> {
         let inner = &self.inner;
         let (proposer, source) = self.begin(run).await?;
         let limits = bounds(&proposer.definition, &proposer.window);
@@ -277,13 +278,19 @@ impl Engine {
             if !stored::page_done(&mut tx, run, &done, now).await? {
                 return Err(Stopped::Lost);
             }
+            if page.done && !stored::finish(&mut tx, run, &Fate::Complete, now).await? {
+                return Err(Stopped::Lost);
+            }
             tx.commit().await?;
             inner.fail.pass("campaign_page_after_commit");
+            if page.done {
+                return Ok(Ran::Complete);
+            }
             if stop.is_cancelled() {
                 return Err(Stopped::Draining);
             }
         }
-        Ok(())
+        Ok(self.end(run, Fate::Complete, Ran::Complete).await?)
     }
 
     /// Pins what the run goes by, and opens the source.
