@@ -116,7 +116,7 @@ pub fn build(
         | ProviderKind::WhatsappWeb => Err(ConfigError {
             place: format!("{kind} connection"),
             problem:
-                "this version of Tidings has no such provider yet; use smtp, sendgrid, ses, resend, twilio or sandbox"
+                "this version of Tidings has no such provider yet; use smtp, sendgrid, resend, twilio or sandbox"
                     .to_owned(),
         }),
     }
