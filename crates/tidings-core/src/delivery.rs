@@ -46,7 +46,8 @@ pub const fn step(state: DeliveryState, step: DeliveryStep) -> Option<DeliverySt
         (Queued | RetryWait, Step::Stop) => Stopped,
         (Queued | RetryWait | Unknown | Held, Step::Requeue) => Queued,
         (Dispatching, Step::Retry) => RetryWait,
-        (Dispatching, Step::Lose) => Unknown,
+        // Queued: a repetition that was waiting until the provider no longer recognises it.
+        (Queued | Dispatching, Step::Lose) => Unknown,
         (Unknown, Step::Hold) => Held,
         (Unknown | Held, Step::Drop) => Dropped,
         // Reports, in any order: bounced outranks failed, failed delivered, delivered accepted.

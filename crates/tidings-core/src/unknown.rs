@@ -13,7 +13,7 @@ word_enum! {
         Found = "found",
         /// It does not have the message and never will.
         NotFound = "not_found",
-        /// It takes the same reference once only: repeating the call is safe.
+        /// It takes the same reference once only: repeating the call is safe, as long as [`repeatable_until`] says.
         Repeatable = "repeatable",
         /// It cannot tell, or was not asked.
         Unavailable = "unavailable",
@@ -42,6 +42,22 @@ pub const fn grace(channel: Channel) -> SignedDuration {
         Channel::Sms => SignedDuration::from_mins(5),
         Channel::Whatsapp | Channel::WhatsappWeb => SignedDuration::from_mins(2),
     }
+}
+
+/// A repetition begins so long before the provider forgets the reference: clocks differ, and a call takes its time.
+const FORGETTING: SignedDuration = SignedDuration::from_mins(15);
+
+/// A reference that is remembered for good is repeated this long; then a policy or a person decides.
+const LONGEST_REPEATED: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// Until when a call may be repeated under a reference that the provider first saw at `first_used` and remembers for so
+/// long (none: for good). A later repetition could be taken as a second message.
+pub fn repeatable_until(first_used: Timestamp, remembers_for: Option<SignedDuration>) -> Timestamp {
+    let remembered = remembers_for.unwrap_or(LONGEST_REPEATED).min(LONGEST_REPEATED);
+    first_used
+        .saturating_add(remembered)
+        .and_then(|until| until.saturating_sub(FORGETTING))
+        .unwrap_or(first_used)
 }
 
 /// Decides about an attempt of unknown outcome: by the provider's word where there is one, else by the tenant's policy

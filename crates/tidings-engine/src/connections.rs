@@ -158,6 +158,31 @@ impl Routes {
         route(&states, now, dice)
     }
 
+    /// The one connection, if it may be called.
+    pub fn only(
+        &self,
+        inner: &Inner,
+        view: &TenantView,
+        connection: ConnectionId,
+        dice: &mut Dice,
+        now: Timestamp,
+    ) -> Route {
+        let states: Vec<ConnectionState> = view
+            .routes
+            .iter()
+            .filter(|row| row.id == connection)
+            .map(|row| ConnectionState {
+                id: row.id,
+                enabled: true,
+                priority: row.priority,
+                weight: row.weight,
+                breaker: self.breakers.get(&row.id).copied().unwrap_or(row.breaker),
+                limited_until: inner.limiter.limited_until(row.id, limit_of(row), now),
+            })
+            .collect();
+        route(&states, now, dice)
+    }
+
     /// Takes the single probe of a breaker; false when another node was faster.
     pub async fn probe(
         &mut self,

@@ -299,7 +299,8 @@ fn told(story: MessageStory) -> Explanation {
             state: row.state,
             job_id: row.job,
             provider_message_id: row.provider_message_id,
-            resolve_after: row.resolve_after,
+            // A queued delivery has one too: the end of the time in which its call may be repeated.
+            resolve_after: row.resolve_after.filter(|_| row.state == DeliveryState::Unknown),
             last_error: row.last_error,
         })
         .collect();

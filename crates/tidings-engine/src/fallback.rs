@@ -124,6 +124,17 @@ impl Aside {
     }
 }
 
+/// A repetition that waited too long: the outcome of the call before it is unknown as before, and is asked about at once.
+pub(crate) fn lose_again(aside: &mut Aside, lease: LeaseId, carried: &Carried, now: Timestamp) {
+    let because = "the provider may no longer recognise a repetition";
+    aside.move_delivery(carried, DeliveryState::Unknown, because.to_owned());
+    aside.finishes.push(ended(
+        carried,
+        lease,
+        wait(now, ErrorCategory::Transient, because),
+    ));
+}
+
 /// Writes what was set aside. Jobs whose lease is lost are left out with what would have followed them.
 pub(crate) async fn write(
     inner: &Inner,

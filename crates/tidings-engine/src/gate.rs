@@ -7,6 +7,7 @@ use crate::error::EngineError;
 use crate::fallback::{self, Aside};
 use crate::figures;
 use crate::process::ended;
+use crate::repeat::{self, Repetition};
 use crate::submission::{Unsendable, submission};
 use crate::tenancy::TenantView;
 use jiff::{SignedDuration, Timestamp};
@@ -150,7 +151,15 @@ async fn ask(
     let avoid = (carried.row.state == DeliveryState::RetryWait)
         .then_some(carried.row.connection)
         .flatten();
-    let connection = match routes.choose(inner, view, carried.row.channel, avoid, dice, now) {
+    let route = match repeat::of(&carried.row, view, now) {
+        Repetition::No => routes.choose(inner, view, carried.row.channel, avoid, dice, now),
+        Repetition::Over(connection) => routes.only(inner, view, connection, dice, now),
+        Repetition::TooLate => {
+            fallback::lose_again(&mut gated.aside, bench.lease, &carried, now);
+            return Ok(false);
+        }
+    };
+    let connection = match route {
         Route::Use {
             connection, probe, ..
         } => {

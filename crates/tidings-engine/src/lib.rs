@@ -38,6 +38,7 @@ pub mod privacy;
 mod process;
 mod receive;
 mod recipients;
+mod repeat;
 mod reply;
 mod request;
 mod rescue;

@@ -7,6 +7,7 @@ use crate::error::EngineError;
 use crate::fallback::{self, Aside};
 use crate::figures;
 use crate::process::ended;
+use crate::repeat;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tidings_core::decide::facts::SuppressionReason;
@@ -119,6 +120,18 @@ fn tell(inner: &Inner, bench: &Bench, one: Ended, dice: &mut Dice, now: Timestam
             result.resolve_after = Some(at);
             Following::Again { at, counts: false }
         }
+        SendOutcome::Rejected(rejection) if repeat::is_repetition(&call) => {
+            let at = after_refused_repetition(inner, &call, rejection, dice, now);
+            result.outcome = AttemptOutcome::Unknown;
+            result.state = DeliveryState::Unknown;
+            result.code = Some(rejection.code.clone());
+            result.detail = Some(format!(
+                "the repetition was refused ({}); what became of the call before it is not known",
+                rejection.detail
+            ));
+            result.resolve_after = Some(at);
+            Following::Again { at, counts: false }
+        }
         SendOutcome::Rejected(rejection) => {
             let next = after_no(inner, bench, &call, rejection, dice, now);
             result.outcome = AttemptOutcome::Rejected;
@@ -140,6 +153,33 @@ fn tell(inner: &Inner, bench: &Bench, one: Ended, dice: &mut Dice, now: Timestam
     }
 }
 
+/// When a call whose repetition was refused is asked about again. Nothing else may carry the message meanwhile.
+fn after_refused_repetition(
+    inner: &Inner,
+    call: &Call,
+    rejection: &Rejection,
+    dice: &mut Dice,
+    now: Timestamp,
+) -> Timestamp {
+    rest(inner, call, rejection, now);
+    let failure = failure_of(&call.carried, ErrorCategory::Transient, rejection.retry_after);
+    match next_try(&failure, call.carried.job.kind, &inner.schedule, now, dice) {
+        NextTry::At { at, .. } => at,
+        // The question ends it then: every try is used up.
+        NextTry::GiveUp => now.saturating_add(ASK_AFTER).unwrap_or(Timestamp::MAX),
+    }
+}
+
+/// A connection rests as long as its provider asked for.
+fn rest(inner: &Inner, call: &Call, rejection: &Rejection, now: Timestamp) {
+    if let (ErrorCategory::RateLimit, Some(wait)) = (rejection.category, rejection.retry_after) {
+        let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::ZERO);
+        inner
+            .limiter
+            .pause(call.connection, now.saturating_add(wait).unwrap_or(now));
+    }
+}
+
 /// After a no: another connection at once, a later try, or the end.
 fn after_no(
     inner: &Inner,
@@ -149,12 +189,7 @@ fn after_no(
     dice: &mut Dice,
     now: Timestamp,
 ) -> Following {
-    if let (ErrorCategory::RateLimit, Some(wait)) = (rejection.category, rejection.retry_after) {
-        let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::ZERO);
-        inner
-            .limiter
-            .pause(call.connection, now.saturating_add(wait).unwrap_or(now));
-    }
+    rest(inner, call, rejection, now);
     if may_fail_over(bench, call, rejection.category) {
         return Following::Again {
             at: now,

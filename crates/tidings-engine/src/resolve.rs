@@ -7,6 +7,7 @@ use crate::fallback::{self, Aside};
 use crate::figures;
 use crate::outcome::ASK_AFTER;
 use crate::process::ended;
+use crate::repeat;
 use crate::rescue::is_poison;
 use crate::settle;
 use futures::{StreamExt, stream};
@@ -117,6 +118,8 @@ struct Asked {
     carried: Carried,
     evidence: Evidence,
     provider_message_id: Option<String>,
+    /// With [`Evidence::Repeatable`]: until when.
+    repeatable_until: Option<Timestamp>,
 }
 
 async fn ask(inner: &Inner, bench: &Bench, carried: Carried) -> Asked {
@@ -124,6 +127,7 @@ async fn ask(inner: &Inner, bench: &Bench, carried: Carried) -> Asked {
         carried,
         evidence: Evidence::Unavailable,
         provider_message_id: None,
+        repeatable_until: None,
     };
     if is_poison(&carried.job) {
         // Asking has killed workers; policy decides without the answer.
@@ -143,11 +147,17 @@ async fn ask(inner: &Inner, bench: &Bench, carried: Carried) -> Asked {
         return silent(carried);
     };
     let asked = tokio::time::timeout(inner.limits.call, provider.lookup(reference)).await;
+    let mut repeatable_until = None;
     let (evidence, provider_message_id) = match asked {
         Ok(Lookup::Found { provider_message_id }) => (Evidence::Found, provider_message_id),
         Ok(Lookup::NotFound) => (Evidence::NotFound, None),
         Ok(Lookup::Unavailable { .. }) if provider.capabilities().idempotent_send => {
-            (Evidence::Repeatable, None)
+            let until = repeat::until(row, provider.as_ref());
+            repeatable_until = Some(until).filter(|until| inner.now() < *until);
+            match repeatable_until {
+                Some(_) => (Evidence::Repeatable, None),
+                None => (Evidence::Unavailable, None),
+            }
         }
         Ok(Lookup::Unavailable { .. }) | Err(_) => (Evidence::Unavailable, None),
     };
@@ -155,6 +165,7 @@ async fn ask(inner: &Inner, bench: &Bench, carried: Carried) -> Asked {
         carried,
         evidence,
         provider_message_id,
+        repeatable_until,
     }
 }
 
@@ -280,6 +291,7 @@ fn resend(
     let failure = failure_of(&one.carried, ErrorCategory::Transient, None);
     let data = json!({"channel": one.carried.row.channel, "evidence": one.evidence});
     if let NextTry::At { .. } = next_try(&failure, one.carried.job.kind, &inner.schedule, now, dice) {
+        result.resolve_after = one.repeatable_until;
         aside.event(&one.carried, "DeliveryResent", data);
         let error = said(one.evidence, UnknownAction::Resend).to_owned();
         return Outcome::Retry {

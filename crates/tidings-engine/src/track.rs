@@ -226,7 +226,10 @@ async fn learn(
     dice: &mut Dice,
     now: Timestamp,
 ) -> Result<(), EngineError> {
-    let soft = event.kind == DeliveryEventKind::Bounced && event.bounce_class == Some(BounceClass::Soft);
+    // Without a code a soft bounce says nothing about the address.
+    let soft = event.kind == DeliveryEventKind::Bounced
+        && event.bounce_class == Some(BounceClass::Soft)
+        && event.error.is_some();
     if event.suppress.is_none() && !soft {
         return Ok(());
     }

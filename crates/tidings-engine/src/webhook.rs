@@ -120,7 +120,7 @@ impl Engine {
             mut inbound,
             response,
             skipped,
-        } = receiver.provider.webhook(request, now)?;
+        } = receiver.provider.webhook(request, now).await?;
         for skipped in skipped.iter().take(20) {
             tracing::warn!(connection = %target.connection, reason = %skipped, "an element of a webhook was skipped");
         }

@@ -6,6 +6,7 @@
 
 use crate::contract::Provider;
 use crate::egress::{Egress, EgressUrl};
+use crate::resend::ResendProvider;
 use crate::sandbox::{Capture, SandboxProvider};
 use crate::sendgrid::SendgridProvider;
 use crate::smtp::SmtpProvider;
@@ -109,13 +110,13 @@ pub fn build(
         ProviderKind::Sendgrid => Ok(Arc::new(SendgridProvider::new(config, egress)?)),
         ProviderKind::Twilio => Ok(Arc::new(TwilioProvider::new(config, egress)?)),
         ProviderKind::Smtp => Ok(Arc::new(SmtpProvider::new(config, egress)?)),
+        ProviderKind::Resend => Ok(Arc::new(ResendProvider::new(config, egress)?)),
         ProviderKind::Ses
-        | ProviderKind::Resend
         | ProviderKind::WhatsappCloud
         | ProviderKind::WhatsappWeb => Err(ConfigError {
             place: format!("{kind} connection"),
             problem:
-                "this version of Tidings has no such provider yet; use smtp, sendgrid, twilio or sandbox"
+                "this version of Tidings has no such provider yet; use smtp, sendgrid, resend, twilio or sandbox"
                     .to_owned(),
         }),
     }
@@ -216,10 +217,10 @@ mod tests {
         settings: Value,
         credentials: &str,
     ) -> Result<Arc<dyn Provider>, ConfigError> {
-        let channel = if kind == ProviderKind::Twilio {
-            Channel::Sms
-        } else {
-            Channel::Email
+        let channel = match kind {
+            ProviderKind::Twilio => Channel::Sms,
+            ProviderKind::WhatsappCloud => Channel::Whatsapp,
+            _ => Channel::Email,
         };
         let credentials = Credentials::new(SecretString::from(credentials.to_owned()));
         let egress = Egress::new(EgressPolicy::default()).unwrap();
@@ -273,7 +274,7 @@ mod tests {
 
     #[test]
     fn a_provider_that_is_not_there_is_named() {
-        let error = try_build(ProviderKind::Ses, json!({}), "").unwrap_err();
+        let error = try_build(ProviderKind::WhatsappCloud, json!({}), "").unwrap_err();
         assert!(error.to_string().contains("no such provider yet"), "{error}");
     }
 }

@@ -199,6 +199,9 @@ pub enum WebhookRefusal {
     /// The connection has no webhook secret set.
     #[error("the connection has no webhook key: {0}")]
     NotConfigured(String),
+    /// What it takes to verify or read it cannot be had now; the provider should send it again.
+    #[error("it cannot be read now: {0}")]
+    Unavailable(String),
     /// The provider has no webhooks.
     #[error("this provider sends no webhooks")]
     Unsupported,
@@ -243,12 +246,31 @@ pub struct ReportedEvent {
     pub recipient: Option<Private<String>>,
     /// For bounces.
     pub bounce_class: Option<BounceClass>,
-    /// The provider's error code, if any, classed by the same table as answers.
+    /// The provider's error code, if any, classed by the same table as answers. A soft bounce without one says
+    /// nothing about the address (an out-of-office answer, a message too large) and is not counted against it.
     pub error: Option<(ErrorCategory, String)>,
     /// The address must be suppressed, and why.
     pub suppress: Option<SuppressBecause>,
     /// Further detail without personal data (a bounce text cut and masked, a clicked URL).
     pub detail: Option<String>,
+}
+
+impl ReportedEvent {
+    /// A report of which only the key and the kind are known yet.
+    pub fn new(dedupe_key: String, kind: DeliveryEventKind) -> Self {
+        Self {
+            dedupe_key,
+            kind,
+            occurred_at: None,
+            provider_message_id: None,
+            reference: None,
+            recipient: None,
+            bounce_class: None,
+            error: None,
+            suppress: None,
+            detail: None,
+        }
+    }
 }
 
 /// Why a reported event suppresses the recipient.
@@ -323,6 +345,12 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
     /// What it can do.
     fn capabilities(&self) -> Capabilities;
 
+    /// How long a reference is remembered where [`Capabilities::idempotent_send`] says that one is taken once; none
+    /// when it is for good.
+    fn remembers_for(&self) -> Option<Duration> {
+        None
+    }
+
     /// Makes one call. Bounded in time; never panics; never retries.
     async fn send(&self, submission: &Submission) -> SendOutcome;
 
@@ -333,6 +361,11 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
     async fn check(&self) -> CheckReport;
 
     /// Verifies a webhook over its raw bytes and reads it. Replay and duplicates are the engine's matter
-    /// (by `dedupe_key`).
-    fn webhook(&self, request: &WebhookRequest, now: Timestamp) -> Result<WebhookParsed, WebhookRefusal>;
+    /// (by `dedupe_key`). May ask the provider itself for what a webhook only points to, bounded in time; what
+    /// cannot be had now is [`WebhookRefusal::Unavailable`], so that the provider sends it again.
+    async fn webhook(
+        &self,
+        request: &WebhookRequest,
+        now: Timestamp,
+    ) -> Result<WebhookParsed, WebhookRefusal>;
 }

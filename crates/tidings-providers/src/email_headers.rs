@@ -69,6 +69,25 @@ pub fn list_unsubscribe(url: &str) -> String {
     format!("<{url}>")
 }
 
+/// `"Name" <address>`, or the address alone. The name may hold any letters; quotes in it are escaped.
+pub fn mailbox(name: Option<&str>, address: &str) -> String {
+    match name.map(str::trim).filter(|name| !name.is_empty()) {
+        None => address.to_owned(),
+        Some(name) => {
+            let name = name.replace('\\', "\\\\").replace('"', "\\\"");
+            format!("\"{name}\" <{address}>")
+        }
+    }
+}
+
+/// The bare address of `Name <address>`.
+pub fn bare_address(text: &str) -> &str {
+    let text = text.trim();
+    text.strip_suffix('>')
+        .and_then(|text| text.rsplit_once('<'))
+        .map_or(text, |(_, address)| address.trim())
+}
+
 /// One https URI that can stand between angle brackets in a list (RFC 2369 section 2, RFC 8058 section 3.1).
 fn is_one_https_uri(text: &str) -> bool {
     text.starts_with("https://")
@@ -83,4 +102,21 @@ fn is_message_id(text: &str) -> bool {
         |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_graphic() && !b"<>@".contains(&b));
     text.split_once('@')
         .is_some_and(|(left, right)| plain(left) && plain(right))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case(None, "bob@example.com")]
+    #[case(Some(" "), "bob@example.com")]
+    #[case(Some("Zoë, the 1st"), "\"Zoë, the 1st\" <bob@example.com>")]
+    #[case(Some("A \"B\" \\"), "\"A \\\"B\\\" \\\\\" <bob@example.com>")]
+    fn names_are_quoted_and_taken_off_again(#[case] name: Option<&str>, #[case] expect: &str) {
+        let written = mailbox(name, "bob@example.com");
+        assert_eq!(written, expect);
+        assert_eq!(bare_address(&written), "bob@example.com");
+    }
 }

@@ -14,6 +14,7 @@ mod email_headers;
 pub mod mask;
 mod multipart;
 pub mod outcome;
+pub mod resend;
 #[cfg(any(test, feature = "test-support"))]
 pub mod samples;
 pub mod sandbox;
@@ -22,6 +23,7 @@ pub mod signature;
 pub mod smtp;
 #[cfg(any(test, feature = "test-support"))]
 pub mod stand_in;
+mod tag;
 #[cfg(test)]
 mod tests;
 pub mod twilio;

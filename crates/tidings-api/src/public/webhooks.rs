@@ -91,6 +91,7 @@ fn problem(error: WebhookError) -> Problem {
                 WebhookRefusal::Stale => (StatusCode::FORBIDDEN, "webhook.stale"),
                 WebhookRefusal::WrongAccount => (StatusCode::FORBIDDEN, "webhook.account"),
                 WebhookRefusal::NotConfigured(_) => (StatusCode::FORBIDDEN, "webhook.not_configured"),
+                WebhookRefusal::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "webhook.unavailable"),
                 WebhookRefusal::Malformed(_) => (StatusCode::BAD_REQUEST, "webhook.malformed"),
                 WebhookRefusal::Unsupported => (StatusCode::NOT_FOUND, "webhook.unsupported"),
             };

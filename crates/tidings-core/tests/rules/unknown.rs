@@ -3,7 +3,7 @@ use jiff::SignedDuration;
 use rstest::rstest;
 use tidings_core::decide::Policy;
 use tidings_core::decide::policy::OnUnknown;
-use tidings_core::unknown::{Evidence, UnknownAction, resolve};
+use tidings_core::unknown::{Evidence, UnknownAction, repeatable_until, resolve};
 use tidings_core::{Category, Channel};
 
 #[rstest]
@@ -50,6 +50,20 @@ fn the_providers_word_decides_at_once(#[case] evidence: Evidence, #[case] wanted
             wanted
         );
     }
+}
+
+#[rstest]
+#[case(Some(SignedDuration::from_hours(24)), 23 * 60 + 45)]
+#[case(Some(SignedDuration::from_hours(1)), 45)]
+#[case(Some(SignedDuration::from_mins(5)), -10)]
+#[case(Some(SignedDuration::from_hours(24 * 365)), 7 * 24 * 60 - 15)]
+#[case(None, 7 * 24 * 60 - 15)]
+fn a_reference_is_repeated_only_while_it_is_remembered(
+    #[case] remembers_for: Option<SignedDuration>,
+    #[case] minutes: i64,
+) {
+    let until = repeatable_until(noon(), remembers_for);
+    assert_eq!(until, noon() + SignedDuration::from_mins(minutes));
 }
 
 #[test]

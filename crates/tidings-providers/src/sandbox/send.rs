@@ -165,7 +165,11 @@ impl Provider for SandboxProvider {
         }
     }
 
-    fn webhook(&self, request: &WebhookRequest, now: Timestamp) -> Result<WebhookParsed, WebhookRefusal> {
+    async fn webhook(
+        &self,
+        request: &WebhookRequest,
+        now: Timestamp,
+    ) -> Result<WebhookParsed, WebhookRefusal> {
         let secret = self
             .webhook_secret
             .as_ref()

@@ -257,7 +257,11 @@ impl Provider for SendgridProvider {
         }
     }
 
-    fn webhook(&self, request: &WebhookRequest, _now: Timestamp) -> Result<WebhookParsed, WebhookRefusal> {
+    async fn webhook(
+        &self,
+        request: &WebhookRequest,
+        _now: Timestamp,
+    ) -> Result<WebhookParsed, WebhookRefusal> {
         webhook::read(request, &self.settings, &self.webhook_keys)
     }
 }

@@ -159,7 +159,11 @@ impl Provider for SmtpProvider {
         }
     }
 
-    fn webhook(&self, _request: &WebhookRequest, _now: Timestamp) -> Result<WebhookParsed, WebhookRefusal> {
+    async fn webhook(
+        &self,
+        _request: &WebhookRequest,
+        _now: Timestamp,
+    ) -> Result<WebhookParsed, WebhookRefusal> {
         Err(WebhookRefusal::Unsupported)
     }
 }

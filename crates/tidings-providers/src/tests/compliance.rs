@@ -151,6 +151,38 @@ async fn sendgrid() {
 }
 
 #[tokio::test]
+async fn resend() {
+    let subject = HttpSubject {
+        kind: ProviderKind::Resend,
+        submission: samples::email("bob@example.com"),
+        settings: |url| json!({ "from_email": "shop@brand.test", "base_url": url }),
+        credentials: json!({
+            "api_key": "re_s3cret", "webhook_secret": "whsec_czNjcmV0czNjcmV0czNjcmV0czNjcmV0"
+        }),
+        success: Reply::json(200, r#"{"id":"56761188-7520-42d8-8898-ff6fc54ce618"}"#),
+        rejection: |category| {
+            let error = |status, name: &str| {
+                Reply::json(
+                    status,
+                    &format!(r#"{{"statusCode":{status},"name":"{name}","message":"no bob@example.com"}}"#),
+                )
+            };
+            match category {
+                ErrorCategory::Transient => Some(error(503, "service_unavailable")),
+                // Resend tells of bad recipients later, by event.
+                ErrorCategory::Permanent => None,
+                ErrorCategory::RateLimit => Some(error(429, "rate_limit_exceeded").with("retry-after", "1")),
+                ErrorCategory::AuthFailure => Some(error(403, "invalid_api_key")),
+                ErrorCategory::InvalidInput => Some(error(422, "validation_error")),
+            }
+        },
+        injections: injections(),
+        secret: "s3cret",
+    };
+    problems("resend", &run_compliance(&subject).await);
+}
+
+#[tokio::test]
 async fn twilio() {
     let subject = HttpSubject {
         kind: ProviderKind::Twilio,

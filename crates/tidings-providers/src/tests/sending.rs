@@ -1,7 +1,7 @@
 //! What HTTP providers put on the wire.
 
 use super::provider;
-use crate::contract::{Attachment, Content, Lookup, SendOutcome};
+use crate::contract::{Attachment, Content, Lookup, SendOutcome, Submission};
 use crate::samples;
 use crate::stand_in::http::{Behaviour, HttpStandIn, Reply};
 use serde_json::{Value, json};
@@ -9,16 +9,8 @@ use tidings_core::ProviderKind;
 use tidings_core::redact::Private;
 use url::form_urlencoded;
 
-#[tokio::test]
-async fn sendgrid_sends_the_whole_message() {
-    let stand_in = HttpStandIn::start(Behaviour::Answer(
-        Reply::json(202, "").with("X-Message-Id", "id1"),
-    ));
-    let settings = json!({
-        "from_email": "shop@brand.test", "from_name": "Brand", "categories": ["orders"], "base_url": stand_in.url()
-    });
-    let sendgrid = provider(ProviderKind::Sendgrid, settings, &json!({ "api_key": "SG.key" }));
-    let mut submission = samples::email("bob@example.com");
+/// With a way to unsubscribe and an inline image.
+fn full(mut submission: Submission) -> Submission {
     let Content::Email(mut email) = submission.content.into_exposed() else {
         unreachable!()
     };
@@ -30,6 +22,19 @@ async fn sendgrid_sends_the_whole_message() {
         content_id: Some("logo".to_owned()),
     });
     submission.content = Private::new(Content::Email(email));
+    submission
+}
+
+#[tokio::test]
+async fn sendgrid_sends_the_whole_message() {
+    let stand_in = HttpStandIn::start(Behaviour::Answer(
+        Reply::json(202, "").with("X-Message-Id", "id1"),
+    ));
+    let settings = json!({
+        "from_email": "shop@brand.test", "from_name": "Brand", "categories": ["orders"], "base_url": stand_in.url()
+    });
+    let sendgrid = provider(ProviderKind::Sendgrid, settings, &json!({ "api_key": "SG.key" }));
+    let submission = full(samples::email("bob@example.com"));
     let outcome = sendgrid.send(&submission).await;
     assert_eq!(
         outcome,
@@ -72,6 +77,106 @@ async fn sendgrid_has_a_european_address() {
         &json!({ "api_key": "SG.key" }),
     );
     assert!(format!("{eu:?}").contains("api.eu.sendgrid.com"));
+}
+
+#[tokio::test]
+async fn resend_sends_the_whole_message_under_its_key() {
+    let stand_in = HttpStandIn::start(Behaviour::Answer(Reply::json(200, r#"{"id":"re-1"}"#)));
+    let settings = json!({
+        "from_email": "shop@brand.test", "from_name": "Brand & \"Co\"", "tags": { "kind": "orders" },
+        "base_url": stand_in.url()
+    });
+    let resend = provider(ProviderKind::Resend, settings, &json!({ "api_key": "re_key" }));
+    let submission = full(samples::email("bob@example.com"));
+    let accepted = SendOutcome::Accepted {
+        provider_message_id: Some("re-1".to_owned()),
+    };
+    assert_eq!(resend.send(&submission).await, accepted);
+    assert_eq!(resend.send(&submission).await, accepted);
+    let received = stand_in.received();
+    let request = &received[0];
+    assert_eq!(request.line, "POST /emails HTTP/1.1");
+    for (name, value) in [
+        ("authorization", "Bearer re_key"),
+        ("idempotency-key", submission.reference.as_str()),
+    ] {
+        assert!(
+            request.headers.contains(&(name.to_owned(), value.to_owned())),
+            "{name}"
+        );
+    }
+    assert_eq!(
+        request.body, received[1].body,
+        "a repetition is the same to the byte"
+    );
+    let body: Value = serde_json::from_str(&request.body).unwrap();
+    assert_eq!(body["from"], r#""Brand & \"Co\"" <shop@brand.test>"#);
+    assert_eq!(body["to"], json!(["bob@example.com"]));
+    assert_eq!(body["headers"]["List-Unsubscribe"], "<https://brand.test/u/abc>");
+    assert_eq!(
+        body["headers"]["List-Unsubscribe-Post"],
+        "List-Unsubscribe=One-Click"
+    );
+    assert_eq!(body["headers"]["Message-ID"], "<0197.1@brand.test>");
+    assert_eq!(body["headers"]["Auto-Submitted"], "auto-generated");
+    assert_eq!(
+        body["attachments"][0],
+        json!({ "content": "AAAA", "filename": "logo.png", "content_type": "image/png", "content_id": "logo" })
+    );
+    assert_eq!(
+        body["tags"][0],
+        json!({ "name": "tidings_reference", "value": "0197c0de-0000-7000-8000-000000000001_2e1" })
+    );
+    assert_eq!(body["tags"][2], json!({ "name": "kind", "value": "orders" }));
+}
+
+#[tokio::test]
+async fn a_no_about_resends_key_is_not_a_no_about_the_mail() {
+    for name in ["concurrent_idempotent_requests", "invalid_idempotent_request"] {
+        let body = format!(r#"{{"statusCode":409,"name":"{name}","message":"x"}}"#);
+        let stand_in = HttpStandIn::start(Behaviour::Answer(Reply::json(409, &body)));
+        let settings = json!({ "from_email": "shop@brand.test", "base_url": stand_in.url() });
+        let resend = provider(ProviderKind::Resend, settings, &json!({ "api_key": "re_key" }));
+        let outcome = resend.send(&samples::email("bob@example.com")).await;
+        assert!(
+            matches!(outcome, SendOutcome::Unknown { .. }),
+            "{name}: {outcome:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn resend_says_whether_the_domain_is_verified() {
+    let restricted = r#"{"statusCode":401,"name":"restricted_api_key","message":"only sends"}"#;
+    let cases = [
+        (
+            200,
+            r#"{"data":[{"name":"brand.test","status":"verified"}]}"#,
+            true,
+        ),
+        (
+            200,
+            r#"{"data":[{"name":"brand.test","status":"pending"}]}"#,
+            false,
+        ),
+        (
+            200,
+            r#"{"data":[{"name":"other.test","status":"verified"}]}"#,
+            false,
+        ),
+        (200, "<html>", false),
+        (401, restricted, true),
+        (403, r#"{"name":"invalid_api_key","message":"no"}"#, false),
+    ];
+    for (status, body, ok) in cases {
+        let stand_in = HttpStandIn::start(Behaviour::Answer(Reply::json(status, body)));
+        let settings = json!({ "from_email": "shop@brand.test", "base_url": stand_in.url() });
+        let report = provider(ProviderKind::Resend, settings, &json!({ "api_key": "re_key" }))
+            .check()
+            .await;
+        assert_eq!(report.ok, ok, "{body}: {report:?}");
+        assert_eq!(stand_in.received()[0].line, "GET /domains HTTP/1.1");
+    }
 }
 
 #[tokio::test]

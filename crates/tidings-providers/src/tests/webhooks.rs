@@ -99,16 +99,41 @@ fn sandbox() -> Good {
     }
 }
 
-#[test]
-fn only_good_signatures_are_read() {
-    for good in [sendgrid(), twilio(), sandbox()] {
+fn resend() -> Good {
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let body = r#"{"type":"email.opened","created_at":"2026-11-20T10:00:05.000Z","data":{"email_id":"e-1",
+        "to":["bob@example.com"],"tags":{"tidings_reference":"d1-1"}}}"#;
+    let signature = standard::sign("msg_1", now(), body.as_bytes(), secret).unwrap();
+    let headers = [
+        ("svix-id", "msg_1"),
+        ("svix-timestamp", "1795000000"),
+        ("svix-signature", signature.as_str()),
+    ];
+    let credentials = json!({
+        "api_key": "re_key", "webhook_secret": "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        "previous_webhook_secret": secret
+    });
+    Good {
+        provider: provider(
+            ProviderKind::Resend,
+            json!({ "from_email": "shop@brand.test" }),
+            &credentials,
+        ),
+        request: request(body, &headers),
+        signature: "svix-signature",
+    }
+}
+
+#[tokio::test]
+async fn only_good_signatures_are_read() {
+    for good in [sendgrid(), twilio(), sandbox(), resend()] {
         let kind = good.provider.kind();
-        let parsed = good.provider.webhook(&good.request, now()).unwrap();
+        let parsed = good.provider.webhook(&good.request, now()).await.unwrap();
         assert_eq!(parsed.events.len(), 1, "{kind}");
-        let refused = |change: &dyn Fn(&mut WebhookRequest)| {
+        let refused = async |change: &dyn Fn(&mut WebhookRequest)| {
             let mut request = good.request.clone();
             change(&mut request);
-            good.provider.webhook(&request, now()).unwrap_err()
+            good.provider.webhook(&request, now()).await.unwrap_err()
         };
         let signature = |request: &mut WebhookRequest, change: &dyn Fn(&str) -> String| {
             for (name, value) in &mut request.headers {
@@ -118,42 +143,49 @@ fn only_good_signatures_are_read() {
             }
         };
         assert_eq!(
-            refused(&|r| r.body = [&r.body[..], b" "].concat().into()),
+            refused(&|r| r.body = [&r.body[..], b" "].concat().into()).await,
             WebhookRefusal::SignatureInvalid,
             "{kind}: a byte more"
         );
-        let tampered = refused(&|r| signature(r, &|s| s.replace(|c: char| c.is_ascii_digit(), "A") + "A"));
+        let tampered =
+            refused(&|r| signature(r, &|s| s.replace(|c: char| c.is_ascii_digit(), "A") + "A")).await;
         assert_eq!(tampered, WebhookRefusal::SignatureInvalid, "{kind}: tampered");
-        let truncated = refused(&|r| signature(r, &|s| s[..s.len() - 8].to_owned()));
+        let truncated = refused(&|r| signature(r, &|s| s[..s.len() - 8].to_owned())).await;
         assert_eq!(truncated, WebhookRefusal::SignatureInvalid, "{kind}: truncated");
-        let empty = refused(&|r| signature(r, &|_| String::new()));
+        let empty = refused(&|r| signature(r, &|_| String::new())).await;
         assert_eq!(empty, WebhookRefusal::SignatureMissing, "{kind}: empty");
-        let missing = refused(&|r| r.headers.retain(|(name, _)| name != good.signature));
+        let missing = refused(&|r| r.headers.retain(|(name, _)| name != good.signature)).await;
         assert_eq!(missing, WebhookRefusal::SignatureMissing, "{kind}: missing");
     }
 }
 
-#[test]
-fn another_connections_key_does_not_verify() {
+#[tokio::test]
+async fn another_connections_key_does_not_verify() {
     let (one, other) = (sendgrid(), sendgrid());
     assert_eq!(
-        other.provider.webhook(&one.request, now()).unwrap_err(),
+        other.provider.webhook(&one.request, now()).await.unwrap_err(),
         WebhookRefusal::SignatureInvalid
     );
 }
 
-#[test]
-fn there_is_no_unsigned_mode() {
+#[tokio::test]
+async fn there_is_no_unsigned_mode() {
     let good = sendgrid();
     let settings = json!({ "from_email": "shop@brand.test" });
     let open = provider(ProviderKind::Sendgrid, settings, &json!({ "api_key": "SG.key" }));
     assert!(matches!(
-        open.webhook(&good.request, now()),
+        open.webhook(&good.request, now()).await,
+        Err(WebhookRefusal::NotConfigured(_))
+    ));
+    let settings = json!({ "from_email": "shop@brand.test" });
+    let open = provider(ProviderKind::Resend, settings, &json!({ "api_key": "re_key" }));
+    assert!(matches!(
+        open.webhook(&resend().request, now()).await,
         Err(WebhookRefusal::NotConfigured(_))
     ));
     let open = provider(ProviderKind::Sandbox, json!({}), &json!({}));
     assert!(matches!(
-        open.webhook(&sandbox().request, now()),
+        open.webhook(&sandbox().request, now()).await,
         Err(WebhookRefusal::NotConfigured(_))
     ));
     let smtp = provider(
@@ -162,15 +194,29 @@ fn there_is_no_unsigned_mode() {
         &json!({}),
     );
     assert_eq!(
-        smtp.webhook(&good.request, now()).unwrap_err(),
+        smtp.webhook(&good.request, now()).await.unwrap_err(),
         WebhookRefusal::Unsupported
     );
 }
 
-#[test]
-fn one_bad_element_does_not_cost_the_others() {
+#[tokio::test]
+async fn an_old_webhook_is_stale_and_a_repeated_one_has_its_key() {
+    let good = resend();
+    let first = good.provider.webhook(&good.request, now()).await.unwrap();
+    let again = good.provider.webhook(&good.request, now()).await.unwrap();
+    assert_eq!(first.events, again.events);
+    assert_eq!(first.events[0].dedupe_key, "msg_1");
+    let later = Timestamp::from_second(1_795_000_301).unwrap();
+    assert_eq!(
+        good.provider.webhook(&good.request, later).await.unwrap_err(),
+        WebhookRefusal::Stale
+    );
+}
+
+#[tokio::test]
+async fn one_bad_element_does_not_cost_the_others() {
     let good = sendgrid();
-    let parsed = good.provider.webhook(&good.request, now()).unwrap();
+    let parsed = good.provider.webhook(&good.request, now()).await.unwrap();
     assert_eq!((parsed.events.len(), parsed.skipped.len()), (1, 2));
     assert_eq!(parsed.events[0].reference.as_deref(), Some("d1.1"));
     assert!(!format!("{parsed:?}").contains("bob@example.com"));

@@ -191,7 +191,11 @@ impl Provider for TwilioProvider {
         }
     }
 
-    fn webhook(&self, request: &WebhookRequest, _now: Timestamp) -> Result<WebhookParsed, WebhookRefusal> {
+    async fn webhook(
+        &self,
+        request: &WebhookRequest,
+        _now: Timestamp,
+    ) -> Result<WebhookParsed, WebhookRefusal> {
         webhook::read(request, &self.settings, &self.credentials)
     }
 }

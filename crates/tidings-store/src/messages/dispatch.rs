@@ -37,6 +37,9 @@ pub struct Dispatchable {
     pub reference: Option<String>,
     /// When its newest attempt began.
     pub attempted_at: Option<Timestamp>,
+    /// When its unknown outcome is asked about; of a queued delivery, until when its call may be repeated under the
+    /// same reference.
+    pub resolve_after: Option<Timestamp>,
     /// How often its unknown outcome was asked about.
     pub resolve_tries: i32,
     /// Its message.
@@ -202,7 +205,7 @@ pub async fn load(conn: &mut PgConnection, wanted: &[(TenantId, DeliveryId)]) ->
     let rows = sqlx::query!(
         r#"
         SELECT d.id AS delivery_id, d.channel, d.position, d.chain, d.state, d.attempt_no, d.job_id, d.connection_id,
-            d.reference, d.resolve_tries, t.intended_at AS "attempted_at?",
+            d.reference, d.resolve_tries, d.resolve_after, t.intended_at AS "attempted_at?",
             p.sealed AS "content?", a.id AS "address_id?", a.value_sealed AS "value_sealed?",
             a.blind_index AS "blind_index?", c.name_sealed,
             m.tenant_id, m.id, m.contact_id, m.message_type, m.category, m.urgency, m.status, m.status_provenance,
@@ -250,6 +253,7 @@ pub async fn load(conn: &mut PgConnection, wanted: &[(TenantId, DeliveryId)]) ->
             reference: row.reference,
             attempted_at: row.attempted_at.map(jiff_sqlx::Timestamp::to_jiff),
             resolve_tries: row.resolve_tries,
+            resolve_after: row.resolve_after.map(jiff_sqlx::Timestamp::to_jiff),
             content: row.content,
             recipient,
             name_sealed: row.name_sealed,

@@ -175,7 +175,8 @@ pub async fn moves(
         ), moved AS (
             UPDATE deliveries d
             SET state = i.state_to, last_error = coalesce(i.because, d.last_error),
-                job_id = coalesce(i.job_id, d.job_id), updated_at = $8
+                job_id = coalesce(i.job_id, d.job_id), updated_at = $8,
+                resolve_after = CASE WHEN i.state_from IN ('unknown', 'held') THEN NULL ELSE d.resolve_after END
             FROM input i
             WHERE d.tenant_id = i.tenant_id AND d.id = i.delivery_id AND d.attempt_no = i.attempt_no
                 AND d.state = i.state_from

@@ -1,0 +1,305 @@
+//! Sending through Resend.
+
+use super::errors;
+use super::received;
+use super::settings::{BASE_URL, ResendCredentials, ResendSettings};
+use super::webhook;
+use crate::config::{self, ConfigError, ConnectionConfig};
+use crate::contract::{
+    Capabilities, CheckReport, Content, EmailContent, Lookup, Provider, SendOutcome, Submission,
+    WebhookParsed, WebhookRefusal, WebhookRequest,
+};
+use crate::egress::{Egress, EgressFailure, EgressRequest, EgressResponse, EgressUrl};
+use crate::email_headers;
+use crate::outcome;
+use crate::tag;
+use async_trait::async_trait;
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+use tidings_core::ProviderKind;
+
+/// How long Resend remembers an idempotency key.
+const KEY_KEPT: Duration = Duration::from_hours(24);
+
+/// The most bytes read of the list of domains.
+const DOMAINS_LIMIT: usize = 256 * 1024;
+
+/// A Resend connection.
+#[derive(Debug)]
+pub struct ResendProvider {
+    settings: ResendSettings,
+    credentials: ResendCredentials,
+    authorization: SecretString,
+    base: EgressUrl,
+    egress: Egress,
+}
+
+#[derive(Deserialize)]
+struct Taken {
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct Domains {
+    data: Vec<Domain>,
+}
+
+#[derive(Deserialize)]
+struct Domain {
+    name: String,
+    status: String,
+}
+
+impl ResendProvider {
+    /// Reads settings and credentials.
+    pub fn new(config: &ConnectionConfig, egress: &Egress) -> Result<Self, ConfigError> {
+        let settings: ResendSettings = config::settings(config)?;
+        let credentials: ResendCredentials = config::credentials(config)?;
+        settings.check()?;
+        credentials.check()?;
+        let base = config::base_url(
+            ProviderKind::Resend,
+            settings.base_url.as_deref(),
+            BASE_URL,
+            egress,
+        )?;
+        let authorization = SecretString::from(format!("Bearer {}", credentials.api_key.expose_secret()));
+        Ok(Self {
+            settings,
+            credentials,
+            authorization,
+            base,
+            egress: egress.clone(),
+        })
+    }
+
+    async fn call(&self, request: EgressRequest) -> Result<EgressResponse, EgressFailure> {
+        self.egress
+            .call(request.secret_header("authorization", self.authorization.expose_secret())?)
+            .await
+    }
+
+    async fn post(&self, reference: &str, body: String) -> Result<EgressResponse, EgressFailure> {
+        let url = self.base.join(&["emails"], &[]);
+        let request =
+            EgressRequest::post(url, "application/json", body).secret_header("idempotency-key", reference)?;
+        self.call(request).await
+    }
+
+    /// The same for the same submission, to the byte: Resend compares what is repeated under a key.
+    fn body(&self, submission: &Submission, email: &EmailContent) -> Value {
+        let settings = &self.settings;
+        let name = submission.to_name.as_ref().map(|name| name.expose().as_str());
+        let mut body = Map::new();
+        let mut put = |field: &str, value: Value| body.insert(field.to_owned(), value);
+        put(
+            "from",
+            json!(email_headers::mailbox(
+                settings.from_name.as_deref(),
+                settings.from_email.as_str()
+            )),
+        );
+        put(
+            "to",
+            json!([email_headers::mailbox(name, submission.to.expose().as_str())]),
+        );
+        put("subject", json!(email.subject));
+        put("text", json!(email.text));
+        if let Some(html) = &email.html {
+            put("html", json!(html));
+        }
+        if let Some(reply_to) = &email.reply_to {
+            put("reply_to", json!(reply_to));
+        }
+        put("headers", headers(email));
+        if !email.attachments.is_empty() {
+            put("attachments", attachments(email));
+        }
+        put("tags", self.tags(submission));
+        Value::Object(body)
+    }
+
+    fn tags(&self, submission: &Submission) -> Value {
+        let ours = [
+            (tag::REFERENCE, tag::encode(&submission.reference)),
+            (tag::MESSAGE_ID, tag::encode(&submission.message_id)),
+        ];
+        let ours = ours.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        let theirs = self
+            .settings
+            .tags
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.clone()));
+        let tags = ours
+            .chain(theirs)
+            .map(|(name, value)| json!({ "name": name, "value": value }));
+        Value::Array(tags.collect())
+    }
+}
+
+fn headers(email: &EmailContent) -> Value {
+    let mut headers = Map::new();
+    let mut add = |name: &str, value: String| headers.insert(name.to_owned(), Value::String(value));
+    add("Message-ID", format!("<{}>", email.message_id_header));
+    if let Some(id) = &email.in_reply_to {
+        add("In-Reply-To", id.clone());
+        add("References", id.clone());
+    }
+    if email.auto_submitted {
+        add("Auto-Submitted", "auto-generated".to_owned());
+    }
+    if let Some(url) = &email.unsubscribe_url {
+        add("List-Unsubscribe", email_headers::list_unsubscribe(url));
+        add("List-Unsubscribe-Post", email_headers::ONE_CLICK.to_owned());
+    }
+    Value::Object(headers)
+}
+
+fn attachments(email: &EmailContent) -> Value {
+    let files = email.attachments.iter().map(|file| {
+        let mut value = json!({
+            "content": file.content_base64,
+            "filename": file.filename,
+            "content_type": file.content_type,
+        });
+        if let (Some(id), Value::Object(fields)) = (&file.content_id, &mut value) {
+            fields.insert("content_id".to_owned(), json!(id));
+        }
+        value
+    });
+    Value::Array(files.collect())
+}
+
+fn outcome_of(answer: &EgressResponse) -> SendOutcome {
+    // A no about the key says that another call under it arrived or is arriving, which is not that nothing was sent.
+    if errors::is_about_the_key(answer.status, &answer.body) {
+        return SendOutcome::Unknown {
+            detail: "Resend knows the reference from an earlier call".to_owned(),
+        };
+    }
+    if let Some(rejection) = errors::classify(answer.status, &answer.headers, &answer.body) {
+        return SendOutcome::Rejected(rejection);
+    }
+    match serde_json::from_slice::<Taken>(&answer.body) {
+        Ok(taken) if !taken.id.is_empty() && taken.id.len() <= 200 => SendOutcome::Accepted {
+            provider_message_id: Some(taken.id),
+        },
+        // Repeating the call under the same key brings the answer that cannot be read here.
+        _ => SendOutcome::Unknown {
+            detail: format!("Resend answered {} without an id", answer.status),
+        },
+    }
+}
+
+#[async_trait]
+impl Provider for ResendProvider {
+    fn kind(&self) -> ProviderKind {
+        ProviderKind::Resend
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            idempotent_send: true,
+            lookup: false,
+            echoes_reference: true,
+        }
+    }
+
+    fn remembers_for(&self) -> Option<Duration> {
+        Some(KEY_KEPT)
+    }
+
+    async fn send(&self, submission: &Submission) -> SendOutcome {
+        let Content::Email(email) = submission.content.expose() else {
+            return SendOutcome::Rejected(email_headers::wrong(
+                "Resend carries e-mail; this is a text message".to_owned(),
+            ));
+        };
+        if let Err(rejection) = email_headers::check(submission, email) {
+            return SendOutcome::Rejected(rejection);
+        }
+        let body = self.body(submission, email).to_string();
+        match self.post(&submission.reference, body).await {
+            Ok(answer) => outcome_of(&answer),
+            Err(failure) => outcome::of_failure(&failure),
+        }
+    }
+
+    async fn lookup(&self, _reference: &str) -> Lookup {
+        Lookup::Unavailable {
+            detail: "Resend cannot be asked by our reference; the call is repeated under it".to_owned(),
+        }
+    }
+
+    async fn check(&self) -> CheckReport {
+        let url = self.base.join(&["domains"], &[]);
+        match self
+            .call(EgressRequest::get(url).response_limit(DOMAINS_LIMIT))
+            .await
+        {
+            Ok(answer) => self.found(&answer),
+            Err(failure) => CheckReport {
+                ok: false,
+                findings: vec![failure.to_string()],
+            },
+        }
+    }
+
+    async fn webhook(
+        &self,
+        request: &WebhookRequest,
+        now: Timestamp,
+    ) -> Result<WebhookParsed, WebhookRefusal> {
+        let fetch = async |id: &str| received::fetch(id, &self.base, |request| self.call(request)).await;
+        webhook::read(request, &self.settings, &self.credentials, now, fetch).await
+    }
+}
+
+impl ResendProvider {
+    /// What the list of domains says. A key that may only send cannot see it, which is no fault.
+    fn found(&self, answer: &EgressResponse) -> CheckReport {
+        let (ok, finding) = match errors::classify(answer.status, &answer.headers, &answer.body) {
+            Some(no) if no.code == "401 restricted_api_key" => (
+                true,
+                "the key may send and nothing else; whether the domain is verified cannot be seen with it"
+                    .to_owned(),
+            ),
+            Some(no) => (false, format!("Resend answered {}: {}", answer.status, no.detail)),
+            None => match serde_json::from_slice::<Domains>(&answer.body) {
+                Err(_) => (
+                    false,
+                    "the list of domains cannot be read; check base_url".to_owned(),
+                ),
+                Ok(domains) => self.domain_among(&domains.data),
+            },
+        };
+        CheckReport {
+            ok,
+            findings: vec![finding],
+        }
+    }
+
+    fn domain_among(&self, domains: &[Domain]) -> (bool, String) {
+        let from = self.settings.from_email.as_str();
+        let ours = from.rsplit_once('@').map_or("", |(_, domain)| domain);
+        match domains
+            .iter()
+            .find(|domain| domain.name.eq_ignore_ascii_case(ours))
+        {
+            Some(domain) if domain.status == "verified" => {
+                (true, format!("the key works and the domain {ours} is verified"))
+            }
+            Some(_) => (
+                false,
+                format!("the domain {ours} is not verified at Resend yet; set its DNS records"),
+            ),
+            None => (
+                false,
+                format!("the domain {ours} is not among those of this Resend account; add it there"),
+            ),
+        }
+    }
+}
