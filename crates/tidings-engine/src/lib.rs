@@ -54,6 +54,7 @@ pub mod unsubscribe;
 mod upkeep;
 mod visitor;
 mod webhook;
+mod whatsapp;
 mod worker;
 
 pub use approvals::{ApprovalEdit, ApprovalTold, ChannelPreview, WaitingPreview};
@@ -82,4 +83,5 @@ pub use tidings_source as source;
 pub use tidings_store as store;
 pub use visitor::Sender;
 pub use webhook::{WebhookError, WebhookReceiver};
+pub use whatsapp::{SignalError, SignalKind};
 pub use worker::WorkerReport;

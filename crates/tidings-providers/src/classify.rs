@@ -1,7 +1,7 @@
 //! The error tables as pure functions, by provider: for `vectors`, and for reports that arrive later.
 
 use crate::contract::{Rejection, RejectionEffect};
-use crate::{sendgrid, smtp, twilio};
+use crate::{sendgrid, smtp, twilio, whatsapp_cloud};
 use tidings_core::{ErrorCategory, ProviderKind};
 
 pub use crate::smtp::Stage;
@@ -27,10 +27,10 @@ pub fn classify_http(
     let rejection = match provider {
         ProviderKind::Sendgrid => sendgrid::classify(status, headers, body),
         ProviderKind::Twilio => twilio::classify(status, headers, body),
+        ProviderKind::WhatsappCloud => whatsapp_cloud::classify(status, headers, body),
         ProviderKind::Smtp
         | ProviderKind::Ses
         | ProviderKind::Resend
-        | ProviderKind::WhatsappCloud
         | ProviderKind::WhatsappWeb
         | ProviderKind::Sandbox => return Verdict::NoProvider,
     };

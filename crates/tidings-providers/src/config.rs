@@ -10,6 +10,7 @@ use crate::sandbox::{Capture, SandboxProvider};
 use crate::sendgrid::SendgridProvider;
 use crate::smtp::SmtpProvider;
 use crate::twilio::TwilioProvider;
+use crate::whatsapp_cloud::WhatsappCloudProvider;
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -109,13 +110,11 @@ pub fn build(
         ProviderKind::Sendgrid => Ok(Arc::new(SendgridProvider::new(config, egress)?)),
         ProviderKind::Twilio => Ok(Arc::new(TwilioProvider::new(config, egress)?)),
         ProviderKind::Smtp => Ok(Arc::new(SmtpProvider::new(config, egress)?)),
-        ProviderKind::Ses
-        | ProviderKind::Resend
-        | ProviderKind::WhatsappCloud
-        | ProviderKind::WhatsappWeb => Err(ConfigError {
+        ProviderKind::WhatsappCloud => Ok(Arc::new(WhatsappCloudProvider::new(config, egress)?)),
+        ProviderKind::Ses | ProviderKind::Resend | ProviderKind::WhatsappWeb => Err(ConfigError {
             place: format!("{kind} connection"),
             problem:
-                "this version of Tidings has no such provider yet; use smtp, sendgrid, twilio or sandbox"
+                "this version of Tidings has no such provider yet; use smtp, sendgrid, twilio, whatsapp_cloud or sandbox"
                     .to_owned(),
         }),
     }
