@@ -143,8 +143,12 @@ async fn a_window_that_closes_in_the_queue_makes_it_the_template_or_nothing() {
 async fn a_template_that_meta_stops_is_not_used_until_it_is_approved() {
     let (mut world, whatsapp, ann) = chatting().await;
     publish(&mut world).await;
-    let queued = world.accept(message(ann)).await.unwrap();
+    let mut later = message(ann);
+    later.send_at = Some(world.now() + jiff::SignedDuration::from_mins(10));
+    let queued = world.accept(later).await.unwrap();
     review(&world, &whatsapp, "PAUSED").await;
+    world.advance(10 * 60);
+    world.run().await;
     // Queued before, asked again at the gate.
     assert_eq!(world.status(queued.message_id).await, MessageStatus::Suppressed);
     assert_eq!(
