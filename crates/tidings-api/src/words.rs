@@ -5,6 +5,7 @@ use tidings_core::decide::verdict::{Rule, RuleVerdict};
 use tidings_core::event::{BounceClass, DeliveryEventKind};
 use tidings_core::job::{JobKind, JobStatus};
 use tidings_core::{Category, ErrorCategory, MessageStatus, ProviderKind, Urgency};
+use tidings_engine::render::{ButtonWord, HeaderKind};
 use tidings_engine::store::templates::{BodyFormat, TemplateState};
 use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
@@ -62,6 +63,10 @@ words! {
     TemplateStateWord = TemplateState, "Whether a version is used";
     /// Schema of [`BodyFormat`].
     BodyFormatWord = BodyFormat, "What a body is written in; `html` and `mjml` for e-mail, `text` for any channel";
+    /// Schema of [`HeaderKind`].
+    HeaderKindWord = HeaderKind, "What fills the header of a WhatsApp template";
+    /// Schema of [`ButtonWord`].
+    ButtonKindWord = ButtonWord, "What a button of a WhatsApp template does";
     /// Schema of [`BounceClass`].
     BounceClassWord = BounceClass, "What a bounce says about the address";
 }

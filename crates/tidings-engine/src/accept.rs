@@ -4,7 +4,7 @@
 //! is written for a request is written in the same transaction.
 
 use crate::admit;
-use crate::compose::{Composed, Composition};
+use crate::compose::{self, Composed, Composition};
 use crate::draft::{Draft, drafts};
 use crate::engine::Inner;
 use crate::error::EngineError;
@@ -236,7 +236,7 @@ pub(crate) fn facts_of(known: &ContactKnown, request: RequestFacts, connected: V
     }
 }
 
-fn request_facts(draft: &Draft, duplicate_of: Option<MessageId>) -> RequestFacts {
+fn request_facts(draft: &Draft, duplicate_of: Option<MessageId>, whatsapp_template: bool) -> RequestFacts {
     RequestFacts {
         message_type: draft.message_type.clone(),
         category: draft.category,
@@ -249,7 +249,7 @@ fn request_facts(draft: &Draft, duplicate_of: Option<MessageId>) -> RequestFacts
         approved: false,
         batched: false,
         bump_up: false,
-        whatsapp_template: false,
+        whatsapp_template,
     }
 }
 
@@ -296,7 +296,10 @@ async fn decide_all(
         if let Some(batch) = gathering.get(&(draft.tenant, draft.contact)) {
             known.open_batch = Some(OpenBatch::clone(batch));
         }
-        let request = request_facts(&draft, known.duplicate_of.or(within));
+        let locale = compose::locale(draft.locale.as_deref(), &known, view);
+        let bound = draft.request.content.is_none()
+            && shelf.has_whatsapp_template(draft.tenant, &draft.message_type, locale);
+        let request = request_facts(&draft, known.duplicate_of.or(within), bound);
         let facts = facts_of(&known, request, view.connected());
         let decision = decide(&facts, view.policy(), now);
         let composed = match compose(view, shelf, &known, &draft, &decision) {

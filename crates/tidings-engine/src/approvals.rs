@@ -272,10 +272,10 @@ fn preview(channel: Channel, content: Content) -> ChannelPreview {
             text: email.text,
             html: email.html,
         },
-        Content::Text { body } => ChannelPreview {
+        other => ChannelPreview {
             channel,
             subject: None,
-            text: body,
+            text: other.preview(),
             html: None,
         },
     }

@@ -21,7 +21,7 @@ use tidings_core::{
     BatchId, Category, Channel, DecisionStage, DeliveryId, Dice, ErrorCategory, MessageId, MessageStatus,
     MessageType, Provenance, TenantId,
 };
-use tidings_providers::Content;
+use tidings_providers::{Content, WhatsappTemplate};
 use tidings_queue::{ClaimedJob, FinishReport, LeaseId, Outcome, enqueue, finish};
 use tidings_store::Conn;
 use tidings_store::events::{self, NewEvent};
@@ -94,7 +94,7 @@ async fn try_close(
     let Some(known) = facts::load(tx, &[query(carrier)], now).await?.pop().flatten() else {
         return Ok(Outcome::Done);
     };
-    let mut asked = request_facts(carrier, true);
+    let mut asked = request_facts(carrier, true, false);
     asked.channel = Some(open.channel);
     let facts = facts_of(&known, asked, view.connected());
     let decision = decide(&facts, view.policy(), now);
@@ -404,6 +404,14 @@ impl Closing<'_> {
 fn item(content: Content, message_type: &MessageType) -> Value {
     match content {
         Content::Email(email) => json!({"title": email.subject, "text": email.text}),
-        Content::Text { body } => json!({"title": message_type.as_str().replace('_', " "), "text": body}),
+        // The free text where there is one: a batch is one.
+        Content::WhatsappTemplate(WhatsappTemplate {
+            free_text: Some(body),
+            ..
+        })
+        | Content::Text { body } => {
+            json!({"title": message_type.as_str().replace('_', " "), "text": body})
+        }
+        other => json!({"title": message_type.as_str().replace('_', " "), "text": other.preview()}),
     }
 }

@@ -5,12 +5,13 @@ use crate::links::Unsubscriber;
 use crate::request::{AcceptError, DirectContent};
 use crate::templates::Shelf;
 use crate::tenancy::TenantView;
+use crate::whatsapp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tidings_core::redact::Private;
 use tidings_core::{Category, Channel, ContactId, MessageId, MessageType, TemplateId, TenantId};
 use tidings_providers::{Attachment, Content, EmailContent};
-use tidings_render::{Direct, RenderContext, RenderError, Rendered, render_direct};
+use tidings_render::{Direct, RenderContext, RenderError, Rendered, RenderedWhatsapp, render_direct};
 use tidings_store::messages::facts::ContactKnown;
 use tidings_store::{ContactKey, Place, SealError};
 
@@ -89,10 +90,16 @@ impl Composition<'_> {
             },
             open_pixel_url: (tracking.opens && email).then_some(pixel.as_str()),
         };
-        let (rendered, template) = self.render_with(channel, &context)?;
+        let (rendered, template, bound) = self.render_with(channel, &context)?;
+        let content = match (self.content(rendered, unsubscribe), bound) {
+            (Content::Text { body }, Some(bound)) => {
+                Content::WhatsappTemplate(whatsapp::content(bound, body))
+            }
+            (content, _) => content,
+        };
         Ok(Composed {
             channel,
-            content: self.content(rendered, unsubscribe),
+            content,
             template,
         })
     }
@@ -119,16 +126,16 @@ impl Composition<'_> {
         &self,
         channel: Channel,
         context: &RenderContext<'_>,
-    ) -> Result<(Rendered, Option<TemplateId>), AcceptError> {
+    ) -> Result<(Rendered, Option<TemplateId>, Option<RenderedWhatsapp>), AcceptError> {
         if let Some(direct) = self.request.direct(channel) {
             let text = Direct {
                 subject: direct.subject.as_ref().map(|subject| subject.expose().as_str()),
                 body: direct.body.expose(),
             };
-            return Ok((render_direct(&text, channel, context).map_err(refusal)?, None));
+            let rendered = render_direct(&text, channel, context).map_err(refusal)?;
+            return Ok((rendered, None, None));
         }
-        let locale = self.locale.or(self.known.locale.as_deref());
-        let locale = locale.or(self.view.tenant.settings.default_locale.as_deref());
+        let locale = locale(self.locale, self.known, self.view);
         let template = self
             .shelf
             .find(self.view.tenant.id, self.message_type, channel, locale)
@@ -136,8 +143,10 @@ impl Composition<'_> {
                 message_type: self.message_type.to_string(),
                 channel: Some(channel),
             })?;
-        let rendered = template.compiled().render(context).map_err(refusal)?;
-        Ok((rendered, template.id()))
+        let compiled = template.compiled();
+        let rendered = compiled.render(context).map_err(refusal)?;
+        let bound = compiled.render_whatsapp(context).map_err(refusal)?;
+        Ok((rendered, template.id(), bound))
     }
 
     /// What one may turn one's back on has a link for it: everything but transactional mail.
@@ -170,6 +179,17 @@ impl Composition<'_> {
             }),
         }
     }
+}
+
+/// The locale a message is rendered in: the request's, the contact's, the tenant's.
+pub(crate) fn locale<'a>(
+    asked: Option<&'a str>,
+    known: &'a ContactKnown,
+    view: &'a TenantView,
+) -> Option<&'a str> {
+    asked
+        .or(known.locale.as_deref())
+        .or(view.tenant.settings.default_locale.as_deref())
 }
 
 /// A renderer's refusal as a caller reads it.

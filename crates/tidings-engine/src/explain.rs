@@ -216,6 +216,9 @@ impl Engine {
             .ok_or_else(|| AcceptError::UnknownContact {
                 reference: contact.to_string(),
             })?;
+        let locale = crate::compose::locale(request.locale.as_deref(), &known, view);
+        let whatsapp_template =
+            request.content.is_none() && shelf.has_whatsapp_template(tenant, &message_type, locale);
         let asked = RequestFacts {
             category: request
                 .category
@@ -234,7 +237,7 @@ impl Engine {
             approved: false,
             batched: false,
             bump_up: false,
-            whatsapp_template: false,
+            whatsapp_template,
         };
         let facts = facts_of(&known, asked, view.connected());
         Ok(DryRun {

@@ -13,7 +13,7 @@ use crate::tenancy::TenantView;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeSet, HashMap};
 use tidings_core::decide::facts::RequestFacts;
-use tidings_core::decide::{Facts, GateVerdict, StopScope, gate};
+use tidings_core::decide::{Facts, GateVerdict, StopScope, gate, whatsapp_window_open};
 use tidings_core::retry::{NextTry, next_try};
 use tidings_core::route::Route;
 use tidings_core::{
@@ -126,6 +126,7 @@ async fn ask(
     };
     known.planned_or_sent.extend(others.iter().copied());
     let facts = gate_facts(&carried.row, &known, view);
+    let window_open = whatsapp_window_open(&facts.contact, now);
     match gate(&facts, view.policy(), carried.row.channel, now) {
         GateVerdict::Dispatch => {}
         GateVerdict::Hold { until, reason } => {
@@ -188,7 +189,15 @@ async fn ask(
         }
     };
     Ok(ready_call(
-        inner, bench, gated, carried, view, connection, dice, now,
+        inner,
+        bench,
+        gated,
+        carried,
+        view,
+        connection,
+        window_open,
+        dice,
+        now,
     ))
 }
 
@@ -257,7 +266,7 @@ fn gate_facts(row: &Dispatchable, known: &ContactKnown, view: &TenantView) -> Fa
             approved: true,
             batched: message.batch.is_some(),
             bump_up: false,
-            whatsapp_template: false,
+            whatsapp_template: row.whatsapp_template,
         },
         contact: known.contact.clone(),
         addresses: known.addresses.clone(),
@@ -276,6 +285,7 @@ fn ready_call(
     carried: Carried,
     view: &TenantView,
     connection: ConnectionId,
+    window_open: bool,
     dice: &mut Dice,
     now: Timestamp,
 ) -> bool {
@@ -295,7 +305,7 @@ fn ready_call(
         .reference
         .clone()
         .unwrap_or_else(|| format!("{}-{attempt_no}", carried.row.delivery.0.simple()));
-    match submission(&bench.keys, view, &carried.row, reference) {
+    match submission(&bench.keys, view, &carried.row, window_open, reference) {
         Ok(mut submission) => {
             submission.status_callback = Some(view.links.webhook(route.provider, connection));
             inner.limiter.count(connection, limit_of(route), now);

@@ -1,7 +1,7 @@
 //! Waiting messages come back: their hour has come, or a person has spoken. They are decided again by the same rules.
 
 use crate::accept::facts_of;
-use crate::compose::{Composed, Composition, open_request, seal_content};
+use crate::compose::{self, Composed, Composition, open_request, seal_content};
 use crate::engine::Inner;
 use crate::error::EngineError;
 use crate::figures;
@@ -138,12 +138,15 @@ pub(crate) async fn decide_again(
         let (Some(known), Some(view)) = (known, views.get(&row.tenant)) else {
             continue;
         };
-        let facts = facts_of(&known, request_facts(&row, false), view.connected());
-        let mut decision = decide(&facts, view.policy(), now);
         let request = match (keys.get(row.tenant, row.contact), &one.waiting.request) {
             (Ok(key), Some(sealed)) => Some(open_request(key, row.tenant, row.id, sealed)?),
             _ => None,
         };
+        let locale = compose::locale(row.locale.as_deref(), &known, view);
+        let bound = request.as_ref().is_some_and(|request| request.content.is_none())
+            && shelf.has_whatsapp_template(row.tenant, &row.message_type, locale);
+        let facts = facts_of(&known, request_facts(&row, false, bound), view.connected());
+        let mut decision = decide(&facts, view.policy(), now);
         let composed = match (&decision.verdict, request) {
             (Verdict::Send(plan), Some(request)) => {
                 let composition = Composition {
@@ -199,7 +202,7 @@ pub(crate) fn query(row: &MessageRow) -> FactsQuery {
 }
 
 /// The facts of a stored message.
-pub(crate) fn request_facts(row: &MessageRow, batched: bool) -> RequestFacts {
+pub(crate) fn request_facts(row: &MessageRow, batched: bool, whatsapp_template: bool) -> RequestFacts {
     RequestFacts {
         message_type: row.message_type.clone(),
         category: row.category,
@@ -212,7 +215,7 @@ pub(crate) fn request_facts(row: &MessageRow, batched: bool) -> RequestFacts {
         approved: row.approved_at.is_some(),
         batched,
         bump_up: false,
-        whatsapp_template: false,
+        whatsapp_template,
     }
 }
 

@@ -3,9 +3,10 @@
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::tenancy;
+use crate::whatsapp;
 use serde_json::Value;
 use tidings_core::{Category, ConnectionId, TenantId};
-use tidings_providers::{CheckReport, ConfigError, ConnectionConfig, Credentials};
+use tidings_providers::{CheckReport, ConfigError, ConnectionConfig, Credentials, WhatsappTemplate};
 use tidings_render::{CompiledTemplate, RenderContext, RenderError, Rendered, message_types};
 use tidings_store::StoreError;
 use tidings_store::connections::{self, ConnectionSettings};
@@ -15,6 +16,8 @@ use tidings_store::connections::{self, ConnectionSettings};
 pub struct TemplatePreview {
     /// What it rendered to; none while values are missing.
     pub rendered: Option<Rendered>,
+    /// The approved WhatsApp template with its values, where it is bound to one.
+    pub whatsapp: Option<WhatsappTemplate>,
     /// What the template asks for.
     pub variables: Vec<String>,
     /// Of these, what the context lacks.
@@ -51,14 +54,19 @@ impl Engine {
         context.unsubscribe_url = Some(&link);
         context.preference_url = Some(&link);
         let asked = template.variables().iter().cloned().collect();
-        match template.render(&context) {
-            Ok(rendered) => Ok(TemplatePreview {
+        let both = template
+            .render(&context)
+            .and_then(|rendered| Ok((rendered, template.render_whatsapp(&context)?)));
+        match both {
+            Ok((rendered, bound)) => Ok(TemplatePreview {
                 rendered: Some(rendered),
+                whatsapp: bound.map(|bound| whatsapp::content(bound, String::new())),
                 variables: asked,
                 missing: Vec::new(),
             }),
             Err(RenderError::MissingVariables { names, .. }) => Ok(TemplatePreview {
                 rendered: None,
+                whatsapp: None,
                 variables: asked,
                 missing: names,
             }),

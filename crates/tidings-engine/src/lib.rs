@@ -55,6 +55,7 @@ pub mod unsubscribe;
 mod upkeep;
 mod visitor;
 mod webhook;
+mod whatsapp;
 mod worker;
 
 pub use approvals::{ApprovalEdit, ApprovalTold, ChannelPreview, WaitingPreview};
@@ -83,4 +84,5 @@ pub use tidings_source as source;
 pub use tidings_store as store;
 pub use visitor::Sender;
 pub use webhook::{WebhookError, WebhookReceiver};
+pub use whatsapp::{SignalError, SignalKind};
 pub use worker::WorkerReport;

@@ -13,15 +13,15 @@ use serde_json::json;
 use tidings_core::decide::facts::SuppressionReason;
 use tidings_core::retry::{NextTry, next_try};
 use tidings_core::{
-    AttemptOutcome, ConnectionId, DeliveryState, Dice, ErrorCategory, MessageStatus, Provenance, TenantId,
+    AttemptOutcome, Channel, ConnectionId, ContactId, DeliveryState, Dice, ErrorCategory, MessageStatus,
+    Provenance, TenantId,
 };
 use tidings_providers::{Rejection, RejectionEffect, SendOutcome};
 use tidings_queue::{FinishReport, Outcome};
-use tidings_store::contacts;
 use tidings_store::events::NewEvent;
 use tidings_store::messages::outcome::{self, AttemptResult};
 use tidings_store::suppressions::{self, NewSuppression};
-use tidings_store::{BlindIndex, Conn};
+use tidings_store::{BlindIndex, Conn, consents, contacts};
 
 /// How long after a call without an answer it is first asked about: long enough for what was under way to arrive.
 pub(crate) const ASK_AFTER: SignedDuration = SignedDuration::from_secs(15);
@@ -52,10 +52,10 @@ pub(crate) async fn record(
     let results: Vec<AttemptResult> = told.iter().map(|one| one.result.clone()).collect();
     let moved = outcome::attempts(&mut tx, &results, now).await?;
     let mut aside = Aside::default();
-    let mut suppress = Vec::new();
+    let mut learned = Vec::new();
     for one in &told {
         if moved.contains(&one.result.delivery) {
-            follow(inner, bench, &mut aside, &mut suppress, one, dice, now);
+            follow(inner, bench, &mut aside, &mut learned, one, dice, now);
         } else {
             let at = now.saturating_add(LOOK_AGAIN).unwrap_or(Timestamp::MAX);
             let outcome = wait(at, ErrorCategory::Transient, "the delivery was moved meanwhile");
@@ -65,7 +65,7 @@ pub(crate) async fn record(
         }
     }
     learn(inner, &mut tx, routes, &told, &mut aside, dice, now).await?;
-    write_suppressions(&mut tx, &suppress, dice, now).await?;
+    write_learned(&mut tx, learned, dice, now).await?;
     let report = fallback::write(inner, &mut tx, aside, dice, now).await?;
     inner.fail.pass("outcome_before_commit");
     tx.commit().await?;
@@ -226,7 +226,7 @@ fn follow(
     inner: &Inner,
     bench: &Bench,
     aside: &mut Aside,
-    suppress: &mut Vec<Suppress>,
+    learned: &mut Vec<Learned>,
     one: &Told,
     dice: &mut Dice,
     now: Timestamp,
@@ -258,7 +258,7 @@ fn follow(
             counts: *counts,
         },
         (SendOutcome::Rejected(rejection), _) => {
-            suppress.extend(effect(one, rejection));
+            learned.extend(effect(one, rejection));
             let error = format!("{}: {}", rejection.code, rejection.detail);
             fallback::after_failure(
                 inner,
@@ -282,7 +282,14 @@ struct Suppress {
     known_bad: Option<String>,
 }
 
-fn effect(one: &Told, rejection: &Rejection) -> Option<Suppress> {
+/// What follows for the recipient.
+enum Learned {
+    Suppress(Suppress),
+    /// No marketing on the channel any more; everything else goes on.
+    NoMarketing(TenantId, ContactId, Channel),
+}
+
+fn effect(one: &Told, rejection: &Rejection) -> Option<Learned> {
     let row = &one.call.carried.row;
     let index = BlindIndex::from_column(&row.recipient.as_ref()?.blind_index).ok()?;
     let (reason, known_bad) = match rejection.effect? {
@@ -291,7 +298,9 @@ fn effect(one: &Told, rejection: &Rejection) -> Option<Suppress> {
             Some(rejection.code.chars().take(64).collect()),
         ),
         RejectionEffect::OptedOut => (SuppressionReason::Stop, None),
-        RejectionEffect::OptedOutOfMarketing => (SuppressionReason::Unsubscribe, None),
+        RejectionEffect::OptedOutOfMarketing => {
+            return Some(Learned::NoMarketing(row.tenant, row.message.contact, row.channel));
+        }
     };
     let new = NewSuppression {
         tenant: row.tenant,
@@ -301,21 +310,32 @@ fn effect(one: &Told, rejection: &Rejection) -> Option<Suppress> {
         source: format!("connection {}", one.call.connection),
         detail: Some(rejection.code.clone()),
     };
-    Some(Suppress { new, known_bad })
+    Some(Learned::Suppress(Suppress { new, known_bad }))
 }
 
-async fn write_suppressions(
+async fn write_learned(
     tx: &mut Conn,
-    suppress: &[Suppress],
+    learned: Vec<Learned>,
     dice: &mut Dice,
     now: Timestamp,
 ) -> Result<(), EngineError> {
+    let (mut suppress, mut withdrawn) = (Vec::new(), Vec::new());
+    for one in learned {
+        match one {
+            Learned::Suppress(one) => suppress.push(one),
+            Learned::NoMarketing(tenant, contact, channel) => withdrawn.push((tenant, contact, channel)),
+        }
+    }
+    if !withdrawn.is_empty() {
+        let source = "the provider refused marketing for this contact";
+        consents::withdraw_marketing(tx, &withdrawn, source, dice, now).await?;
+    }
     if suppress.is_empty() {
         return Ok(());
     }
     let rows: Vec<NewSuppression> = suppress.iter().map(|one| one.new.clone()).collect();
     suppressions::add(tx, &rows, dice, now).await?;
-    for one in suppress {
+    for one in &suppress {
         if let Some(why) = &one.known_bad {
             contacts::mark_known_bad(tx, one.new.tenant, one.new.blind_index, why, now).await?;
         }

@@ -4,7 +4,7 @@ use crate::accept::{self, Submission};
 use crate::engine::Inner;
 use crate::error::EngineError;
 use crate::request::{AcceptError, AcceptRequest, MAX_REQUESTS, MAX_SOURCE_REFERENCE, Recipient};
-use crate::track;
+use crate::{track, whatsapp};
 use jiff::Timestamp;
 use tidings_core::decide::facts::SuppressionReason;
 use tidings_core::event::DeliveryEventKind;
@@ -19,7 +19,7 @@ use tidings_store::suppressions::{self, NewSuppression};
 use tidings_store::tracking::inbound::{self, NewInbound};
 use tidings_store::tracking::inbox::WebhookTarget;
 use tidings_store::tracking::reports::{self, NewReport};
-use tidings_store::{BlindIndex, TenantTx, contacts};
+use tidings_store::{TenantTx, contacts};
 
 /// Obeys STOP and START at once, in the transaction that stores the webhook: when the provider has its answer, no
 /// dispatch to the sender begins any more. Channels of a phone only; e-mail unsubscribes by link.
@@ -34,13 +34,13 @@ pub(crate) async fn apply_keyword(
     if !matches!(word, Keyword::OptOut | Keyword::OptIn) {
         return Ok(());
     }
-    let Ok(address) = Address::parse(message.channel, message.from.expose(), None) else {
+    // A user of WhatsApp may have no number; a sender of anything else that is no address is nobody.
+    let known = Address::parse(message.channel, message.from.expose(), None).is_ok();
+    if !known && message.channel != Channel::Whatsapp {
         return Ok(());
-    };
+    }
     let tenant = tx.tenant();
-    let keyring = tx.keyring();
-    let index = keyring.tenant_key(tx, tenant).await?.blind_index(&address);
-    let holders = contacts::find_by_address(tx, &address).await?;
+    let (index, holders) = whatsapp::author(tx, target.connection, message).await?;
     let source = format!("keyword over {}", target.connection);
     if word == Keyword::OptOut {
         let item = NewSuppression {
@@ -124,7 +124,8 @@ pub(crate) async fn store(
     dice: &mut Dice,
     now: Timestamp,
 ) -> Result<Option<ToAnswer>, EngineError> {
-    let (index, contact) = sender(tx, message).await?;
+    let (index, holders) = whatsapp::author(tx, connection, message).await?;
+    let contact = holders.first().copied();
     let answered = match contact {
         Some(contact) => reports::last_sent_to(tx, contact, message.channel).await?,
         None => None,
@@ -158,8 +159,10 @@ pub(crate) async fn store(
         tracing::info!(inbound = %id, "a message came from an address no contact has");
         return Ok(None);
     };
-    if message.channel == Channel::Whatsapp {
-        contacts::note_whatsapp_inbound(tx, contact, occurred_at).await?;
+    let opens_window = message.whatsapp.as_ref().is_none_or(|of| of.opens_window);
+    if message.channel == Channel::Whatsapp && opens_window {
+        // By the message's own time, but never beyond ours: a clock that runs ahead must not lengthen the window.
+        contacts::note_whatsapp_inbound(tx, contact, occurred_at.min(now)).await?;
     }
     if let Some((_, Some(delivery))) = answered
         && !message.automatic
@@ -262,24 +265,6 @@ pub(crate) fn keyword_of(message: &InboundMessage) -> Keyword {
         Some("START") => Keyword::OptIn,
         Some("HELP") => Keyword::Help,
         _ => keyword::classify(message.text.expose()),
-    }
-}
-
-async fn sender(
-    tx: &mut TenantTx,
-    message: &InboundMessage,
-) -> Result<(BlindIndex, Option<ContactId>), EngineError> {
-    let tenant = tx.tenant();
-    let keyring = tx.keyring();
-    let key = keyring.tenant_key(tx, tenant).await?;
-    let from = message.from.expose();
-    match Address::parse(message.channel, from, None) {
-        Ok(address) => {
-            let holders = contacts::find_by_address(tx, &address).await?;
-            Ok((key.blind_index(&address), holders.first().copied()))
-        }
-        // A WhatsApp user without a phone number, a sender that is no address: kept by what was given.
-        Err(_) => Ok((key.blind_index_of_malformed("sender", from), None)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::compose::{is_erased, open_content};
 use crate::tenancy::TenantView;
+use crate::whatsapp;
 use tidings_core::Address;
 use tidings_core::redact::Private;
 use tidings_providers::{Content, Submission};
@@ -15,11 +16,12 @@ pub(crate) struct Unsendable {
     pub detail: &'static str,
 }
 
-/// Opens what a call needs.
+/// Opens what a call needs; `window_open` chooses between an approved WhatsApp template and free text.
 pub(crate) fn submission(
     keys: &ContactKeys,
     view: &TenantView,
     row: &Dispatchable,
+    window_open: bool,
     reference: String,
 ) -> Result<Submission, Unsendable> {
     let erased = Unsendable {
@@ -72,7 +74,7 @@ pub(crate) fn submission(
         category: row.message.category,
         to: Private::new(to),
         to_name,
-        content: Private::new(content),
+        content: Private::new(whatsapp::for_now(content, window_open)),
         status_callback: None,
     })
 }

@@ -88,9 +88,7 @@ impl Templates {
 
     async fn compile(&self, conn: &mut Conn, row: &PublishedRow) -> Result<Compiled, EngineError> {
         let compiled = match published::text(conn, row.tenant, row.id).await? {
-            Some(text) => compile(&source(row, text))
-                .map(Arc::new)
-                .map_err(|error| error.to_string()),
+            Some(text) => compiled(row, text).map(Arc::new),
             None => Err("it was removed".to_owned()),
         };
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -107,6 +105,18 @@ impl Templates {
             .unwrap_or_else(PoisonError::into_inner)
             .get(&(row.tenant, row.id))
             .cloned()
+    }
+}
+
+fn compiled(row: &PublishedRow, mut text: TemplateText) -> Result<CompiledTemplate, String> {
+    let bound = text.whatsapp.take();
+    let compiled = compile(&source(row, text)).map_err(|error| error.to_string())?;
+    match bound {
+        None => Ok(compiled),
+        Some(bound) => {
+            let bound = serde_json::from_value(bound).map_err(|error| format!("whatsapp: {error}"))?;
+            compiled.with_whatsapp(bound).map_err(|error| error.to_string())
+        }
     }
 }
 
@@ -135,25 +145,44 @@ impl Shelf {
         channel: Channel,
         locale: Option<&str>,
     ) -> Option<Template> {
-        let own = self
-            .own
-            .get(&(tenant, message_type.clone()))
-            .into_iter()
-            .flatten();
-        let best = own
-            .filter(|(row, _)| row.channel == channel)
-            .max_by_key(|(row, _)| {
-                (
-                    closeness(&row.locale, locale),
-                    std::cmp::Reverse(row.locale.clone()),
-                )
-            });
-        match best {
+        match self.best(tenant, message_type, channel, locale) {
             Some((row, compiled)) => Some(Template::Own(row.id, Arc::clone(compiled))),
             None => {
                 builtin(message_type.as_str(), channel).map(|template| Template::Builtin(template.compiled()))
             }
         }
+    }
+
+    fn best(
+        &self,
+        tenant: TenantId,
+        message_type: &MessageType,
+        channel: Channel,
+        locale: Option<&str>,
+    ) -> Option<&OwnVersion> {
+        let own = self
+            .own
+            .get(&(tenant, message_type.clone()))
+            .into_iter()
+            .flatten();
+        own.filter(|(row, _)| row.channel == channel)
+            .max_by_key(|(row, _)| {
+                (
+                    closeness(&row.locale, locale),
+                    std::cmp::Reverse(row.locale.clone()),
+                )
+            })
+    }
+
+    /// Whether the type's WhatsApp template goes by an approved one, which Meta has not stopped.
+    pub fn has_whatsapp_template(
+        &self,
+        tenant: TenantId,
+        message_type: &MessageType,
+        locale: Option<&str>,
+    ) -> bool {
+        self.best(tenant, message_type, Channel::Whatsapp, locale)
+            .is_some_and(|(row, _)| row.whatsapp_template)
     }
 
     /// Channels with a template.

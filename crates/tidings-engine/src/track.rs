@@ -5,6 +5,7 @@ use crate::engine::Inner;
 use crate::error::EngineError;
 use crate::figures;
 use crate::late::{self, Meaning};
+use crate::whatsapp;
 use jiff::Timestamp;
 use tidings_core::decide::facts::SuppressionReason;
 use tidings_core::event::{BounceClass, DeliveryEventKind};
@@ -35,6 +36,10 @@ pub(crate) async fn apply(
 ) -> Result<usize, EngineError> {
     let mut unmatched = 0;
     for event in events {
+        if whatsapp::is_preference(event) {
+            // Obeyed when its webhook was stored.
+            continue;
+        }
         let wanted = event.reference.as_deref().and_then(delivery_of);
         let found = reports::find(tx, connection, wanted, event.provider_message_id.as_deref()).await?;
         let Some(delivery) = found else {
@@ -233,6 +238,9 @@ async fn learn(
     if event.suppress.is_none() && !soft {
         return Ok(());
     }
+    if whatsapp::withdraws_marketing(event) {
+        return whatsapp::withdraw_marketing(tx, reported.contact, reported.channel, dice, now).await;
+    }
     let Some(address) = address_of(tx, reported, event).await? else {
         tracing::warn!(message = %reported.message, "a report names a recipient that is none of the contact's; nothing was suppressed");
         return Ok(());
@@ -262,7 +270,7 @@ async fn suppress(
     let reason = match because {
         SuppressBecause::HardBounce => SuppressionReason::HardBounce,
         SuppressBecause::Complaint => SuppressionReason::Complaint,
-        SuppressBecause::Unsubscribe => SuppressionReason::Unsubscribe,
+        SuppressBecause::Unsubscribe | SuppressBecause::MarketingStop => SuppressionReason::Unsubscribe,
         SuppressBecause::Stop => SuppressionReason::Stop,
     };
     let item = NewSuppression {
@@ -287,7 +295,7 @@ async fn suppress(
             .await?;
         }
         SuppressBecause::Stop => contacts::stop(tx, reported.contact, reported.channel, now).await?,
-        SuppressBecause::Complaint | SuppressBecause::Unsubscribe => {}
+        SuppressBecause::Complaint | SuppressBecause::Unsubscribe | SuppressBecause::MarketingStop => {}
     }
     let event = NewEvent {
         tenant,

@@ -3,7 +3,7 @@
 
 use crate::engine::{Engine, Inner};
 use crate::error::EngineError;
-use crate::{reply, track};
+use crate::{reply, track, whatsapp};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
@@ -13,7 +13,8 @@ use tidings_core::job::JobKind;
 use tidings_core::retry::{Failure, NextTry, next_try};
 use tidings_core::{ConnectionId, ErrorCategory, ProviderKind, TenantId};
 use tidings_providers::{
-    InboundMessage, Provider, ReportedEvent, WebhookParsed, WebhookRefusal, WebhookRequest, WebhookResponse,
+    InboundMessage, Provider, ReportedEvent, TemplateReport, UserLink, WebhookParsed, WebhookRefusal,
+    WebhookRequest, WebhookResponse,
 };
 use tidings_queue::{ClaimedJob, NewJob, Outcome};
 use tidings_store::messages::routes::RouteRow;
@@ -52,6 +53,19 @@ pub struct WebhookReceiver {
 struct Kept {
     events: Vec<ReportedEvent>,
     inbound: Vec<InboundMessage>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    templates: Vec<TemplateReport>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    links: Vec<UserLink>,
+}
+
+impl Kept {
+    fn is_empty(&self) -> bool {
+        self.events.is_empty()
+            && self.inbound.is_empty()
+            && self.templates.is_empty()
+            && self.links.is_empty()
+    }
 }
 
 /// The payload of a `webhook.process` job.
@@ -120,6 +134,8 @@ impl Engine {
             mut inbound,
             response,
             skipped,
+            templates,
+            links,
         } = receiver.provider.webhook(request, now).await?;
         for skipped in skipped.iter().take(20) {
             tracing::warn!(connection = %target.connection, reason = %skipped, "an element of a webhook was skipped");
@@ -132,8 +148,13 @@ impl Engine {
         inbound
             .retain(|message| message.channel == target.channel || target.provider == ProviderKind::Sandbox);
         events.iter_mut().for_each(bound);
-        let kept = Kept { events, inbound };
-        if !kept.events.is_empty() || !kept.inbound.is_empty() {
+        let kept = Kept {
+            events,
+            inbound,
+            templates,
+            links,
+        };
+        if !kept.is_empty() {
             self.keep_webhook(target, &kept, &digest(request), now).await?;
         }
         Ok(response)
@@ -162,6 +183,9 @@ impl Engine {
         for message in &kept.inbound {
             reply::apply_keyword(&mut tx, target, message, &mut dice, now).await?;
         }
+        for event in kept.events.iter().filter(|event| whatsapp::is_preference(event)) {
+            whatsapp::apply_preference(&mut tx, target.channel, event, &mut dice, now).await?;
+        }
         let job = process_job(&self.inner, target.tenant, id)?;
         tidings_queue::enqueue(&mut tx, &[job], now).await?;
         tx.commit().await?;
@@ -170,7 +194,7 @@ impl Engine {
 }
 
 /// What the provider is built from, as routing reads it.
-fn route(found: WebhookConnection) -> RouteRow {
+pub(crate) fn route(found: WebhookConnection) -> RouteRow {
     RouteRow {
         tenant: found.target.tenant,
         id: found.target.connection,
@@ -246,6 +270,8 @@ pub(crate) async fn process(inner: &Inner, job: &ClaimedJob) -> Result<Outcome, 
     let kept: Kept = serde_json::from_slice(&stored.content).map_err(|error| EngineError::Conflict {
         problem: format!("the stored webhook cannot be read: {error}"),
     })?;
+    whatsapp::note_reviews(&mut tx, &kept.templates, stored.received_at, &mut dice, now).await?;
+    whatsapp::link(&mut tx, stored.connection, &kept.links, &mut dice, now).await?;
     let unmatched = track::apply(
         inner,
         &mut tx,

@@ -11,6 +11,7 @@ use crate::sandbox::{Capture, SandboxProvider};
 use crate::sendgrid::SendgridProvider;
 use crate::smtp::SmtpProvider;
 use crate::twilio::TwilioProvider;
+use crate::whatsapp_cloud::WhatsappCloudProvider;
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -111,12 +112,11 @@ pub fn build(
         ProviderKind::Twilio => Ok(Arc::new(TwilioProvider::new(config, egress)?)),
         ProviderKind::Smtp => Ok(Arc::new(SmtpProvider::new(config, egress)?)),
         ProviderKind::Resend => Ok(Arc::new(ResendProvider::new(config, egress)?)),
-        ProviderKind::Ses
-        | ProviderKind::WhatsappCloud
-        | ProviderKind::WhatsappWeb => Err(ConfigError {
+        ProviderKind::WhatsappCloud => Ok(Arc::new(WhatsappCloudProvider::new(config, egress)?)),
+        ProviderKind::Ses | ProviderKind::WhatsappWeb => Err(ConfigError {
             place: format!("{kind} connection"),
             problem:
-                "this version of Tidings has no such provider yet; use smtp, sendgrid, resend, twilio or sandbox"
+                "this version of Tidings has no such provider yet; use smtp, sendgrid, resend, twilio, whatsapp_cloud or sandbox"
                     .to_owned(),
         }),
     }

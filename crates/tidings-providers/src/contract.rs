@@ -13,6 +13,11 @@ use tidings_core::event::{BounceClass, DeliveryEventKind};
 use tidings_core::redact::Private;
 use tidings_core::{Address, Category, Channel, ErrorCategory, ProviderKind};
 
+pub use crate::whatsapp_content::{
+    ButtonKind, Media, MediaKind, MediaSource, WhatsappButton, WhatsappHeader, WhatsappTemplate,
+};
+pub use crate::whatsapp_reports::{Signal, TemplateReport, TemplateStanding, UserLink, WhatsappInbound};
+
 /// What a provider can do, beyond sending.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities {
@@ -57,6 +62,32 @@ pub enum Content {
         /// The text.
         body: String,
     },
+    /// An approved WhatsApp template.
+    WhatsappTemplate(WhatsappTemplate),
+    /// A media file (WhatsApp).
+    Media(Media),
+}
+
+impl Content {
+    /// What it is, for errors.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Email(_) => "an e-mail",
+            Self::Text { .. } => "a text",
+            Self::WhatsappTemplate(_) => "a WhatsApp template",
+            Self::Media(_) => "a media file",
+        }
+    }
+
+    /// What a person may read of it where only text is shown.
+    pub fn preview(&self) -> String {
+        match self {
+            Self::Email(email) => email.text.clone(),
+            Self::Text { body } => body.clone(),
+            Self::WhatsappTemplate(template) => template.describe(),
+            Self::Media(media) => media.describe(),
+        }
+    }
 }
 
 /// An e-mail's content.
@@ -111,6 +142,9 @@ pub enum SendOutcome {
         detail: String,
     },
 }
+
+/// The code of what a provider cannot do at all.
+pub const UNSUPPORTED: &str = "unsupported";
 
 /// A provider's no.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -218,6 +252,10 @@ pub struct WebhookParsed {
     pub response: WebhookResponse,
     /// Elements that could not be read, without personal data; the rest of the batch stands.
     pub skipped: Vec<String>,
+    /// What became of approved templates (WhatsApp).
+    pub templates: Vec<TemplateReport>,
+    /// Users whose provider id and number or message were seen together (WhatsApp).
+    pub links: Vec<UserLink>,
 }
 
 /// The answer a provider expects.
@@ -285,6 +323,8 @@ pub enum SuppressBecause {
     Unsubscribe,
     /// STOP at the provider.
     Stop,
+    /// No marketing any more, everything else still (WhatsApp's own switch, error 131050).
+    MarketingStop,
 }
 
 /// A message from a contact.
@@ -314,8 +354,11 @@ pub struct InboundMessage {
     pub handled_keyword: Option<String>,
     /// Of the message it answers, the provider's id or our `Message-ID`.
     pub in_reply_to: Option<String>,
-    /// An automatic answer (RFC 3834): must not stop sequences or wake anybody.
+    /// An automatic answer (RFC 3834), or a reaction: must not stop sequences or wake anybody.
     pub automatic: bool,
+    /// What only WhatsApp tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whatsapp: Option<WhatsappInbound>,
 }
 
 /// A media file of an inbound message; fetched only from the provider's own hosts.
@@ -359,6 +402,18 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
 
     /// Tests credentials and endpoint without sending.
     async fn check(&self) -> CheckReport;
+
+    /// Tells the author of an inbound message something short of an answer. Most providers cannot.
+    async fn signal(&self, signal: &Signal) -> SendOutcome {
+        let _ = signal;
+        SendOutcome::Rejected(Rejection {
+            category: ErrorCategory::InvalidInput,
+            code: UNSUPPORTED.to_owned(),
+            detail: format!("{} has neither read marks nor typing indicators", self.kind()),
+            retry_after: None,
+            effect: None,
+        })
+    }
 
     /// Verifies a webhook over its raw bytes and reads it. Replay and duplicates are the engine's matter
     /// (by `dedupe_key`). May ask the provider itself for what a webhook only points to, bounded in time; what

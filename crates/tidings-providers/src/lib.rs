@@ -28,6 +28,9 @@ mod tag;
 mod tests;
 pub mod twilio;
 pub mod vectors;
+pub mod whatsapp_cloud;
+pub mod whatsapp_content;
+pub mod whatsapp_reports;
 
 pub use config::{ConfigError, ConnectionConfig, Credentials, build};
 pub use contract::*;

@@ -28,6 +28,11 @@ pub fn text(to: &str) -> Submission {
     )
 }
 
+/// A WhatsApp message to a number.
+pub fn whatsapp(to: &str, content: Content) -> Submission {
+    submission(Channel::Whatsapp, to, content)
+}
+
 fn submission(channel: Channel, to: &str, content: Content) -> Submission {
     let to = Address::parse(channel, to, None).unwrap_or_else(|error| panic!("{to} as {channel}: {error}"));
     Submission {

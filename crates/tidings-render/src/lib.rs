@@ -23,6 +23,7 @@ mod segments;
 mod template;
 mod validate;
 mod values;
+mod whatsapp;
 
 pub use brand::Brand;
 pub use builtin::{BuiltinTemplate, Confirmation, builtin, builtins, keyword_confirmation};
@@ -33,3 +34,6 @@ pub use render::{
 };
 pub use segments::RESERVED_NAMES;
 pub use template::{CompiledTemplate, Format, Part, TemplateError, TemplateSource, compile};
+pub use whatsapp::{
+    ButtonBinding, ButtonWord, HeaderBinding, HeaderKind, RenderedHeader, RenderedWhatsapp, WhatsappBinding,
+};

@@ -8,6 +8,7 @@ use crate::links;
 use crate::plain;
 use crate::template::{CompiledTemplate, HTML_PART, SUBJECT_PART, TEXT_PART};
 use crate::values::{self, Fields, Root, Unusable};
+use crate::whatsapp;
 use minijinja::{ErrorKind, Value};
 use serde_json::json;
 use std::sync::Arc;
@@ -158,12 +159,7 @@ impl CompiledTemplate {
     /// Fills in the values of one message.
     pub fn render(&self, context: &RenderContext<'_>) -> Result<Rendered, RenderError> {
         self.check_lawful(context)?;
-        let fields = values::fields(context.variables).map_err(|unusable| self.unusable(unusable))?;
-        let root = Root {
-            fields: Arc::new(fields),
-            brand: context.brand.to_value(),
-            mail: self.mail(context, None),
-        };
+        let root = self.root(context)?;
         if self.channel != Channel::Email {
             let body = self.part(TEXT_PART, &root, context)?;
             return self.short(&body);
@@ -181,6 +177,16 @@ impl CompiledTemplate {
             None
         };
         Ok(Rendered::Email { subject, html, text })
+    }
+
+    /// What the parts read their values from.
+    pub(crate) fn root(&self, context: &RenderContext<'_>) -> Result<Root, RenderError> {
+        let fields = values::fields(context.variables).map_err(|unusable| self.unusable(unusable))?;
+        Ok(Root {
+            fields: Arc::new(fields),
+            brand: context.brand.to_value(),
+            mail: self.mail(context, None),
+        })
     }
 
     fn check_lawful(&self, context: &RenderContext<'_>) -> Result<(), RenderError> {
@@ -298,7 +304,7 @@ impl CompiledTemplate {
             .map_err(|error| self.failure(&error, part, context))
     }
 
-    fn failure(
+    pub(crate) fn failure(
         &self,
         error: &minijinja::Error,
         part: &'static str,
@@ -353,7 +359,9 @@ impl CompiledTemplate {
         };
         let mut env = self.env.clone();
         filters::install_watching(&mut env);
-        for part in [SUBJECT_PART, TEXT_PART, HTML_PART] {
+        let values = whatsapp::part_names(self.whatsapp.as_ref());
+        let parts = [SUBJECT_PART, TEXT_PART, HTML_PART].into_iter();
+        for part in parts.chain(values.iter().map(String::as_str)) {
             // Errors of this pass are those already known; the holes are what it is for.
             drop(engine::render_part(&env, part, root.to_value()));
         }

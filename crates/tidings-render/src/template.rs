@@ -3,6 +3,7 @@
 use crate::compose::{self, Composed};
 use crate::engine::{self, HTML_SUFFIX};
 use crate::segments::{self, Fault, RESERVED_NAMES};
+use crate::whatsapp::WhatsappBinding;
 use minijinja::Environment;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -36,6 +37,8 @@ pub enum Part {
     Body,
     /// The text part of an e-mail.
     Text,
+    /// The approved WhatsApp template.
+    Whatsapp,
 }
 
 impl fmt::Display for Part {
@@ -44,6 +47,7 @@ impl fmt::Display for Part {
             Self::Subject => "subject",
             Self::Body => "body",
             Self::Text => "text part",
+            Self::Whatsapp => "whatsapp template",
         })
     }
 }
@@ -96,6 +100,7 @@ pub struct CompiledTemplate {
     pub(crate) locale: String,
     pub(crate) env: Environment<'static>,
     pub(crate) has_html: bool,
+    pub(crate) whatsapp: Option<WhatsappBinding>,
     variables: BTreeSet<String>,
 }
 
@@ -157,6 +162,7 @@ pub fn compile(source: &TemplateSource) -> Result<CompiledTemplate, TemplateErro
         locale: source.locale.clone(),
         env: engine::environment(),
         has_html: false,
+        whatsapp: None,
         variables: BTreeSet::new(),
     };
     if source.channel == Channel::Email {
@@ -265,6 +271,23 @@ fn add(
     let split = segments::split(whole).map_err(|fault| (part, fault))?;
     let restored = split.restore(&split.text, |_, segment| segment.source());
     add_restored(compiled, part, name, restored)
+}
+
+/// Adds a text part of its own name; the error is a line and what is wrong there.
+pub(crate) fn add_named(
+    compiled: &mut CompiledTemplate,
+    part: Part,
+    name: String,
+    source: &str,
+) -> Result<(), (Option<usize>, String)> {
+    let told = |(_, fault): PartFault| (fault.line, fault.problem);
+    check_size(part, source).map_err(told)?;
+    parse(source, part).map_err(told)?;
+    collect_variables(compiled, source);
+    let split = segments::split(source).map_err(|fault| (fault.line, fault.problem))?;
+    let restored = split.restore(&split.text, |_, segment| segment.source());
+    let added = compiled.env.add_template_owned(name, restored);
+    added.map_err(|error| (None, format!("cannot be parsed: {}", explain(&error))))
 }
 
 fn add_restored(

@@ -49,6 +49,35 @@ pub struct Consent {
     pub at: Timestamp,
 }
 
+/// Withdraws the consent to marketing on a channel for contacts of any tenant, by a provider's word. In the workers' role.
+pub async fn withdraw_marketing(
+    conn: &mut PgConnection,
+    items: &[(TenantId, ContactId, Channel)],
+    source: &str,
+    dice: &mut Dice,
+    now: Timestamp,
+) -> Result<()> {
+    check_length("source", source, 200)?;
+    let tenants: Vec<Uuid> = items.iter().map(|item| item.0.0).collect();
+    let contacts: Vec<Uuid> = items.iter().map(|item| item.1.0).collect();
+    let channels: Vec<&str> = items.iter().map(|item| item.2.as_str()).collect();
+    let ids: Vec<Uuid> = items.iter().map(|_| dice.uuid(now)).collect();
+    sqlx::query!(
+        "INSERT INTO consents (tenant_id, id, contact_id, purpose, channel, granted, source, wording, at)
+         SELECT i.tenant_id, i.id, i.contact_id, 'marketing', i.channel, false, $5, NULL, $6
+         FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[]) AS i(tenant_id, id, contact_id, channel)",
+        &tenants,
+        &ids,
+        &contacts,
+        &channels as _,
+        source,
+        now.to_sqlx() as _,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Records a consent or a withdrawal. Locks the contact, so that no dispatch begins after a withdrawal was acknowledged.
 pub async fn record(
     tx: &mut TenantTx,

@@ -57,6 +57,7 @@ pub async fn erase(
     let contents = count_contents(tx, contact).await?;
     let received = remove_received(tx, contact, &held).await?;
     let captured = remove_captured(tx, &held).await?;
+    let users = remove_users(tx, contact).await?;
     let addresses = remove_addresses(tx, contact).await?;
     let rows = blank(tx, contact, now).await?;
     let (tenant, keyring) = (tx.tenant(), tx.keyring());
@@ -94,6 +95,7 @@ pub async fn erase(
         ),
         store("inbound_messages", "deleted", received),
         store("sandbox_messages", "deleted", captured),
+        store("whatsapp_users", "deleted", users),
         store("consents", "kept as evidence, without address or name", 0),
     ];
     Ok(ErasureCertificate {
@@ -187,7 +189,8 @@ async fn count_contents(tx: &mut TenantTx, contact: ContactId) -> Result<u64> {
 async fn remove_received(tx: &mut TenantTx, contact: ContactId, held: &[OwnAddress]) -> Result<u64> {
     let done = sqlx::query!(
         "DELETE FROM inbound_messages
-         WHERE tenant_id = $1 AND (contact_id = $2 OR contact_id IS NULL AND from_index = ANY ($3))",
+         WHERE tenant_id = $1 AND (contact_id = $2 OR contact_id IS NULL AND (from_index = ANY ($3) OR from_index IN (
+             SELECT user_index FROM whatsapp_users WHERE tenant_id = $1 AND contact_id = $2)))",
         tx.tenant().0,
         contact.0,
         &indexes(held),
@@ -213,6 +216,18 @@ fn indexes(held: &[OwnAddress]) -> Vec<Vec<u8>> {
     held.iter()
         .map(|address| address.blind_index.0.to_vec())
         .collect()
+}
+
+/// Which of WhatsApp's users the contact was.
+async fn remove_users(tx: &mut TenantTx, contact: ContactId) -> Result<u64> {
+    let done = sqlx::query!(
+        "DELETE FROM whatsapp_users WHERE tenant_id = $1 AND contact_id = $2",
+        tx.tenant().0,
+        contact.0
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected())
 }
 
 async fn remove_addresses(tx: &mut TenantTx, contact: ContactId) -> Result<u64, StoreError> {

@@ -29,6 +29,7 @@ pub mod suppressions;
 pub mod templates;
 pub mod tenants;
 pub mod tracking;
+pub mod whatsapp;
 mod worker_tx;
 
 pub use columns::Page;

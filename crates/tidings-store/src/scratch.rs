@@ -39,6 +39,7 @@ const PARTS: &[Part] = &[
     of_tenant("consents"),
     of_tenant("suppressions"),
     of_tenant("templates"),
+    of_tenant("whatsapp_templates"),
     of_tenant("connections"),
     of_tenant("sources"),
     of_tenant("campaigns"),

@@ -62,6 +62,8 @@ pub struct TemplateContent {
     pub body_format: BodyFormat,
     /// E-mail: the text part; derived from the body when absent.
     pub text_body: Option<String>,
+    /// WhatsApp: the approved template it goes by outside the service window, as the renderer reads it.
+    pub whatsapp: Option<serde_json::Value>,
 }
 
 /// One version of a template.
@@ -111,6 +113,7 @@ struct Row {
     body: String,
     body_format: String,
     text_body: Option<String>,
+    whatsapp: Option<serde_json::Value>,
     created_at: jiff_sqlx::Timestamp,
     updated_at: jiff_sqlx::Timestamp,
     published_at: Option<jiff_sqlx::Timestamp>,
@@ -131,6 +134,7 @@ impl TryFrom<Row> for Template {
             body: row.body,
             body_format: word("templates.body_format", &row.body_format)?,
             text_body: row.text_body,
+            whatsapp: row.whatsapp,
         };
         Ok(Self {
             id: TemplateId(row.id),
@@ -175,13 +179,13 @@ pub async fn save_draft(
     let row = sqlx::query_as!(
         Row,
         "INSERT INTO templates (tenant_id, id, message_type, channel, locale, version, state, subject, body, body_format,
-                                text_body, created_at, updated_at)
-         SELECT $1, $2, $3, $4, $5, coalesce(max(version), 0) + 1, 'draft', $6, $7, $8, $9, $10, $10
+                                text_body, whatsapp, created_at, updated_at)
+         SELECT $1, $2, $3, $4, $5, coalesce(max(version), 0) + 1, 'draft', $6, $7, $8, $9, $11, $10, $10
          FROM templates WHERE tenant_id = $1 AND message_type = $3 AND channel = $4 AND locale = $5
          ON CONFLICT (tenant_id, message_type, channel, locale) WHERE state = 'draft'
          DO UPDATE SET subject = EXCLUDED.subject, body = EXCLUDED.body, body_format = EXCLUDED.body_format,
-                       text_body = EXCLUDED.text_body, updated_at = EXCLUDED.updated_at
-         RETURNING id, message_type, channel, locale, version, state, subject, body, body_format, text_body,
+                       text_body = EXCLUDED.text_body, whatsapp = EXCLUDED.whatsapp, updated_at = EXCLUDED.updated_at
+         RETURNING id, message_type, channel, locale, version, state, subject, body, body_format, text_body, whatsapp,
                    created_at, updated_at, published_at",
         tx.tenant().0,
         dice.uuid(now),
@@ -193,6 +197,7 @@ pub async fn save_draft(
         content.body_format.as_str(),
         content.text_body,
         now.to_sqlx() as _,
+        content.whatsapp,
     )
     .fetch_one(&mut **tx)
     .await?;
@@ -228,7 +233,7 @@ pub async fn archive(tx: &mut TenantTx, id: TemplateId, now: Timestamp) -> Resul
 pub async fn get(tx: &mut TenantTx, id: TemplateId) -> Result<Template> {
     let row = sqlx::query_as!(
         Row,
-        "SELECT id, message_type, channel, locale, version, state, subject, body, body_format, text_body,
+        "SELECT id, message_type, channel, locale, version, state, subject, body, body_format, text_body, whatsapp,
                 created_at, updated_at, published_at FROM templates WHERE tenant_id = $1 AND id = $2",
         tx.tenant().0,
         id.0,
@@ -248,7 +253,7 @@ pub async fn list(
 ) -> Result<Page<Template, TemplateId>> {
     let rows = sqlx::query_as!(
         Row,
-        "SELECT id, message_type, channel, locale, version, state, subject, body, body_format, text_body,
+        "SELECT id, message_type, channel, locale, version, state, subject, body, body_format, text_body, whatsapp,
                 created_at, updated_at, published_at FROM templates
          WHERE tenant_id = $1 AND ($2::text IS NULL OR message_type = $2) AND ($3::text IS NULL OR channel = $3)
            AND ($4::text IS NULL OR locale = $4) AND ($5::text IS NULL OR state = $5) AND ($6::uuid IS NULL OR id < $6)
@@ -279,7 +284,7 @@ pub async fn published(
 ) -> Result<Option<Template>> {
     let row = sqlx::query_as!(
         Row,
-        "SELECT id, message_type, channel, locale, version, state, subject, body, body_format, text_body,
+        "SELECT id, message_type, channel, locale, version, state, subject, body, body_format, text_body, whatsapp,
                 created_at, updated_at, published_at FROM templates
          WHERE tenant_id = $1 AND message_type = $2 AND channel = $3 AND locale = ANY ($4) AND state = 'published'
          ORDER BY array_position($4, locale) LIMIT 1",
@@ -297,7 +302,7 @@ pub async fn published(
 pub async fn all_published(conn: &mut PgConnection, tenant: TenantId) -> Result<Vec<Template>> {
     let rows = sqlx::query_as!(
         Row,
-        "SELECT id, message_type, channel, locale, version, state, subject, body, body_format, text_body,
+        "SELECT id, message_type, channel, locale, version, state, subject, body, body_format, text_body, whatsapp,
                 created_at, updated_at, published_at FROM templates
          WHERE tenant_id = $1 AND state = 'published' ORDER BY message_type, channel, locale LIMIT $2",
         tenant.0,
@@ -319,7 +324,7 @@ async fn set_state(
         "UPDATE templates SET state = $3, updated_at = $4,
                 published_at = CASE WHEN $3 = 'published' THEN $4 ELSE published_at END
          WHERE tenant_id = $1 AND id = $2
-         RETURNING id, message_type, channel, locale, version, state, subject, body, body_format, text_body,
+         RETURNING id, message_type, channel, locale, version, state, subject, body, body_format, text_body, whatsapp,
                    created_at, updated_at, published_at",
         tx.tenant().0,
         id.0,

@@ -123,6 +123,7 @@ impl InboundBody {
             handled_keyword: None,
             in_reply_to: None,
             automatic: false,
+            whatsapp: None,
         };
         Ok((
             NewSender {

@@ -10,6 +10,7 @@ pub mod contacts;
 pub mod dead_letters;
 pub mod erasure;
 pub mod history;
+pub mod inbound_messages;
 pub mod messages;
 pub mod queue;
 pub mod sandbox;
@@ -18,6 +19,7 @@ pub mod suppressions;
 pub mod template_preview;
 pub mod templates;
 pub mod tenants;
+pub mod whatsapp_templates;
 
 use crate::ApiState;
 use utoipa_axum::router::OpenApiRouter;
@@ -26,6 +28,7 @@ use utoipa_axum::router::OpenApiRouter;
 pub(crate) fn router() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .merge(messages::router())
+        .merge(inbound_messages::router())
         .merge(approvals::router())
         .merge(campaigns::router())
         .merge(history::router())

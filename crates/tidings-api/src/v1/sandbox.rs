@@ -163,7 +163,7 @@ impl From<SandboxMail> for CapturedView {
     fn from(mail: SandboxMail) -> Self {
         let (subject, text) = match mail.content.into_exposed() {
             Content::Email(email) => (Some(email.subject), email.text),
-            Content::Text { body } => (None, body),
+            other => (None, other.preview()),
         };
         Self {
             id: mail.id,
@@ -196,7 +196,6 @@ impl From<SandboxMail> for CapturedDetail {
             captured_at: mail.captured_at,
         };
         match mail.content.into_exposed() {
-            Content::Text { body } => detail.text = Some(body),
             Content::Email(email) => {
                 detail.subject = Some(email.subject);
                 detail.html = email.html;
@@ -208,6 +207,7 @@ impl From<SandboxMail> for CapturedDetail {
                 };
                 detail.attachments = email.attachments.into_iter().map(file).collect();
             }
+            other => detail.text = Some(other.preview()),
         }
         detail
     }
@@ -272,6 +272,7 @@ impl SandboxReply {
             handled_keyword: None,
             in_reply_to: Some(mail.reference),
             automatic: false,
+            whatsapp: None,
         }
     }
 }

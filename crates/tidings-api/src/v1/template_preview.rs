@@ -1,6 +1,6 @@
 //! Preview of templates, and the built-in ones.
 
-use super::templates::{TemplateDraft, source_of, template_problem};
+use super::templates::{TemplateDraft, compile_kept, template_problem};
 use crate::ApiState;
 use crate::auth::Caller;
 use crate::check::Checks;
@@ -145,16 +145,17 @@ pub struct PreviewRequest {
 
 impl PreviewRequest {
     async fn template(&self, caller: &Caller, state: &ApiState) -> Answer<CompiledTemplate> {
-        let compile = |source| render::compile(&source);
         match (self.template_id, &self.message_type, &self.draft) {
             (Some(id), None, None) => {
                 let mut tx = state.tenant(caller).tx().await?;
                 let kept = templates::get(&mut tx, TemplateId(id)).await?;
-                compile(source_of(&kept)).map_err(|error| template_problem(&error, ""))
+                compile_kept(&kept)
             }
             (None, None, Some(draft)) => {
                 draft.check()?;
-                compile(draft.source()).map_err(|error| template_problem(&error, "/draft"))
+                draft
+                    .compile()
+                    .map_err(|error| template_problem(&error, "/draft"))
             }
             (None, Some(message_type), None) => self.published(message_type, caller, state).await,
             _ => Err(Problem::invalid_field(
@@ -178,7 +179,7 @@ impl PreviewRequest {
         let locales = templates::locale_chain(self.locale.as_deref(), None);
         let mut tx = state.tenant(caller).tx().await?;
         if let Some(kept) = templates::published(&mut tx, message_type, channel, &locales).await? {
-            return render::compile(&source_of(&kept)).map_err(|error| template_problem(&error, ""));
+            return compile_kept(&kept);
         }
         let Some(builtin) = render::builtin(message_type.as_str(), channel) else {
             let detail =
@@ -207,6 +208,7 @@ impl PreviewView {
             html: None,
             text: None,
             segments: None,
+            whatsapp: preview.whatsapp.map(|template| template.describe()),
             variables: preview.variables,
             missing: preview.missing,
         };
@@ -240,6 +242,8 @@ pub struct PreviewView {
     pub html: Option<String>,
     /// Text part, or the text of a short channel.
     pub text: Option<String>,
+    /// The template approved at Meta with its values, as it goes outside the 24 h service window.
+    pub whatsapp: Option<String>,
     /// SMS segments.
     pub segments: Option<SegmentsView>,
     /// Variables the template asks for.

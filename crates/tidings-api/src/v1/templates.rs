@@ -1,5 +1,6 @@
 //! Templates: versioned content, drafts, publishing, preview.
 
+use super::whatsapp_templates::{WhatsappReviewView, WhatsappTemplateBody};
 use crate::ApiState;
 use crate::auth::Caller;
 use crate::check::Checks;
@@ -12,10 +13,13 @@ use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tidings_core::{Channel, MessageType, TemplateId};
-use tidings_engine::render::{self, Format, Part, TemplateError, TemplateSource};
+use tidings_engine::render::{
+    self, CompiledTemplate, Format, Part, TemplateError, TemplateSource, WhatsappBinding,
+};
 use tidings_engine::store::templates::{
     self, BodyFormat, Template, TemplateContent, TemplateFilter, TemplateKey, TemplateState,
 };
+use tidings_engine::store::whatsapp::templates::{self as reviews, Review};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -50,9 +54,15 @@ async fn list_templates(
     };
     let mut tx = state.tenant(&caller).tx().await?;
     let rows = templates::list(&mut tx, &filter, bounds.after.map(TemplateId), bounds.limit).await?;
-    Ok(Json(
-        Page::of(rows.items, rows.next.map(|id| id.0)).map(TemplateView::from),
-    ))
+    let names: Vec<String> = rows
+        .items
+        .iter()
+        .filter_map(|template| bound(template))
+        .map(|bound| bound.name)
+        .collect();
+    let reviews = reviews::standings(&mut tx, &names).await?;
+    let view = |template| TemplateView::reviewed(template, &reviews);
+    Ok(Json(Page::of(rows.items, rows.next.map(|id| id.0)).map(view)))
 }
 
 /// Keep a draft
@@ -67,7 +77,7 @@ async fn save_draft(
     Json(input): Json<TemplateDraft>,
 ) -> Answer<(StatusCode, Json<TemplateView>)> {
     input.check()?;
-    render::compile(&input.source()).map_err(|error| template_problem(&error, ""))?;
+    input.compile().map_err(|error| template_problem(&error, ""))?;
     let (key, content) = input.kept();
     let mut tx = state.tenant(&caller).tx().await?;
     let draft = templates::save_draft(&mut tx, &key, &content, &mut state.dice(), state.now()).await?;
@@ -86,7 +96,10 @@ async fn get_template(
     Path(template): Path<Uuid>,
 ) -> Answer<Json<TemplateView>> {
     let mut tx = state.tenant(&caller).tx().await?;
-    Ok(Json(templates::get(&mut tx, TemplateId(template)).await?.into()))
+    let template = templates::get(&mut tx, TemplateId(template)).await?;
+    let names: Vec<String> = bound(&template).map(|bound| bound.name).into_iter().collect();
+    let reviews = reviews::standings(&mut tx, &names).await?;
+    Ok(Json(TemplateView::reviewed(template, &reviews)))
 }
 
 /// Publish a template version
@@ -103,7 +116,7 @@ async fn publish_template(
 ) -> Answer<Json<TemplateView>> {
     let mut tx = state.tenant(&caller).tx().await?;
     let kept = templates::get(&mut tx, TemplateId(template)).await?;
-    render::compile(&source_of(&kept)).map_err(|error| template_problem(&error, ""))?;
+    compile_kept(&kept)?;
     let published = templates::publish(&mut tx, TemplateId(template), state.now()).await?;
     state
         .audit(&mut tx, &caller, "template.published", template.to_string())
@@ -139,6 +152,7 @@ pub(crate) fn template_problem(error: &TemplateError, under: &str) -> Problem {
         Part::Subject => "subject",
         Part::Body => "body",
         Part::Text => "text_body",
+        Part::Whatsapp => "whatsapp",
     };
     let line = error
         .line
@@ -152,8 +166,25 @@ pub(crate) fn template_problem(error: &TemplateError, under: &str) -> Problem {
     )])
 }
 
+/// Compiles a kept version, bound to its approved WhatsApp template where it has one.
+pub(crate) fn compile_kept(template: &Template) -> Answer<CompiledTemplate> {
+    let compiled = render::compile(&source_of(template)).map_err(|error| template_problem(&error, ""))?;
+    match bound(template) {
+        None => Ok(compiled),
+        Some(binding) => compiled
+            .with_whatsapp(binding)
+            .map_err(|error| template_problem(&error, "")),
+    }
+}
+
+/// The approved WhatsApp template of a version.
+fn bound(template: &Template) -> Option<WhatsappBinding> {
+    let kept = template.content.whatsapp.clone()?;
+    serde_json::from_value(kept).ok()
+}
+
 /// A kept version, for the compiler.
-pub(crate) fn source_of(template: &Template) -> TemplateSource {
+fn source_of(template: &Template) -> TemplateSource {
     TemplateSource {
         message_type: template.key.message_type.clone(),
         channel: template.key.channel,
@@ -204,6 +235,8 @@ pub struct TemplateDraft {
     /// Text part (e-mail); derived from the HTML when left out.
     #[schema(max_length = 1_048_576)]
     pub text_body: Option<String>,
+    /// The template approved at Meta that goes instead of the body outside the 24 h service window (WhatsApp).
+    pub whatsapp: Option<WhatsappTemplateBody>,
 }
 
 fn english() -> String {
@@ -237,6 +270,10 @@ pub struct TemplateView {
     pub body: String,
     /// Text part.
     pub text_body: Option<String>,
+    /// The template approved at Meta that goes instead of the body outside the 24 h service window.
+    pub whatsapp: Option<WhatsappTemplateBody>,
+    /// What Meta last said of that template; while it is not approved, it is not used.
+    pub whatsapp_review: Option<WhatsappReviewView>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last changed.
@@ -270,12 +307,25 @@ impl TemplateDraft {
         }
     }
 
+    /// Compiled, bound to its approved WhatsApp template where it has one.
+    pub(crate) fn compile(&self) -> Result<CompiledTemplate, TemplateError> {
+        let compiled = render::compile(&self.source())?;
+        match &self.whatsapp {
+            None => Ok(compiled),
+            Some(of) => compiled.with_whatsapp(of.clone().into()),
+        }
+    }
+
     fn kept(self) -> (TemplateKey, TemplateContent) {
         let key = TemplateKey {
             message_type: self.message_type,
             channel: self.channel,
             locale: self.locale,
         };
+        let whatsapp = self
+            .whatsapp
+            .map(WhatsappBinding::from)
+            .and_then(|binding| serde_json::to_value(binding).ok());
         let (subject, body, body_format, text_body) = (self.subject, self.body, self.format, self.text_body);
         (
             key,
@@ -284,6 +334,7 @@ impl TemplateDraft {
                 body,
                 body_format,
                 text_body,
+                whatsapp,
             },
         )
     }
@@ -291,6 +342,7 @@ impl TemplateDraft {
 
 impl From<Template> for TemplateView {
     fn from(template: Template) -> Self {
+        let whatsapp = bound(&template).map(WhatsappTemplateBody::from);
         Self {
             id: template.id.0,
             message_type: template.key.message_type,
@@ -302,10 +354,28 @@ impl From<Template> for TemplateView {
             format: template.content.body_format,
             body: template.content.body,
             text_body: template.content.text_body,
+            whatsapp,
+            whatsapp_review: None,
             created_at: template.created_at,
             updated_at: template.updated_at,
             published_at: template.published_at,
         }
+    }
+}
+
+impl TemplateView {
+    /// With Meta's word on the approved template: of several accounts the one that stops it.
+    fn reviewed(template: Template, reviews: &[Review]) -> Self {
+        let mut view = Self::from(template);
+        let Some(of) = &view.whatsapp else { return view };
+        let about = |review: &&Review| review.name == of.name && review.language == of.language;
+        let review = reviews
+            .iter()
+            .filter(about)
+            .find(|review| review.standing != "approved")
+            .or_else(|| reviews.iter().find(about));
+        view.whatsapp_review = review.cloned().map(WhatsappReviewView::from);
+        view
     }
 }
 

@@ -94,7 +94,9 @@ async fn live_ids(api: &TestApi, key: &str) -> BTreeMap<String, String> {
         )
         .await
         .expect(201);
+    let inbound = received(api, &text(&connection["id"])).await;
     BTreeMap::from([
+        ("inbound_message_id".to_owned(), inbound),
         ("contact_id".to_owned(), text(&contact["id"])),
         ("address_id".to_owned(), text(&contact["addresses"][0]["id"])),
         ("suppression_id".to_owned(), text(&suppression["id"])),
@@ -108,6 +110,31 @@ async fn live_ids(api: &TestApi, key: &str) -> BTreeMap<String, String> {
         ("contact".to_owned(), "B-1".to_owned()),
         ("run_id".to_owned(), text(&run["run_id"])),
     ])
+}
+
+/// A message from a contact of the second tenant.
+async fn received(api: &TestApi, connection: &str) -> String {
+    use tidings_engine::store::BlindIndex;
+    use tidings_engine::store::tracking::inbound::{self, NewInbound};
+    let id = Uuid::from_u128(0x0197_c0de);
+    let message = NewInbound {
+        id,
+        contact: None,
+        connection: connection.parse().unwrap(),
+        channel: tidings_core::Channel::Email,
+        dedupe_key: "m-1".to_owned(),
+        from_index: BlindIndex([7; 32]),
+        content: b"{}".to_vec(),
+        provider_message_id: Some("m-1".to_owned()),
+        in_reply_to: None,
+        keyword: None,
+        automatic: false,
+        occurred_at: api.now,
+    };
+    let mut tx = api.store.worker_tenant(api.bob.id).tx().await.unwrap();
+    inbound::insert(&mut tx, &message, api.now).await.unwrap();
+    tx.commit().await.unwrap();
+    id.to_string()
 }
 
 /// A value of a path parameter that names nothing.

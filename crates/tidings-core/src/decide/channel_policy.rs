@@ -1,6 +1,7 @@
 //! Rule 6: what a channel may carry, and can.
 
 use super::channel_rules::{ChannelRule, no_objection};
+use super::facts::ContactFacts;
 use super::{Facts, Policy, ReasonCode, Remark, Rule};
 use crate::channel::Channel;
 use jiff::{SignedDuration, Timestamp};
@@ -32,7 +33,9 @@ pub(super) fn permitted(facts: &Facts, policy: &Policy, channel: Channel, now: T
             ReasonCode::ChannelPolicyWhatsappWebOff,
             "WhatsApp through a browser is not enabled for this tenant.",
         )),
-        Channel::Whatsapp if !facts.request.whatsapp_template && !window_open(facts, now) => {
+        Channel::Whatsapp
+            if !facts.request.whatsapp_template && !whatsapp_window_open(&facts.contact, now) =>
+        {
             Some(Remark::new(
                 ReasonCode::ChannelPolicyWhatsappWindow,
                 "The contact has not written on WhatsApp for 24 hours, and there is no approved template.",
@@ -58,9 +61,9 @@ fn possible(facts: &Facts, channel: Channel) -> Option<Remark> {
     })
 }
 
-fn window_open(facts: &Facts, now: Timestamp) -> bool {
-    facts
-        .contact
+/// Whether WhatsApp takes free text to the contact: it wrote within 24 hours, by its message's own time.
+pub fn whatsapp_window_open(contact: &ContactFacts, now: Timestamp) -> bool {
+    contact
         .last_whatsapp_inbound_at
         .is_some_and(|at| now.duration_since(at) < WHATSAPP_WINDOW)
 }

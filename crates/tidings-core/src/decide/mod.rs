@@ -26,6 +26,7 @@ pub mod verdict;
 #[cfg(test)]
 mod tests;
 
+pub use channel_policy::whatsapp_window_open;
 pub use facts::Facts;
 pub use gate::gate;
 pub use policy::Policy;

@@ -212,6 +212,8 @@ crate::word::word_enum! {
         TimingLegalHours = "timing.legal_hours",
         /// Waits for the instant the request named.
         TimingSendAt = "timing.send_at",
+        /// WhatsApp: keeps its distance from the message before.
+        TimingPaced = "timing.paced",
         /// The request expires before the message may go.
         TimingExpired = "timing.expired",
         /// The windows leave no hour of any day.

@@ -5,7 +5,7 @@ use super::facts::{ADDRESSEE, facts as facts_of_variables};
 use super::propose::Asked;
 use crate::accept::facts_of;
 use crate::ai::{self, EgressTransport, NotAsked};
-use crate::compose::{Composition, StoredRequest};
+use crate::compose::{self, Composition, StoredRequest};
 use crate::engine::Inner;
 use crate::error::EngineError;
 use crate::request::{AcceptRequest, DirectContent, MAX_REQUESTS, Words};
@@ -146,7 +146,9 @@ impl Author {
         let mut tasks = Vec::with_capacity(part.len());
         for (place, (one, known)) in part.iter().zip(known).enumerate() {
             let Some(known) = known else { continue };
-            let asked = self.request_facts(&one.request, &known, channels.clone());
+            let locale = compose::locale(one.request.locale.as_deref(), &known, view);
+            let bound = shelf.has_whatsapp_template(tenant, message_type, locale);
+            let asked = self.request_facts(&one.request, &known, channels.clone(), bound);
             let verdict = decide(&facts_of(&known, asked, view.connected()), view.policy(), now).verdict;
             match by_email(&verdict, one.request.channel, &known) {
                 None => {}
@@ -185,6 +187,7 @@ impl Author {
         request: &AcceptRequest,
         known: &ContactKnown,
         renderable_channels: Vec<Channel>,
+        whatsapp_template: bool,
     ) -> RequestFacts {
         RequestFacts {
             message_type: self.definition.message_type.clone(),
@@ -198,7 +201,7 @@ impl Author {
             approved: false,
             batched: false,
             bump_up: false,
-            whatsapp_template: false,
+            whatsapp_template,
         }
     }
 

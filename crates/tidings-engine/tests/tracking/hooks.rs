@@ -9,9 +9,10 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
 use tidings_core::{Channel, ConnectionId, MessageId, ProviderKind};
 use tidings_engine::WebhookError;
-use tidings_engine::providers::signature::{standard, twilio};
+use tidings_engine::providers::signature::{meta, standard, twilio};
 use tidings_engine::providers::{WebhookRequest, WebhookResponse};
 use tidings_engine::store::connections::{self, ConnectionSettings};
 
@@ -23,6 +24,7 @@ const P256_SPKI_PREFIX: [u8; 26] = [
 pub const ACCOUNT: &str = "ACbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 pub const OUR_NUMBER: &str = "+15005550006";
 const TOKEN: &str = "an auth token";
+const TOKEN_OF_APP: &str = "an-app-secret";
 const SANDBOX_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 pub type Answer = Result<WebhookResponse, WebhookError>;
@@ -37,6 +39,15 @@ pub struct SendGrid {
 pub struct Twilio {
     pub connection: ConnectionId,
 }
+
+/// A WhatsApp connection; what it was asked to send is kept.
+pub struct Whatsapp {
+    pub connection: ConnectionId,
+    asked: Asked,
+}
+
+/// Bodies a stand-in was sent.
+type Asked = Arc<Mutex<Vec<String>>>;
 
 /// A sandbox connection whose webhooks are signed.
 pub struct Sandbox {
@@ -194,6 +205,58 @@ impl Twilio {
     }
 }
 
+impl Whatsapp {
+    pub async fn connect(world: &mut World) -> Self {
+        let (url, asked) = recording();
+        let config = json!({"phone_number_id": "106", "business_account_id": "102", "base_url": url});
+        let credentials = json!({"token": "EAA", "app_secret": TOKEN_OF_APP, "verify_token": "friend"});
+        let kind = ProviderKind::WhatsappCloud;
+        let connection = connect(world, "chats", kind, Channel::Whatsapp, config, credentials).await;
+        Self { connection, asked }
+    }
+
+    /// What was asked, oldest first.
+    pub fn asked(&self) -> Vec<Value> {
+        let asked = self.asked.lock().unwrap();
+        asked
+            .iter()
+            .map(|body| serde_json::from_str(body).unwrap())
+            .collect()
+    }
+
+    /// A signed webhook of one change of this number.
+    pub async fn change(&self, world: &World, field: &str, parts: Value) -> Answer {
+        let mut value = parts;
+        value["metadata"] = json!({"phone_number_id": "106"});
+        let body = json!({"object": "whatsapp_business_account", "entry": [
+            {"id": "102", "time": world.now().as_second(), "changes": [{"field": field, "value": value}]}]})
+        .to_string();
+        let request = WebhookRequest {
+            method: "POST".to_owned(),
+            url: format!(
+                "https://tidings.example/webhooks/whatsapp_cloud/{}",
+                self.connection
+            ),
+            headers: vec![(
+                "x-hub-signature-256".to_owned(),
+                meta::sign(body.as_bytes(), TOKEN_OF_APP),
+            )],
+            body: body.into_bytes().into(),
+        };
+        deliver(world, "whatsapp_cloud", self.connection, &request).await
+    }
+
+    /// A message of some sender, written at the world's instant.
+    pub async fn write(&self, world: &World, sender: Value, text: &str) -> Answer {
+        let mut message = sender;
+        message["timestamp"] = json!(world.now().as_second().to_string());
+        message["type"] = json!("text");
+        message["text"] = json!({"body": text});
+        self.change(world, "messages", json!({"messages": [message]}))
+            .await
+    }
+}
+
 impl Sandbox {
     pub async fn connect(world: &mut World, channel: Channel) -> Self {
         let credentials = json!({"webhook_secret": SANDBOX_SECRET});
@@ -268,7 +331,24 @@ fn stand_in() -> String {
     url
 }
 
-fn answer(mut stream: TcpStream, number: usize) -> std::io::Result<()> {
+/// A server that accepts whatever it is asked, and keeps the bodies.
+fn recording() -> (String, Asked) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Asked::default();
+    let kept = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for (number, stream) in listener.incoming().enumerate() {
+            match answer(stream.unwrap(), number) {
+                Ok(body) => kept.lock().unwrap().push(body),
+                Err(_) => return,
+            }
+        }
+    });
+    (url, asked)
+}
+
+fn answer(mut stream: TcpStream, number: usize) -> std::io::Result<String> {
     let mut read = Vec::new();
     let mut buffer = [0u8; 4096];
     while !is_whole(&read) {
@@ -278,7 +358,7 @@ fn answer(mut stream: TcpStream, number: usize) -> std::io::Result<()> {
         }
     }
     let body = format!(
-        "{{\"sid\":\"SM{:032x}\",\"status\":\"queued\"}}",
+        "{{\"sid\":\"SM{:032x}\",\"status\":\"queued\",\"messages\":[{{\"id\":\"wamid.OUT{number}\"}}]}}",
         0xabc_0000 + number
     );
     let status = if read.starts_with(b"POST /v3/mail/send") {
@@ -291,7 +371,10 @@ fn answer(mut stream: TcpStream, number: usize) -> std::io::Result<()> {
         "HTTP/1.1 {status}\r\nX-Message-Id: mail-{number}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
          Connection: close\r\n\r\n{body}",
         body.len()
-    )
+    )?;
+    let asked = String::from_utf8_lossy(&read);
+    let body = asked.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
+    Ok(body.unwrap_or_default())
 }
 
 fn is_whole(read: &[u8]) -> bool {

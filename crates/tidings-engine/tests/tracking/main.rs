@@ -10,6 +10,7 @@ mod replies;
 mod reports;
 mod sandbox;
 mod unsubscribing;
+mod whatsapp;
 #[expect(dead_code, reason = "shared with the tests of the path")]
 #[path = "../path/world.rs"]
 mod world;

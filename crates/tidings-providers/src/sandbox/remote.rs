@@ -43,9 +43,10 @@ impl Remote {
 
     /// Hands a message over.
     pub async fn accept(&self, captured: Captured) -> SendOutcome {
-        let (subject, body) = match captured.content.expose() {
-            Content::Email(email) => (Some(email.subject.as_str()), email.text.as_str()),
-            Content::Text { body } => (None, body.as_str()),
+        let content = captured.content.expose();
+        let subject = match content {
+            Content::Email(email) => Some(email.subject.as_str()),
+            _ => None,
         };
         let request = json!({
             "reference": captured.reference,
@@ -54,7 +55,7 @@ impl Remote {
             "category": captured.category,
             "to": captured.to.expose().as_str(),
             "subject": subject,
-            "body": body,
+            "body": content.preview(),
         });
         let url = self.base.join(&["accept"], &[]);
         match self

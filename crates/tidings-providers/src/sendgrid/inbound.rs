@@ -182,6 +182,7 @@ fn report(mail: MailContent, from: &str, to: &str, body: &[u8]) -> WebhookParsed
         handled_keyword: None,
         in_reply_to: mail.report.original_message_id,
         automatic: mail.automatic,
+        whatsapp: None,
     };
     WebhookParsed {
         inbound: vec![message],

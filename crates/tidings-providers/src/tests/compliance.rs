@@ -219,6 +219,44 @@ async fn twilio() {
 }
 
 #[tokio::test]
+async fn whatsapp_cloud() {
+    let text = Content::Text {
+        body: "Ready.".to_owned(),
+    };
+    let subject = HttpSubject {
+        kind: ProviderKind::WhatsappCloud,
+        submission: samples::whatsapp("+14155552671", text),
+        settings: |url| json!({ "phone_number_id": "106540352242922", "base_url": url }),
+        credentials: json!({ "token": "EAAs3cret", "app_secret": "as3cret" }),
+        success: Reply::json(
+            200,
+            r#"{"messaging_product":"whatsapp","contacts":[{"input":"+14155552671"}],
+                "messages":[{"id":"wamid.HBgL","message_status":"held_for_quality_assessment"}]}"#,
+        ),
+        rejection: |category| {
+            let error = |status, code| {
+                let message = format!("(#{code}) no +14155552671");
+                Reply::json(
+                    status,
+                    &json!({ "error": { "message": message, "type": "OAuthException", "code": code } })
+                        .to_string(),
+                )
+            };
+            Some(match category {
+                ErrorCategory::Transient => error(500, 131_000),
+                ErrorCategory::Permanent => error(400, 131_026),
+                ErrorCategory::RateLimit => error(429, 130_429),
+                ErrorCategory::AuthFailure => error(401, 190),
+                ErrorCategory::InvalidInput => error(400, 132_000),
+            })
+        },
+        injections: vec![samples::email("bob@example.com")],
+        secret: "s3cret",
+    };
+    problems("whatsapp_cloud", &run_compliance(&subject).await);
+}
+
+#[tokio::test]
 async fn sandbox_with_a_stand_in() {
     let subject = HttpSubject {
         kind: ProviderKind::Sandbox,

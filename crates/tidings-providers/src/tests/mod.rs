@@ -7,6 +7,7 @@ mod egress;
 mod sending;
 mod smtp;
 mod webhooks;
+mod whatsapp;
 
 use crate::config::{ConnectionConfig, Credentials, build};
 use crate::contract::Provider;
@@ -41,10 +42,10 @@ fn provider_over(
     settings: Value,
     credentials: &Value,
 ) -> Arc<dyn Provider> {
-    let channel = if kind == ProviderKind::Twilio {
-        Channel::Sms
-    } else {
-        Channel::Email
+    let channel = match kind {
+        ProviderKind::Twilio => Channel::Sms,
+        ProviderKind::WhatsappCloud => Channel::Whatsapp,
+        _ => Channel::Email,
     };
     let credentials = Credentials::new(SecretString::from(credentials.to_string()));
     let config = ConnectionConfig {

@@ -134,10 +134,11 @@ impl Provider for TwilioProvider {
 
     async fn send(&self, submission: &Submission) -> SendOutcome {
         let Content::Text { body } = submission.content.expose() else {
+            let what = submission.content.expose().name();
             return SendOutcome::Rejected(Rejection {
                 category: ErrorCategory::InvalidInput,
                 code: "content".to_owned(),
-                detail: "Twilio carries text messages; this one is an e-mail".to_owned(),
+                detail: format!("a Twilio connection carries text messages; this one is {what}"),
                 retry_after: None,
                 effect: None,
             });

@@ -66,6 +66,10 @@ impl TwilioSettings {
             (_, Some(sid)) if !is_sid(sid, &["MG"]) => {
                 wrong("messaging_service_sid", "must be MG and 32 hexadecimal digits")
             }
+            (Some(from), _) if from.contains(':') => wrong(
+                "from",
+                "a connection of Twilio carries SMS; for WhatsApp make a connection of whatsapp_cloud",
+            ),
             (Some(from), _) if from.is_empty() || from.len() > 64 || from.chars().any(char::is_control) => {
                 wrong(
                     "from",

@@ -108,7 +108,7 @@ fn status(form: &Form, url: &str) -> Result<WebhookParsed, WebhookRefusal> {
     let suppress = classed.and_then(|(_, (_, effect))| match effect? {
         RejectionEffect::AddressBad => Some(SuppressBecause::HardBounce),
         RejectionEffect::OptedOut => Some(SuppressBecause::Stop),
-        RejectionEffect::OptedOutOfMarketing => Some(SuppressBecause::Unsubscribe),
+        RejectionEffect::OptedOutOfMarketing => Some(SuppressBecause::MarketingStop),
     });
     let event = ReportedEvent {
         dedupe_key: format!("{sid}:{word}"),
@@ -172,6 +172,7 @@ fn inbound(form: &Form, settings: &TwilioSettings) -> Result<WebhookParsed, Webh
         handled_keyword: owned("OptOutType"),
         in_reply_to: owned("OriginalRepliedMessageSid"),
         automatic: false,
+        whatsapp: None,
     };
     let response = WebhookResponse {
         content_type: Some("text/xml"),

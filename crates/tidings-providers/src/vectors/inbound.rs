@@ -1,6 +1,7 @@
 //! Inbound payloads: signed here with throwaway keys, read by the providers' own webhook code.
 
 use super::case::{Case, Verdict};
+use super::inbound_whatsapp;
 use crate::config::{ConnectionConfig, Credentials, build};
 use crate::contract::{
     InboundMessage, Provider, ReportedEvent, WebhookParsed, WebhookRefusal, WebhookRequest,
@@ -134,7 +135,7 @@ fn sign_p256(timestamp: &[u8], body: &[u8]) -> Option<(String, String)> {
     Some((STANDARD.encode(spki), STANDARD.encode(signature)))
 }
 
-fn provider(
+pub(super) fn provider(
     kind: ProviderKind,
     channel: Channel,
     settings: Value,
@@ -151,7 +152,7 @@ fn provider(
     build(&config, &egress, Arc::new(MemoryCapture::new())).map_err(|error| error.to_string())
 }
 
-fn run(
+pub(super) fn run(
     case: Case<'_>,
     provider: Result<Arc<dyn Provider>, String>,
     headers: Vec<(String, String)>,
@@ -211,7 +212,12 @@ fn compare(case: Case<'_>, expected: &[Case<'_>], parsed: &WebhookParsed) -> Res
     }
     for wanted in expected.iter().copied() {
         let kind = wanted.text("type").unwrap_or_default();
-        let problems: Vec<Vec<String>> = if kind == "message.received" {
+        let problems: Vec<Vec<String>> = if kind.starts_with("template") {
+            let templates = parsed.templates.iter();
+            templates
+                .map(|report| inbound_whatsapp::compare(wanted, report))
+                .collect()
+        } else if kind == "message.received" {
             parsed
                 .inbound
                 .iter()
@@ -315,6 +321,7 @@ fn compare_message(wanted: Case<'_>, message: &InboundMessage) -> Vec<String> {
             Some(message.media.len().to_string()),
         ),
     ]);
+    wrong.extend(inbound_whatsapp::compare_window(wanted, message));
     let asks = tidings_core::keyword::classify(message.text.expose()).to_string();
     let handled = message
         .handled_keyword
@@ -350,7 +357,8 @@ fn compare_event(wanted: Case<'_>, kind: &str, event: &ReportedEvent) -> Vec<Str
         ),
         (
             "error_code",
-            owned("error_code"),
+            // Meta's codes are numbers.
+            owned("error_code").or_else(|| wanted.number("error_code").map(|code| code.to_string())),
             event.error.as_ref().map(|(_, code)| code.clone()),
         ),
         ("url", owned("url"), event.detail.clone()),

@@ -8,6 +8,7 @@ mod case;
 mod errors;
 mod inbound;
 mod inbound_mail;
+mod inbound_whatsapp;
 mod mail;
 mod rules;
 mod signatures;
@@ -103,6 +104,7 @@ fn runner(file: &str, section: &str) -> Result<Runner, &'static str> {
         ("dsn_bounces", "cases") => mail::bounce,
         ("inbound_payloads/twilio", "cases") => inbound::twilio,
         ("inbound_payloads/sendgrid_events", "cases") => inbound::sendgrid_events,
+        ("inbound_payloads/whatsapp_cloud", "cases") => inbound_whatsapp::cloud,
         ("inbound_payloads/sendgrid_inbound_parse", "cases") => inbound::sendgrid_inbound,
         ("inbound_payloads/resend", "cases") => inbound_mail::resend,
         ("sms_segmentation", "cases") => rules::segmentation,
@@ -116,7 +118,6 @@ fn runner(file: &str, section: &str) -> Result<Runner, &'static str> {
         ("timezones", "zone_ids") => rules::zone_id,
         ("timezones", "fresh_tzdb") => rules::fresh_tzdb,
         ("inbound_payloads/ses_sns", _) => return Err("there is no provider ses yet"),
-        ("inbound_payloads/whatsapp_cloud", _) => return Err("there is no provider whatsapp_cloud yet"),
         _ => return Err("this kind of vector is not known to this version"),
     })
 }

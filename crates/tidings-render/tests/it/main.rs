@@ -8,3 +8,4 @@ mod lifecycle;
 mod strict;
 mod support;
 mod tracking;
+mod whatsapp;

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use std::path::Path;
 use tidings_core::decide::Policy;
 use tidings_core::{Category, Channel, MessageType, ProviderKind};
+use tidings_render::WhatsappBinding;
 
 /// The largest file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 8 * 1024 * 1024;
@@ -166,6 +167,8 @@ pub struct TemplateSection {
     pub format: Option<String>,
     /// Text part (e-mail); derived from the HTML when left out.
     pub text_body: Option<String>,
+    /// The template approved at Meta that goes instead of the body outside the 24 h service window (WhatsApp).
+    pub whatsapp: Option<WhatsappBinding>,
 }
 
 /// A contact as it should be.

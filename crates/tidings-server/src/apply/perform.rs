@@ -360,6 +360,7 @@ fn template_content(section: &TemplateSection) -> Result<TemplateContent> {
         body: section.body.clone().context("body is missing")?,
         body_format,
         text_body: section.text_body.clone(),
+        whatsapp: section.whatsapp.as_ref().map(serde_json::to_value).transpose()?,
     })
 }
 
@@ -370,7 +371,7 @@ fn check_template(section: &TemplateSection, content: &TemplateContent) -> Resul
         BodyFormat::Mjml => Format::Mjml,
         BodyFormat::Text => Format::Text,
     };
-    tidings_render::compile(&TemplateSource {
+    let compiled = tidings_render::compile(&TemplateSource {
         message_type: section.message_type.clone(),
         channel: section.channel,
         locale: section.locale.clone(),
@@ -380,6 +381,11 @@ fn check_template(section: &TemplateSection, content: &TemplateContent) -> Resul
         text_body: content.text_body.clone(),
     })
     .map_err(Failure::refused)?;
+    if let Some(binding) = &section.whatsapp {
+        compiled
+            .with_whatsapp(binding.clone())
+            .map_err(Failure::refused)?;
+    }
     Ok(())
 }
 

@@ -18,6 +18,8 @@ pub struct PublishedRow {
     pub channel: Channel,
     /// The locale.
     pub locale: String,
+    /// It goes by an approved WhatsApp template, and Meta has not stopped that one.
+    pub whatsapp_template: bool,
 }
 
 /// The published versions of the wanted types.
@@ -29,7 +31,10 @@ pub async fn load(conn: &mut PgConnection, wanted: &[(TenantId, MessageType)]) -
         .collect();
     let rows = sqlx::query!(
         r#"
-        SELECT t.tenant_id, t.id, t.message_type, t.channel, t.locale
+        SELECT t.tenant_id, t.id, t.message_type, t.channel, t.locale,
+            t.whatsapp IS NOT NULL AND NOT EXISTS (SELECT FROM whatsapp_templates w
+                WHERE w.tenant_id = t.tenant_id AND w.name = t.whatsapp ->> 'name'
+                    AND w.language = t.whatsapp ->> 'language' AND w.standing <> 'approved') AS "whatsapp_template!"
         FROM unnest($1::uuid[], $2::text[]) AS i(tenant_id, message_type)
         JOIN templates t ON t.tenant_id = i.tenant_id AND t.message_type = i.message_type AND t.state = 'published'
         "#,
@@ -47,6 +52,7 @@ pub async fn load(conn: &mut PgConnection, wanted: &[(TenantId, MessageType)]) -
                     .map_err(|error| sqlx::Error::Decode(error.to_string().into()))?,
                 channel: word(&row.channel)?,
                 locale: row.locale,
+                whatsapp_template: row.whatsapp_template,
             })
         })
         .collect()
@@ -63,6 +69,8 @@ pub struct TemplateText {
     pub body_format: String,
     /// Text part of an e-mail.
     pub text_body: Option<String>,
+    /// The approved WhatsApp template it goes by.
+    pub whatsapp: Option<serde_json::Value>,
 }
 
 /// Reads the text of a version.
@@ -73,7 +81,7 @@ pub async fn text(
 ) -> Result<Option<TemplateText>> {
     let text = sqlx::query_as!(
         TemplateText,
-        "SELECT subject, body, body_format, text_body FROM templates WHERE tenant_id = $1 AND id = $2",
+        "SELECT subject, body, body_format, text_body, whatsapp FROM templates WHERE tenant_id = $1 AND id = $2",
         tenant.0,
         template.0,
     )

@@ -76,6 +76,46 @@ pub async fn insert(tx: &mut TenantTx, message: &NewInbound, now: Timestamp) -> 
     Ok(stored.rows_affected() == 1)
 }
 
+/// What a provider must know to be told of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InboundReference {
+    /// Over which connection it came.
+    pub connection: ConnectionId,
+    /// The provider's id of it.
+    pub provider_message_id: Option<String>,
+    /// When the sender was told that it was read.
+    pub read_at: Option<Timestamp>,
+}
+
+/// How a message is told of at its provider; none where the tenant has no such message.
+pub async fn reference(tx: &mut TenantTx, id: Uuid) -> Result<Option<InboundReference>> {
+    let row = sqlx::query!(
+        "SELECT connection_id, provider_message_id, read_at FROM inbound_messages WHERE tenant_id = $1 AND id = $2",
+        tx.tenant().0,
+        id,
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(row.map(|row| InboundReference {
+        connection: ConnectionId(row.connection_id),
+        provider_message_id: row.provider_message_id,
+        read_at: row.read_at.map(jiff_sqlx::Timestamp::to_jiff),
+    }))
+}
+
+/// Notes that the sender was told that a message was read; the first time counts.
+pub async fn mark_read(tx: &mut TenantTx, id: Uuid, now: Timestamp) -> Result<()> {
+    sqlx::query!(
+        "UPDATE inbound_messages SET read_at = coalesce(read_at, $3) WHERE tenant_id = $1 AND id = $2",
+        tx.tenant().0,
+        id,
+        now.to_sqlx() as _,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
 /// Where an inbound message is sealed.
 pub const fn place(tenant: TenantId, id: Uuid) -> Place {
     Place::new("inbound_messages", "sealed", tenant, id)

@@ -21,6 +21,7 @@ fn content(body: &str) -> TemplateContent {
         subject: Some("Welcome, {{ contact.name }}".to_owned()),
         body: body.to_owned(),
         body_format: BodyFormat::Mjml,
+        whatsapp: None,
         text_body: None,
     }
 }

@@ -87,6 +87,10 @@ fn case(code: ReasonCode) -> Change {
             p.legal_windows = [("FR".to_owned(), Window::new(time(14, 0, 0, 0), time(20, 0, 0, 0)))].into();
         },
         C::TimingSendAt => |f, _| f.request.send_at = Some(at("2026-06-18T10:00:00Z")),
+        C::TimingPaced => |f, _| {
+            only(f, Channel::Whatsapp);
+            f.history.last_sent_at = Some(at(NOON));
+        },
         C::TimingExpired => |f, _| f.request.expires_at = Some(at("2026-06-17T11:00:00Z")),
         C::TimingNever => |_, p| p.quiet_hours = vec![Window::new(time(8, 0, 0, 0), time(20, 0, 0, 0))],
         C::BatchingGathered => |f, _| (f.request.urgency, f.request.batched) = (Urgency::Low, true),
