@@ -5,7 +5,6 @@ mod bench;
 mod campaigns;
 mod crash;
 mod process;
-mod standin;
 mod unsubscribe;
 mod vectors;
 
