@@ -81,7 +81,10 @@ pub fn calls_by_message(standin: &StandIn) -> Result<BTreeMap<String, u32>> {
         }
     }
     let forgotten = standin.ledger().summary().forgotten;
-    ensure!(forgotten == 0, "the ledger let {forgotten} entries go: the count would be wrong");
+    ensure!(
+        forgotten == 0,
+        "the ledger let {forgotten} entries go: the count would be wrong"
+    );
     Ok(calls)
 }
 

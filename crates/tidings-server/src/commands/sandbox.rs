@@ -16,13 +16,23 @@ pub async fn run(options: &Sandbox, json: bool) -> Result<()> {
     wanted.ledger.clone_from(&options.ledger);
     wanted.latency_ms = options.latency;
     wanted.seed = options.seed;
-    let stand_in = StandIn::start(wanted).await.context("the sandbox does not start")?;
-    if json {
-        println!("{}", told(&stand_in));
-    } else {
-        print(&stand_in, options);
+    let stand_in = StandIn::start(wanted)
+        .await
+        .context("the sandbox does not start")?;
+    let say = async {
+        if json {
+            println!("{}", told(&stand_in));
+        } else {
+            print(&stand_in, options);
+        }
+        std::future::pending::<()>().await;
+    };
+    // Whoever has read where it listens may tell it to stop: the signals are listened for before.
+    tokio::select! {
+        biased;
+        stopped = node::until_told_to_stop() => stopped?,
+        () = say => {}
     }
-    node::until_told_to_stop().await?;
     let summary = stand_in.summary();
     stand_in.stop().await;
     if json {
@@ -60,7 +70,10 @@ fn print(stand_in: &StandIn, options: &Sandbox) {
         smtp.port()
     );
     println!("Tidings must be allowed to call this machine: TIDINGS_ALLOW_LOOPBACK=true");
-    println!("What was accepted: {0}/_ledger, counted: {0}/_ledger/summary", stand_in.url());
+    println!(
+        "What was accepted: {0}/_ledger, counted: {0}/_ledger/summary",
+        stand_in.url()
+    );
     if let Some(file) = &options.ledger {
         println!("It is kept in {}", file.display());
     }

@@ -123,7 +123,7 @@ pub(crate) struct Strike {
 #[derive(Debug, Default)]
 pub(crate) struct Rules {
     seed: u64,
-    rules: Vec<RuleState>,
+    list: Vec<RuleState>,
     seen: HashMap<String, u32>,
 }
 
@@ -145,7 +145,7 @@ impl Rules {
         }
         self.seed = seed.unwrap_or(self.seed);
         self.seen.clear();
-        self.rules = rules
+        self.list = rules
             .into_iter()
             .map(|rule| RuleState { rule, struck: 0 })
             .collect();
@@ -154,13 +154,13 @@ impl Rules {
 
     /// The rules and how often each struck.
     pub(crate) fn list(&self) -> Vec<RuleState> {
-        self.rules.clone()
+        self.list.clone()
     }
 
     /// What strikes this call: every latency, and the first other fault.
     pub(crate) fn strike(&mut self, call: &Call<'_>) -> Strike {
         let mut strike = Strike::default();
-        if self.rules.is_empty() {
+        if self.list.is_empty() {
             return strike;
         }
         if self.seen.len() >= MOST_COUNTED {
@@ -169,7 +169,7 @@ impl Rules {
         let nth = self.seen.entry(call.about.to_owned()).or_default();
         *nth += 1;
         let nth = *nth;
-        for (at, state) in self.rules.iter_mut().enumerate() {
+        for (at, state) in self.list.iter_mut().enumerate() {
             let rule = &state.rule;
             let spent = rule.times.is_some_and(|times| state.struck >= times);
             let is_latency = matches!(rule.fault, Fault::Latency { .. });
@@ -185,7 +185,7 @@ impl Rules {
             state.struck += 1;
             match &rule.fault {
                 Fault::Latency { min_ms, max_ms } => {
-                    strike.delay += between(*min_ms, *max_ms, roll("latency"))
+                    strike.delay += between(*min_ms, *max_ms, roll("latency"));
                 }
                 fault => strike.fault = Some((fault.clone(), rule.accept.unwrap_or(fault.accepts()))),
             }

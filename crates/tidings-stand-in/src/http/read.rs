@@ -223,15 +223,12 @@ fn decoded(segment: &str) -> String {
             .then(|| bytes.get(at + 1..at + 3))
             .flatten()
             .and_then(|digits| hex::decode(digits).ok());
-        match escape {
-            Some(byte) => {
-                out.extend(byte);
-                at += 3;
-            }
-            None => {
-                out.push(bytes[at]);
-                at += 1;
-            }
+        if let Some(byte) = escape {
+            out.extend(byte);
+            at += 3;
+        } else {
+            out.push(bytes[at]);
+            at += 1;
         }
     }
     String::from_utf8_lossy(&out).into_owned()

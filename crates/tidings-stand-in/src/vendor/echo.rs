@@ -14,15 +14,12 @@ pub(super) fn untag(value: &str) -> String {
             .then(|| after.split_at_checked(2))
             .flatten()
             .and_then(|(digits, after)| Some((hex::decode(digits).ok()?, after)));
-        match escape {
-            Some((decoded, after)) => {
-                bytes.extend(decoded);
-                rest = after;
-            }
-            None => {
-                bytes.push(byte);
-                rest = after;
-            }
+        if let Some((decoded, after)) = escape {
+            bytes.extend(decoded);
+            rest = after;
+        } else {
+            bytes.push(byte);
+            rest = after;
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()

@@ -165,6 +165,7 @@ fn check(body: &Value, now: Timestamp) -> Option<Wrong> {
         .or_else(|| extras(body, now))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "what the checks return")]
 fn wrong(message: &str, field: impl Into<String>) -> Option<Wrong> {
     Some((message.to_owned(), Some(field.into())))
 }
@@ -276,7 +277,7 @@ fn content(body: &Value) -> Option<Wrong> {
 
 fn attachments(body: &Value) -> Option<Wrong> {
     for (at, file) in body["attachments"].as_array().into_iter().flatten().enumerate() {
-        if !text(file, "content").is_some_and(|content| STANDARD.decode(content).is_ok()) {
+        if text(file, "content").is_none_or(|content| STANDARD.decode(content).is_err()) {
             return wrong(
                 "The attachment content must be base64 encoded.",
                 format!("attachments.{at}.content"),
@@ -308,7 +309,7 @@ fn extras(body: &Value, now: Timestamp) -> Option<Wrong> {
                 format!("headers.{name}"),
             );
         }
-        if !value.as_str().is_some_and(|text| !text.contains(['\r', '\n'])) {
+        if value.as_str().is_none_or(|text| text.contains(['\r', '\n'])) {
             return wrong(
                 "The header value must be a string without line breaks.",
                 format!("headers.{name}"),

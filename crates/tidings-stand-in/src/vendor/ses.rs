@@ -168,7 +168,7 @@ fn simple(simple: &Value) -> Result<(), String> {
     let mut files = simple["Attachments"].as_array().into_iter().flatten();
     if files.any(|file| {
         text(file, "FileName").is_none()
-            || !text(file, "RawContent").is_some_and(|data| STANDARD.decode(data).is_ok())
+            || text(file, "RawContent").is_none_or(|data| STANDARD.decode(data).is_err())
     }) {
         return Err("An attachment needs FileName and RawContent in base64".to_owned());
     }

@@ -140,8 +140,8 @@ impl Outbox {
             tried.status = reached;
             let wait = waits.get(tried.tries as usize);
             tried.tries += 1;
-            let again = !tried.fine() && !(only_unreached && reached.is_some());
-            let Some(wait) = wait.filter(|_| again) else {
+            let enough = tried.fine() || (only_unreached && reached.is_some());
+            let Some(wait) = wait.filter(|_| !enough) else {
                 return tried;
             };
             if !world.sleep(Duration::from_millis(*wait)).await {

@@ -24,11 +24,20 @@ fn every_fault() -> Vec<(Fault, Expect)> {
     use ErrorCategory::{AuthFailure, InvalidInput, Permanent, RateLimit, Transient};
     use Expect::{NeverNo, Rejected, Unknown};
     let location = "http://169.254.169.254/".to_owned();
-    let limited = |bare| Fault::RateLimited { retry_after_s: Some(7), bare };
+    let limited = |bare| Fault::RateLimited {
+        retry_after_s: Some(7),
+        bare,
+    };
     vec![
         (limited(false), Rejected(RateLimit)),
         (limited(true), Rejected(RateLimit)),
-        (Fault::RateLimited { retry_after_s: None, bare: true }, Rejected(RateLimit)),
+        (
+            Fault::RateLimited {
+                retry_after_s: None,
+                bare: true,
+            },
+            Rejected(RateLimit),
+        ),
         (Fault::ServerError, Rejected(Transient)),
         (Fault::HtmlError, Rejected(Transient)),
         (Fault::AuthFailure, Rejected(AuthFailure)),
@@ -65,15 +74,28 @@ async fn every_fault_has_its_class(#[case] kind: ProviderKind) {
         submission.reference = format!("d{nth}");
         let outcome = provider.send(&submission).await;
         let right = match expect {
-            Expect::Rejected(category) => matches!(&outcome, SendOutcome::Rejected(no) if no.category == category),
+            Expect::Rejected(category) => {
+                matches!(&outcome, SendOutcome::Rejected(no) if no.category == category)
+            }
             Expect::Unknown => matches!(outcome, SendOutcome::Unknown { .. }),
             Expect::NeverNo => !matches!(outcome, SendOutcome::Rejected(_)),
         };
         assert!(right, "{kind}, {fault:?}: {outcome:?}, expected {expect:?}");
-        if let (SendOutcome::Rejected(no), Fault::RateLimited { retry_after_s: Some(7), .. }) = (&outcome, &fault) {
+        if let (
+            SendOutcome::Rejected(no),
+            Fault::RateLimited {
+                retry_after_s: Some(7),
+                ..
+            },
+        ) = (&outcome, &fault)
+        {
             assert_eq!(no.retry_after, Some(Duration::from_secs(7)), "{kind}");
         }
-        assert_eq!(stand_in.ledger().summary().accepted - before, accepts, "{kind}, {fault:?}");
+        assert_eq!(
+            stand_in.ledger().summary().accepted - before,
+            accepts,
+            "{kind}, {fault:?}"
+        );
         assert_eq!(stand_in.rules()[0].struck, 1, "{kind}, {fault:?}");
     }
 }
@@ -82,7 +104,13 @@ async fn every_fault_has_its_class(#[case] kind: ProviderKind) {
 async fn a_mail_server_breaks_as_it_is_told() {
     let stand_in = stand_in().await;
     for (fault, category) in [
-        (Fault::RateLimited { retry_after_s: None, bare: false }, Some(ErrorCategory::RateLimit)),
+        (
+            Fault::RateLimited {
+                retry_after_s: None,
+                bare: false,
+            },
+            Some(ErrorCategory::RateLimit),
+        ),
         (Fault::ServerError, Some(ErrorCategory::Transient)),
         (Fault::HtmlError, Some(ErrorCategory::Transient)),
         (Fault::NoRecipient, Some(ErrorCategory::Permanent)),
@@ -100,7 +128,11 @@ async fn a_mail_server_breaks_as_it_is_told() {
             None => matches!(outcome, SendOutcome::Unknown { .. }),
         };
         assert!(right, "{fault:?}: {outcome:?}");
-        assert_eq!(stand_in.ledger().summary().accepted - before, accepts, "{fault:?}");
+        assert_eq!(
+            stand_in.ledger().summary().accepted - before,
+            accepts,
+            "{fault:?}"
+        );
     }
 }
 
@@ -108,7 +140,10 @@ async fn a_mail_server_breaks_as_it_is_told() {
 async fn an_answer_may_lie_about_what_was_taken() {
     let stand_in = stand_in().await;
     let provider = provider(&stand_in, ProviderKind::Sendgrid, &json!({}), LIMIT);
-    let rule = Rule { accept: Some(true), ..Rule::always(Fault::HtmlError) };
+    let rule = Rule {
+        accept: Some(true),
+        ..Rule::always(Fault::HtmlError)
+    };
     stand_in.fault(rule).unwrap();
     let outcome = provider.send(&submission(ProviderKind::Sendgrid)).await;
     assert!(matches!(&outcome, SendOutcome::Rejected(no) if no.category == ErrorCategory::Transient));
@@ -120,12 +155,20 @@ async fn nobody_listens_for_a_while() {
     let stand_in = stand_in().await;
     let sendgrid = provider(&stand_in, ProviderKind::Sendgrid, &json!({}), LIMIT);
     let message = submission(ProviderKind::Sendgrid);
-    assert!(matches!(sendgrid.send(&message).await, SendOutcome::Accepted { .. }));
-    stand_in.refuse_for(Vendor::Sendgrid, Duration::from_millis(300)).await;
+    assert!(matches!(
+        sendgrid.send(&message).await,
+        SendOutcome::Accepted { .. }
+    ));
+    stand_in
+        .refuse_for(Vendor::Sendgrid, Duration::from_millis(300))
+        .await;
     // Also the connection that was kept is closed.
     let fresh = provider(&stand_in, ProviderKind::Sendgrid, &json!({}), LIMIT);
     let outcome = fresh.send(&message).await;
-    assert!(matches!(&outcome, SendOutcome::Rejected(no) if no.code == "not_sent"), "{outcome:?}");
+    assert!(
+        matches!(&outcome, SendOutcome::Rejected(no) if no.code == "not_sent"),
+        "{outcome:?}"
+    );
     let back = async {
         while !matches!(fresh.send(&message).await, SendOutcome::Accepted { .. }) {
             tokio::task::yield_now().await;
@@ -145,7 +188,10 @@ async fn magic_recipients_need_no_rule_and_can_be_turned_off() {
     assert_eq!(stand_in.ledger().summary().accepted, 2);
     // Twilio's own.
     let own = twilio.send(&samples::text("+15005550009")).await;
-    assert!(matches!(&own, SendOutcome::Rejected(no) if no.code == "21614"), "{own:?}");
+    assert!(
+        matches!(&own, SendOutcome::Rejected(no) if no.code == "21614"),
+        "{own:?}"
+    );
     let mut plain = super::options();
     plain.magic = false;
     let plain = tidings_stand_in::StandIn::start(plain).await.unwrap();

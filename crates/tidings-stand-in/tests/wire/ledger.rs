@@ -15,7 +15,8 @@ struct Place(PathBuf);
 
 impl Place {
     fn new(name: &str) -> Self {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}.jsonl", std::process::id()));
+        let path =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}.jsonl", std::process::id()));
         let _ = std::fs::remove_file(&path);
         Self(path)
     }
@@ -45,10 +46,16 @@ async fn a_stand_in_begins_where_the_last_one_ended() {
     let second = place.start().await.unwrap();
     assert_eq!(second.ledger().summary().accepted, 1);
     sandbox = provider(&second, ProviderKind::Sandbox, &json!({}), LIMIT);
-    assert!(matches!(sandbox.lookup(&submission.reference).await, Lookup::Found { .. }));
+    assert!(matches!(
+        sandbox.lookup(&submission.reference).await,
+        Lookup::Found { .. }
+    ));
     assert_eq!(sandbox.send(&submission).await, outcome);
     let summary = second.ledger().summary();
-    assert_eq!((summary.accepted, summary.replayed, summary.duplicates), (1, 1, 0));
+    assert_eq!(
+        (summary.accepted, summary.replayed, summary.duplicates),
+        (1, 1, 0)
+    );
     assert_eq!(second.ledger().entries(&Query::default())[1].seq, 2);
 }
 
@@ -56,7 +63,9 @@ async fn a_stand_in_begins_where_the_last_one_ended() {
 async fn a_torn_line_was_never_answered_and_a_damaged_one_is_named() {
     let place = Place::new("torn");
     let first = place.start().await.unwrap();
-    provider(&first, ProviderKind::Sendgrid, &json!({}), LIMIT).send(&samples::email("bob@example.com")).await;
+    provider(&first, ProviderKind::Sendgrid, &json!({}), LIMIT)
+        .send(&samples::email("bob@example.com"))
+        .await;
     first.stop().await;
     let whole = std::fs::read_to_string(&place.0).unwrap();
     std::fs::write(&place.0, format!("{whole}{{\"seq\": 2, \"vend")).unwrap();

@@ -62,7 +62,11 @@ fn provider(stand_in: &StandIn, kind: ProviderKind, more: &Value, limit: Duratio
     if let (Some(settings), Value::Object(more)) = (settings.as_object_mut(), more) {
         settings.extend(more.clone());
     }
-    let channel = if kind == ProviderKind::Twilio { Channel::Sms } else { Channel::Email };
+    let channel = if kind == ProviderKind::Twilio {
+        Channel::Sms
+    } else {
+        Channel::Email
+    };
     let egress = Egress::new(EgressPolicy {
         total_timeout: limit,
         ..EgressPolicy::for_stand_ins()
@@ -89,7 +93,13 @@ fn submission(kind: ProviderKind) -> Submission {
 }
 
 /// One request over a connection of its own: status, head and body of the answer.
-async fn call(stand_in: &StandIn, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> (u16, String, String) {
+async fn call(
+    stand_in: &StandIn,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> (u16, String, String) {
     let mut stream = TcpStream::connect(stand_in.address()).await.unwrap();
     let mut request = format!(
         "{method} {target} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n",
@@ -111,7 +121,18 @@ async fn call(stand_in: &StandIn, method: &str, target: &str, headers: &[(&str, 
 
 /// A JSON request to the stand-in's own interface.
 async fn control(stand_in: &StandIn, method: &str, target: &str, body: &Value) -> (u16, Value) {
-    let text = if body.is_null() { String::new() } else { body.to_string() };
-    let (status, _, body) = call(stand_in, method, target, &[("Content-Type", "application/json")], &text).await;
+    let text = if body.is_null() {
+        String::new()
+    } else {
+        body.to_string()
+    };
+    let (status, _, body) = call(
+        stand_in,
+        method,
+        target,
+        &[("Content-Type", "application/json")],
+        &text,
+    )
+    .await;
     (status, serde_json::from_str(&body).unwrap_or(Value::Null))
 }

@@ -25,7 +25,11 @@ fn ses_email(to: &str) -> String {
 
 async fn ses(stand_in: &StandIn, body: &str) -> (u16, String, String) {
     let authorization = ses_headers("AKIDEXAMPLE");
-    let headers = [JSON, ("Authorization", authorization.as_str()), ("X-Amz-Date", "20261125T223000Z")];
+    let headers = [
+        JSON,
+        ("Authorization", authorization.as_str()),
+        ("X-Amz-Date", "20261125T223000Z"),
+    ];
     call(stand_in, "POST", "/v2/email/outbound-emails", &headers, body).await
 }
 
@@ -41,7 +45,11 @@ async fn ses_takes_signed_calls_and_names_its_errors() {
     assert_eq!(stand_in.ledger().count(Vendor::Ses, "d1.1"), 1);
     let unsigned = call(&stand_in, "POST", "/v2/email/outbound-emails", &[JSON], "{}").await;
     assert_eq!(unsigned.0, 403);
-    assert!(unsigned.1.contains("x-amzn-ErrorType: MissingAuthenticationTokenException"));
+    assert!(
+        unsigned
+            .1
+            .contains("x-amzn-ErrorType: MissingAuthenticationTokenException")
+    );
     for (from, to) in [
         ("\"Simple\"", "\"Simpel\""),
         ("bob@example.com", "bob"),
@@ -50,14 +58,30 @@ async fn ses_takes_signed_calls_and_names_its_errors() {
         ("ToAddresses", "Addresses"),
     ] {
         let (status, head, _) = ses(&stand_in, &ses_email("bob@example.com").replace(from, to)).await;
-        assert!(status == 400 && head.contains("BadRequestException"), "{from}: {status}");
+        assert!(
+            status == 400 && head.contains("BadRequestException"),
+            "{from}: {status}"
+        );
     }
     // A secret that is known makes a made-up signature wrong.
     let account = json!({ "secrets": { "secret_access_key": "secret" } });
-    assert_eq!(control(&stand_in, "PUT", "/_accounts/ses/AKIDEXAMPLE", &account).await.0, 200);
+    assert_eq!(
+        control(&stand_in, "PUT", "/_accounts/ses/AKIDEXAMPLE", &account)
+            .await
+            .0,
+        200
+    );
     let (status, head, _) = ses(&stand_in, &ses_email("bob@example.com")).await;
-    assert!(status == 403 && head.contains("SignatureDoesNotMatchException"), "{head}");
-    stand_in.fault(Rule::always(Fault::RateLimited { retry_after_s: None, bare: false })).unwrap();
+    assert!(
+        status == 403 && head.contains("SignatureDoesNotMatchException"),
+        "{head}"
+    );
+    stand_in
+        .fault(Rule::always(Fault::RateLimited {
+            retry_after_s: None,
+            bare: false,
+        }))
+        .unwrap();
 }
 
 async fn resend(stand_in: &StandIn, key: &str, body: &Value) -> (u16, Value) {
@@ -71,21 +95,40 @@ async fn resend_takes_a_key_once_and_only_with_its_body() {
     let stand_in = stand_in().await;
     let email = json!({ "from": "Shop <shop@brand.test>", "to": "bob@example.com", "subject": "Hi", "html": "<p>x</p>" });
     let first = resend(&stand_in, "d1", &email).await;
-    assert_eq!((first.0, resend(&stand_in, "d1", &email).await), (200, first.clone()));
+    assert_eq!(
+        (first.0, resend(&stand_in, "d1", &email).await),
+        (200, first.clone())
+    );
     let mut other = email.clone();
     other["subject"] = json!("Another");
     let (status, refused) = resend(&stand_in, "d1", &other).await;
-    assert_eq!((status, &refused["name"]), (409, &json!("invalid_idempotent_request")));
+    assert_eq!(
+        (status, &refused["name"]),
+        (409, &json!("invalid_idempotent_request"))
+    );
     assert_ne!(resend(&stand_in, "d2", &email).await, first);
     let summary = stand_in.ledger().summary();
-    assert_eq!((summary.accepted, summary.replayed, summary.duplicates), (2, 1, 0));
+    assert_eq!(
+        (summary.accepted, summary.replayed, summary.duplicates),
+        (2, 1, 0)
+    );
     let bearer = [("Authorization", "Bearer re_key")];
-    let (status, _, found) = call(&stand_in, "GET", &format!("/emails/{}", first.1["id"].as_str().unwrap()), &bearer, "").await;
+    let (status, _, found) = call(
+        &stand_in,
+        "GET",
+        &format!("/emails/{}", first.1["id"].as_str().unwrap()),
+        &bearer,
+        "",
+    )
+    .await;
     assert!(status == 200 && found.contains("\"subject\":\"Hi\""), "{found}");
     assert_eq!(call(&stand_in, "GET", "/emails/0197", &bearer, "").await.0, 404);
     assert_eq!(call(&stand_in, "GET", "/emails/0197", &[], "").await.0, 401);
     let long = "k".repeat(257);
-    assert_eq!(resend(&stand_in, &long, &email).await.1["name"], "invalid_idempotency_key");
+    assert_eq!(
+        resend(&stand_in, &long, &email).await.1["name"],
+        "invalid_idempotency_key"
+    );
 }
 
 #[rstest]
@@ -99,7 +142,8 @@ async fn resend_takes_a_key_once_and_only_with_its_body() {
 #[tokio::test]
 async fn resend_refuses(#[case] field: &str, #[case] value: Value, #[case] name: &str) {
     let stand_in = stand_in().await;
-    let mut email = json!({ "from": "shop@brand.test", "to": ["bob@example.com"], "subject": "Hi", "html": "x" });
+    let mut email =
+        json!({ "from": "shop@brand.test", "to": ["bob@example.com"], "subject": "Hi", "html": "x" });
     email[field] = value;
     let (status, body) = resend(&stand_in, "d1", &email).await;
     assert_eq!((status, &body["name"]), (422, &json!(name)), "{body}");
@@ -110,7 +154,10 @@ async fn resend_refuses(#[case] field: &str, #[case] value: Value, #[case] name:
 async fn a_key_in_use_is_a_conflict() {
     let stand_in = stand_in().await;
     let email = json!({ "from": "shop@brand.test", "to": ["bob@example.com"], "subject": "Hi", "html": "x" });
-    let slow = Fault::Latency { min_ms: 500, max_ms: 500 };
+    let slow = Fault::Latency {
+        min_ms: 500,
+        max_ms: 500,
+    };
     stand_in.fault(Rule::always(slow)).unwrap();
     let (first, second) = tokio::join!(resend(&stand_in, "d1", &email), resend(&stand_in, "d1", &email));
     let mut statuses = [first.0, second.0];
@@ -121,7 +168,14 @@ async fn a_key_in_use_is_a_conflict() {
 
 async fn whatsapp(stand_in: &StandIn, body: &Value) -> (u16, Value) {
     let headers = [JSON, ("Authorization", "Bearer EAA")];
-    let (status, _, body) = call(stand_in, "POST", "/v26.0/100200300/messages", &headers, &body.to_string()).await;
+    let (status, _, body) = call(
+        stand_in,
+        "POST",
+        "/v26.0/100200300/messages",
+        &headers,
+        &body.to_string(),
+    )
+    .await;
     (status, serde_json::from_str(&body).unwrap())
 }
 
@@ -160,7 +214,10 @@ async fn whatsapp_keeps_files() {
     let target = format!("/v26.0/{}", answer["id"].as_str().unwrap());
     let (_, _, about) = call(&stand_in, "GET", &target, &[bearer], "").await;
     let about: Value = serde_json::from_str(&about).unwrap();
-    assert_eq!((&about["mime_type"], &about["file_size"]), (&json!("image/png"), &json!(3)));
+    assert_eq!(
+        (&about["mime_type"], &about["file_size"]),
+        (&json!("image/png"), &json!(3))
+    );
     let url = about["url"].as_str().unwrap();
     let path = url.strip_prefix(&stand_in.url()).unwrap();
     assert_eq!(call(&stand_in, "GET", path, &[bearer], "").await.2, "PNG");
@@ -186,7 +243,12 @@ async fn pagerduty_takes_and_refuses(#[case] field: &str, #[case] value: Value, 
     assert_eq!(status, expect, "{body}");
     if expect == 202 {
         assert!(body.contains("\"dedup_key\":\"incident-1\""));
-        assert_eq!(stand_in.ledger().entries(&Query::default())[0].reference.as_deref(), Some("trigger:incident-1"));
+        assert_eq!(
+            stand_in.ledger().entries(&Query::default())[0]
+                .reference
+                .as_deref(),
+            Some("trigger:incident-1")
+        );
     }
 }
 
@@ -197,7 +259,12 @@ async fn pagerduty_takes_and_refuses(#[case] field: &str, #[case] value: Value, 
 #[case("/services/T1/B1", r#"{"text":"Hi"}"#, 404, "no_service")]
 #[case("/services/X1/B1/x1", r#"{"text":"Hi"}"#, 404, "no_team")]
 #[tokio::test]
-async fn slack_answers_in_words(#[case] path: &str, #[case] body: &str, #[case] status: u16, #[case] word: &str) {
+async fn slack_answers_in_words(
+    #[case] path: &str,
+    #[case] body: &str,
+    #[case] status: u16,
+    #[case] word: &str,
+) {
     let stand_in = stand_in().await;
     let (given, _, said) = call(&stand_in, "POST", path, &[JSON], body).await;
     assert_eq!((given, said.as_str()), (status, word));
@@ -225,7 +292,11 @@ async fn sendgrid_names_the_field(#[case] at: &str, #[case] value: Value, #[case
     let headers = [JSON, ("Authorization", "Bearer SG.key")];
     let (status, head, body) = call(&stand_in, "POST", "/v3/mail/send", &headers, &mail.to_string()).await;
     let body: Value = serde_json::from_str(&body).unwrap();
-    assert_eq!((status, &body["errors"][0]["field"]), (400, &json!(field)), "{body}");
+    assert_eq!(
+        (status, &body["errors"][0]["field"]),
+        (400, &json!(field)),
+        "{body}"
+    );
     assert!(head.contains("X-RateLimit-Remaining"));
 }
 
@@ -236,14 +307,20 @@ async fn sendgrid_names_the_field(#[case] at: &str, #[case] value: Value, #[case
 #[case("To=%2B14155552671&From=%2B15005550006", 21602)]
 #[case("To=%2B15005550004&From=%2B15005550006&Body=x", 21610)]
 #[case("To=%2B14155552671&From=%2B15005550007&Body=x", 21606)]
-#[case("To=%2B14155552671&From=%2B15005550006&Body=x&StatusCallback=http%3A%2F%2Fa_b.test%2F", 21609)]
+#[case(
+    "To=%2B14155552671&From=%2B15005550006&Body=x&StatusCallback=http%3A%2F%2Fa_b.test%2F",
+    21609
+)]
 #[case("To=%2B14155552671&From=%2B15005550006&Body=x&ValidityPeriod=0", 20001)]
 #[tokio::test]
 async fn twilio_has_its_codes(#[case] form: &str, #[case] code: u32) {
     let stand_in = stand_in().await;
     let headers = [
         ("Content-Type", "application/x-www-form-urlencoded"),
-        ("Authorization", "Basic QUNiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYjp0b2tlbg=="),
+        (
+            "Authorization",
+            "Basic QUNiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYjp0b2tlbg==",
+        ),
     ];
     let target = format!("/2010-04-01/Accounts/{}/Messages.json", super::TWILIO_ACCOUNT);
     let (status, _, body) = call(&stand_in, "POST", &target, &headers, form).await;

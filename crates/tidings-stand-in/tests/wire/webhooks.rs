@@ -29,7 +29,10 @@ impl Receiver {
         let (sender, requests) = mpsc::unbounded_channel();
         let url = format!("{origin}/webhooks/in?a=b");
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
             let listener = listener.into_std().unwrap();
             runtime.block_on(serve(listener, origin, statuses, sender));
         });
@@ -37,11 +40,19 @@ impl Receiver {
     }
 
     async fn next(&mut self) -> WebhookRequest {
-        tokio::time::timeout(LIMIT, self.requests.recv()).await.unwrap().unwrap()
+        tokio::time::timeout(LIMIT, self.requests.recv())
+            .await
+            .unwrap()
+            .unwrap()
     }
 }
 
-async fn serve(listener: std::net::TcpListener, origin: String, statuses: &[u16], sender: mpsc::UnboundedSender<WebhookRequest>) {
+async fn serve(
+    listener: std::net::TcpListener,
+    origin: String,
+    statuses: &[u16],
+    sender: mpsc::UnboundedSender<WebhookRequest>,
+) {
     let listener = TcpListener::from_std(listener).unwrap();
     for nth in 0.. {
         let (stream, _) = listener.accept().await.unwrap();
@@ -61,7 +72,13 @@ async fn serve(listener: std::net::TcpListener, origin: String, statuses: &[u16]
             .map(|line| line.split_once(": ").unwrap())
             .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
             .collect();
-        let length = headers.iter().find(|(name, _)| name == "content-length").unwrap().1.parse().unwrap();
+        let length = headers
+            .iter()
+            .find(|(name, _)| name == "content-length")
+            .unwrap()
+            .1
+            .parse()
+            .unwrap();
         let mut body = vec![0; length];
         stream.read_exact(&mut body).await.unwrap();
         let path = lines[0].split(' ').nth(1).unwrap();
@@ -82,7 +99,10 @@ async fn serve(listener: std::net::TcpListener, origin: String, statuses: &[u16]
 
 async fn account(stand_in: &StandIn, vendor: Vendor, name: &str, url: &str, more: &Value) -> Value {
     let mut account = json!({ "webhook_url": url });
-    account.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    account
+        .as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
     let target = format!("/_accounts/{}/{name}", vendor.name());
     let (status, told) = control(stand_in, "PUT", &target, &account).await;
     assert_eq!(status, 200, "{told}");
@@ -90,7 +110,12 @@ async fn account(stand_in: &StandIn, vendor: Vendor, name: &str, url: &str, more
 }
 
 /// Sends one message by a real provider and reads what comes back with the same.
-async fn send_and_read(stand_in: &StandIn, kind: ProviderKind, more: &Value, receiver: &mut Receiver) -> WebhookParsed {
+async fn send_and_read(
+    stand_in: &StandIn,
+    kind: ProviderKind,
+    more: &Value,
+    receiver: &mut Receiver,
+) -> WebhookParsed {
     let provider = provider(stand_in, kind, more, LIMIT);
     let mut submission = submission(kind);
     if kind == ProviderKind::Twilio {
@@ -112,7 +137,14 @@ async fn send_and_read(stand_in: &StandIn, kind: ProviderKind, more: &Value, rec
 async fn twilio_signs_both_ways(#[case] secrets: Value) {
     let (stand_in, mut receiver) = (stand_in().await, Receiver::start(&[204]).await);
     let more = json!({ "secrets": secrets, "script": [{ "event": "failed", "code": 30006 }, { "event": "stop", "after_ms": 100 }] });
-    account(&stand_in, Vendor::Twilio, TWILIO_ACCOUNT, &receiver.url.clone(), &more).await;
+    account(
+        &stand_in,
+        Vendor::Twilio,
+        TWILIO_ACCOUNT,
+        &receiver.url.clone(),
+        &more,
+    )
+    .await;
     let parsed = send_and_read(&stand_in, ProviderKind::Twilio, &json!({}), &mut receiver).await;
     assert_eq!(parsed.events[0].kind, DeliveryEventKind::Failed);
     assert_eq!(parsed.events[0].error.as_ref().unwrap().1, "30006");
@@ -129,11 +161,25 @@ async fn sendgrid_signs_a_batch_that_is_turned_around_and_repeated() {
         "batch_ms": 300, "reorder": true,
         "script": [{ "event": "delivered", "times": 2 }, { "event": "bounced_block", "after_ms": 100 }],
     });
-    let told = account(&stand_in, Vendor::Sendgrid, "default", &receiver.url.clone(), &more).await;
+    let told = account(
+        &stand_in,
+        Vendor::Sendgrid,
+        "default",
+        &receiver.url.clone(),
+        &more,
+    )
+    .await;
     let settings = json!({ "webhook_public_key": told["webhook_public_key"] });
     let parsed = send_and_read(&stand_in, ProviderKind::Sendgrid, &settings, &mut receiver).await;
     let kinds: Vec<_> = parsed.events.iter().map(|event| event.kind).collect();
-    assert_eq!(kinds, [DeliveryEventKind::Bounced, DeliveryEventKind::Delivered, DeliveryEventKind::Delivered]);
+    assert_eq!(
+        kinds,
+        [
+            DeliveryEventKind::Bounced,
+            DeliveryEventKind::Delivered,
+            DeliveryEventKind::Delivered
+        ]
+    );
     assert_eq!(parsed.events[0].bounce_class, Some(BounceClass::Block));
     assert_eq!(parsed.events[1].dedupe_key, parsed.events[2].dedupe_key);
     let message = json!({ "from": "bob@example.com", "to": "in@reply.brand.test", "text": "Hello" });
@@ -152,14 +198,23 @@ async fn a_report_is_made_again_until_it_is_answered_well() {
         "secrets": { "webhook_secret": SECRET }, "retries_ms": [10, 10, 10],
         "script": [{ "event": "bounced_hard" }],
     });
-    account(&stand_in, Vendor::Sandbox, "default", &receiver.url.clone(), &more).await;
+    account(
+        &stand_in,
+        Vendor::Sandbox,
+        "default",
+        &receiver.url.clone(),
+        &more,
+    )
+    .await;
     let first = send_and_read(&stand_in, ProviderKind::Sandbox, &json!({}), &mut receiver).await;
     let sandbox = provider(&stand_in, ProviderKind::Sandbox, &json!({}), LIMIT);
     for _ in 0..2 {
         let again = sandbox.webhook(&receiver.next().await, now()).unwrap();
         assert_eq!(again.events, first.events);
     }
-    stand_in.wait_for_reports(|reported| reported.delivered == 1 && reported.waiting == 0).await;
+    stand_in
+        .wait_for_reports(|reported| reported.delivered == 1 && reported.waiting == 0)
+        .await;
 }
 
 #[tokio::test]
@@ -169,8 +224,12 @@ async fn what_is_never_answered_is_given_up_and_counted() {
         "secrets": { "webhook_secret": SECRET }, "retries_ms": [5], "script": [{ "event": "delivered" }],
     });
     account(&stand_in, Vendor::Sandbox, "default", &receiver.url, &more).await;
-    provider(&stand_in, ProviderKind::Sandbox, &json!({}), LIMIT).send(&submission(ProviderKind::Sandbox)).await;
-    stand_in.wait_for_reports(|reported| reported.failed == 1 && reported.waiting == 0).await;
+    provider(&stand_in, ProviderKind::Sandbox, &json!({}), LIMIT)
+        .send(&submission(ProviderKind::Sandbox))
+        .await;
+    stand_in
+        .wait_for_reports(|reported| reported.failed == 1 && reported.waiting == 0)
+        .await;
 }
 
 #[tokio::test]
@@ -184,7 +243,10 @@ async fn a_report_can_come_before_the_answer() {
     sandbox.send(&submission(ProviderKind::Sandbox)).await;
     // It was answered before the call was: nothing is left to wait for.
     let reported = receiver.requests.try_recv().unwrap();
-    assert_eq!(sandbox.webhook(&reported, now()).unwrap().events[0].kind, DeliveryEventKind::Delivered);
+    assert_eq!(
+        sandbox.webhook(&reported, now()).unwrap().events[0].kind,
+        DeliveryEventKind::Delivered
+    );
 }
 
 #[tokio::test]
@@ -194,7 +256,10 @@ async fn resend_and_meta_sign_as_their_verifiers_want() {
     let more = json!({ "secrets": { "webhook_secret": SECRET } });
     account(&stand_in, Vendor::Resend, "default", &url, &more).await;
     let email = r#"{"from":"Shop <shop@brand.test>","to":["bounced@resend.dev"],"subject":"Hi","text":"x","tags":[{"name":"a","value":"b"}]}"#;
-    let headers = [("Authorization", "Bearer re_key"), ("Content-Type", "application/json")];
+    let headers = [
+        ("Authorization", "Bearer re_key"),
+        ("Content-Type", "application/json"),
+    ];
     assert_eq!(call(&stand_in, "POST", "/emails", &headers, email).await.0, 200);
     let request = receiver.next().await;
     let signed = standard::Signed {
@@ -205,18 +270,35 @@ async fn resend_and_meta_sign_as_their_verifiers_want() {
     };
     assert_eq!(standard::verify(&signed, SECRET, now()), Ok(()));
     let body: Value = serde_json::from_slice(&request.body).unwrap();
-    assert_eq!((&body["type"], &body["data"]["tags"]["a"]), (&json!("email.bounced"), &json!("b")));
+    assert_eq!(
+        (&body["type"], &body["data"]["tags"]["a"]),
+        (&json!("email.bounced"), &json!("b"))
+    );
 
     let more = json!({ "secrets": { "app_secret": "app" }, "script": [{ "event": "read" }] });
     account(&stand_in, Vendor::WhatsappCloud, "100200300", &url, &more).await;
     let text = r#"{"messaging_product":"whatsapp","to":"+14155552671","type":"text","text":{"body":"Hi"},"biz_opaque_callback_data":"d1"}"#;
-    let headers = [("Authorization", "Bearer EAA"), ("Content-Type", "application/json")];
-    assert_eq!(call(&stand_in, "POST", "/v26.0/100200300/messages", &headers, text).await.0, 200);
+    let headers = [
+        ("Authorization", "Bearer EAA"),
+        ("Content-Type", "application/json"),
+    ];
+    assert_eq!(
+        call(&stand_in, "POST", "/v26.0/100200300/messages", &headers, text)
+            .await
+            .0,
+        200
+    );
     let request = receiver.next().await;
-    assert_eq!(meta::verify(request.header("x-hub-signature-256"), &request.body, "app"), Ok(()));
+    assert_eq!(
+        meta::verify(request.header("x-hub-signature-256"), &request.body, "app"),
+        Ok(())
+    );
     let body: Value = serde_json::from_slice(&request.body).unwrap();
     let status = &body["entry"][0]["changes"][0]["value"]["statuses"][0];
-    assert_eq!((&status["status"], &status["biz_opaque_callback_data"]), (&json!("read"), &json!("d1")));
+    assert_eq!(
+        (&status["status"], &status["biz_opaque_callback_data"]),
+        (&json!("read"), &json!("d1"))
+    );
 }
 
 #[tokio::test]
@@ -235,5 +317,11 @@ async fn sns_signs_under_a_certificate_that_the_receiver_is_given() {
     let certificate = |_: &_| Some(include_str!("../sns/certificate.pem").to_owned());
     assert_eq!(sns::verify(&message, &[topic], certificate), Ok(()));
     let event: Value = serde_json::from_str(message.text("Message").unwrap()).unwrap();
-    assert_eq!((&event["eventType"], &event["mail"]["tags"]["tidings_reference"][0]), (&json!("Complaint"), &json!("d1_2e1")));
+    assert_eq!(
+        (
+            &event["eventType"],
+            &event["mail"]["tags"]["tidings_reference"][0]
+        ),
+        (&json!("Complaint"), &json!("d1_2e1"))
+    );
 }
