@@ -1,8 +1,8 @@
 //! Kills the real process at random fail points under load, restarts it, and holds what became of every
 //! acknowledged message against the stand-in provider's own ledger.
 
+use crate::bench::MachineClock;
 use crate::process::Installation;
-use crate::standin::StandIn;
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tidings_core::Dice;
 use tidings_engine::FAIL_POINT_NAMES;
+use tidings_stand_in::{Options, Query, StandIn};
 use tokio::process::Child;
 use tokio::sync::Mutex;
 
@@ -22,6 +23,8 @@ const SETTLE_LIMIT: Duration = Duration::from_mins(5);
 const LIFE_LIMIT_MS: u64 = 900;
 /// How long a process may be silent.
 const LEASE_S: u32 = 5;
+/// Calls that the ledger holds: far more than any run makes.
+const MOST_ENTRIES: usize = 5_000_000;
 /// Callers that submit at once.
 const SUBMITTERS: usize = 8;
 /// Between two messages of one caller.
@@ -39,7 +42,7 @@ struct Load {
 
 /// Runs the proof; the answer is the JSON line to print.
 pub async fn run(database_url: &str, folder: &Path, kills: u32, seed: u64, talk: bool) -> Result<Value> {
-    let standin = StandIn::start().await?;
+    let standin = stand_in(folder).await?;
     let mut dice = Dice::from_seed(seed);
     let engine =
         Arc::new(Installation::prepare(database_url, folder, &apply_file(&standin), "crash", LEASE_S).await?);
@@ -55,6 +58,34 @@ pub async fn run(database_url: &str, folder: &Path, kills: u32, seed: u64, talk:
     summary["kills"] = json!(kills);
     summary["by_fail_point"] = json!(points);
     Ok(summary)
+}
+
+/// A stand-in whose ledger lies in the proof's folder: it counts every call, repetitions under a reference included.
+pub async fn stand_in(folder: &Path) -> Result<StandIn> {
+    let mut options = Options::new(Arc::new(MachineClock));
+    options.ledger = Some(folder.join("ledger.jsonl"));
+    options.most_entries = MOST_ENTRIES;
+    Ok(StandIn::start(options).await?)
+}
+
+/// The calls under each message's id.
+pub fn calls_by_message(standin: &StandIn) -> Result<BTreeMap<String, u32>> {
+    let mut calls = BTreeMap::new();
+    let mut query = Query::default();
+    loop {
+        let page = standin.ledger().entries(&query);
+        let Some(last) = page.last() else { break };
+        query.after = last.seq;
+        for id in page.into_iter().filter_map(|entry| entry.message_id) {
+            *calls.entry(id).or_insert(0) += 1;
+        }
+    }
+    let forgotten = standin.ledger().summary().forgotten;
+    ensure!(
+        forgotten == 0,
+        "the ledger let {forgotten} entries go: the count would be wrong"
+    );
+    Ok(calls)
 }
 
 fn apply_file(standin: &StandIn) -> String {
@@ -75,7 +106,7 @@ channel = "email"
 [tenants.connections.settings]
 base_url = "http://{}"
 "#,
-        standin.address
+        standin.address()
     )
 }
 
@@ -179,15 +210,11 @@ async fn settle(engine: &Installation, standin: &StandIn, load: &Load) -> Result
     }
     child.kill().await?;
     let unknown = unknown(&mut database).await?;
-    let ledger = standin.ledger();
-    let duplicate = ledger
-        .by_message
-        .values()
-        .filter(|accepts| accepts.len() > 1)
-        .count();
+    let calls = calls_by_message(standin)?;
+    let duplicate = calls.values().filter(|calls| **calls > 1).count();
     let lost: Vec<&String> = acknowledged
         .iter()
-        .filter(|id| !ledger.by_message.contains_key(*id) && !unknown.contains(*id))
+        .filter(|id| !calls.contains_key(*id) && !unknown.contains(*id))
         .collect();
     for id in lost.iter().take(10) {
         eprintln!("lost: {id}");
@@ -198,7 +225,7 @@ async fn settle(engine: &Installation, standin: &StandIn, load: &Load) -> Result
         "duplicate": duplicate,
         "unknown": unknown.len(),
         "acknowledged": acknowledged.len(),
-        "accepted_by_provider": ledger.by_message.len(),
+        "accepted_by_provider": calls.len(),
         "unsettled": open,
         "settled_in_s": started.elapsed().as_secs(),
     }))

@@ -7,7 +7,6 @@ mod crash;
 mod fairness;
 mod process;
 mod rate;
-mod standin;
 mod unsubscribe;
 mod vectors;
 

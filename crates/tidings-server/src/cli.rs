@@ -59,6 +59,8 @@ pub enum Command {
     /// Rotate the master key.
     #[command(subcommand)]
     Keys(Keys),
+    /// Answer as every provider does, without sending anything: for trying out, and for tests.
+    Sandbox(Sandbox),
     /// Check this installation and say what to do about what is wrong.
     Doctor,
 }
@@ -105,6 +107,36 @@ pub struct Demo {
     /// Address and port to bind.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8420")]
     pub listen: std::net::SocketAddr,
+}
+
+/// Options of `sandbox`.
+#[derive(Debug, Args)]
+pub struct Sandbox {
+    /// Address and port to bind for HTTP.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8425")]
+    pub listen: std::net::SocketAddr,
+    /// Address and port to bind for SMTP.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8426")]
+    pub smtp: std::net::SocketAddr,
+    /// Keep the ledger in this file as well, written through before each answer.
+    #[arg(long, value_name = "FILE")]
+    pub ledger: Option<PathBuf>,
+    /// Answer after so many milliseconds: a number, or a range such as 50-200.
+    #[arg(long, value_name = "MS", value_parser = milliseconds, default_value = "0")]
+    pub latency: (u64, u64),
+    /// What chance follows from.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// `50` or `50-200`, at most ten minutes.
+fn milliseconds(text: &str) -> Result<(u64, u64), String> {
+    let (from, to) = text.split_once('-').unwrap_or((text, text));
+    let number = |part: &str| part.trim().parse::<u64>().ok();
+    match (number(from), number(to)) {
+        (Some(from), Some(to)) if from <= to && to <= 600_000 => Ok((from, to)),
+        _ => Err("a number of milliseconds or a range such as 50-200, at most 600000".to_owned()),
+    }
 }
 
 /// Options of `apply`.

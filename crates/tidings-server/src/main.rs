@@ -101,6 +101,10 @@ async fn dispatch(cli: Cli, config: Config, environment: Environment) -> Result<
             // Large: it holds every step of the demo.
             Box::pin(commands::demo::run(config, environment, &options)).await
         }
+        Command::Sandbox(options) => {
+            commands::sandbox::run(&options, json).await?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Doctor => {
             let code = commands::doctor::run(config, environment, json).await?;
             Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
@@ -131,7 +135,9 @@ async fn guest(installation: &Installation, command: &Command, json: bool) -> Re
         Command::Approval(command) => commands::approval::run(installation, command, json).await,
         Command::Simulate(options) => Box::pin(commands::simulate::run(installation, options, json)).await,
         Command::Keys(cli::Keys::Rotate) => commands::keys::rotate(installation, json).await,
-        Command::Serve(_) | Command::Demo(_) | Command::Migrate | Command::Doctor => Ok(()),
+        Command::Serve(_) | Command::Demo(_) | Command::Migrate | Command::Doctor | Command::Sandbox(_) => {
+            Ok(())
+        }
     }
 }
 

@@ -38,6 +38,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             "tidings-source",
             "tidings-engine",
             "tidings-api",
+            "tidings-stand-in",
         ],
     ),
     (
@@ -50,8 +51,10 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             "tidings-providers",
             "tidings-engine",
             "tidings-api",
+            "tidings-stand-in",
         ],
     ),
+    ("tidings-stand-in", &["tidings-core", "tidings-providers"]),
     ("tidings-testkit", &["tidings-core", "tidings-postgres"]),
     ("xtask", &["tidings-postgres"]),
 ];
@@ -101,6 +104,7 @@ const CONFINED: &[(&[&str], &[&str], &str)] = &[
             "tidings-engine",
             "tidings-api",
             "tidings-server",
+            "tidings-stand-in",
             "tidings-testkit",
             "tidings-proof",
         ],
@@ -137,6 +141,10 @@ fn refusal(krate: &str, allowed: &[&str], section: Section, name: &str) -> Optio
     if name == "tidings-testkit" {
         return (section != Section::Development)
             .then(|| "the test kit is for [dev-dependencies] only".to_owned());
+    }
+    // Any crate may be tested against the stand-ins.
+    if name == "tidings-stand-in" && section == Section::Development {
+        return None;
     }
     if name.starts_with("tidings-") && !allowed.contains(&name) {
         return Some(format!(
@@ -237,6 +245,16 @@ mod tests {
             ),
             [0; 0]
         );
+    }
+
+    #[test]
+    fn every_crate_may_be_tested_against_the_stand_ins() {
+        let line = "tidings-stand-in.workspace = true\n";
+        assert_eq!(
+            findings("tidings-api", &format!("[dev-dependencies]\n{line}")),
+            [0; 0]
+        );
+        assert_eq!(findings("tidings-api", &format!("[dependencies]\n{line}")), [4]);
     }
 
     #[test]

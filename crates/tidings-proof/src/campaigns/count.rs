@@ -1,8 +1,7 @@
 //! The count: what was due by the rules over the whole source, against messages and the provider's ledger.
 
 use super::dealer::{self, Dealer};
-use crate::crash::{on_the_way, unknown};
-use crate::standin::StandIn;
+use crate::crash::{calls_by_message, on_the_way, unknown};
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -13,6 +12,7 @@ use tidings_core::campaign::{
     Assessment, Cell, Customer, Definition, Row, RunWindow, assess, source_reference,
 };
 use tidings_core::{Address, Channel, zone};
+use tidings_stand_in::StandIn;
 
 /// Examples that are named on standard error.
 const NAMED: usize = 10;
@@ -40,12 +40,9 @@ pub async fn count(database: &mut PgConnection, dealer: &Dealer, standin: &Stand
         .collect();
     let proposed = proposed(database).await?;
     let unknown = unknown(database).await?;
-    let (taken, accepted_twice) = {
-        let ledger = standin.ledger();
-        let twice = ledger.by_message.values().filter(|all| all.len() > 1).count();
-        let taken: BTreeSet<_> = ledger.by_message.keys().cloned().collect();
-        (taken, twice)
-    };
+    let calls = calls_by_message(standin)?;
+    let accepted_twice = calls.values().filter(|calls| **calls > 1).count();
+    let taken: BTreeSet<String> = calls.into_keys().collect();
     let arrived = |message: &Proposed| {
         message.status == "suppressed" || unknown.contains(&message.id) || taken.contains(&message.id)
     };

@@ -7,7 +7,6 @@ mod dealer;
 use crate::bench::MachineClock;
 use crate::crash::{dies_within, on_the_way};
 use crate::process::Installation;
-use crate::standin::StandIn;
 use anyhow::{Context as _, Result, ensure};
 use dealer::{CAMPAIGNS, Dealer};
 use jiff::Timestamp;
@@ -107,10 +106,10 @@ impl Toll {
 
 /// Runs the proof; the answer is the JSON line to print.
 pub async fn run(database_url: &str, folder: &Path, kills: u32, seed: u64, talk: bool) -> Result<Value> {
-    let standin = StandIn::start().await?;
+    let standin = crate::crash::stand_in(folder).await?;
     let file = folder.join("dealer.db");
     let mut dealer = Dealer::open(&file, seed).await?;
-    let apply = dealer::apply_file(standin.address, &file);
+    let apply = dealer::apply_file(standin.address(), &file);
     let engine = Installation::prepare(database_url, folder, &apply, "dealer", LEASE_S).await?;
     let mut dice = Dice::from_seed(seed);
     let toll = Toll {

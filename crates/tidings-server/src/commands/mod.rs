@@ -10,6 +10,7 @@ pub mod key;
 pub mod keys;
 pub mod migrate;
 pub mod queue;
+pub mod sandbox;
 pub mod send;
 pub mod serve;
 pub mod simulate;

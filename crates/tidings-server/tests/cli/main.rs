@@ -17,4 +17,5 @@ mod private;
 mod queue;
 mod sending;
 mod serving;
+mod stand_ins;
 mod world;

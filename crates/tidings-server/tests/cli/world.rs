@@ -432,7 +432,7 @@ pub fn lives(pid: &str) -> bool {
     Path::new("/proc").join(pid).exists()
 }
 
-fn signal(name: &str, pid: u32) {
+pub fn signal(name: &str, pid: u32) {
     let sent = Command::new("kill")
         .args([&format!("-{name}"), &pid.to_string()])
         .status()
