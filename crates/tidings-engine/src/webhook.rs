@@ -174,6 +174,7 @@ fn route(found: WebhookConnection) -> RouteRow {
     RouteRow {
         tenant: found.target.tenant,
         id: found.target.connection,
+        name: String::new(),
         channel: found.target.channel,
         provider: found.target.provider,
         config: found.config,
@@ -181,7 +182,9 @@ fn route(found: WebhookConnection) -> RouteRow {
         priority: 0,
         weight: 0,
         rate_limit: None,
-        breaker: Breaker::Closed { failures: 0 },
+        call_limit: None,
+        breaker: Breaker::default(),
+        breaker_version: 0,
     }
 }
 

@@ -11,6 +11,7 @@ mod foreign;
 mod inline;
 mod racing;
 mod refusing;
+mod routing;
 mod rules;
 mod simulating;
 mod statements;
