@@ -40,6 +40,8 @@ enum Command {
     Bench(proof::Args),
     /// Kill the real process at random points under load and count what was lost or sent twice
     Crash(proof::Args),
+    /// Cut one of two connections under load, and measure how traffic leaves and returns
+    Failover(proof::Args),
     /// Run verification vectors through the real verifiers and parsers
     Vectors(proof::Args),
     /// Check the rules of the house that compilers do not know
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => proof::run("bench", &args),
         Command::Crash(args) => proof::run("crash", &args),
+        Command::Failover(args) => proof::run("failover", &args),
         Command::Vectors(args) => proof::run("vectors", &args),
         Command::Tidy => tidy::run(),
         Command::Ci => ci::run(),

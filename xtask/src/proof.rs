@@ -1,4 +1,4 @@
-//! `cargo xtask bench`, `crash` and `vectors`: build the proofs with the binary they are about, and run them.
+//! `cargo xtask bench`, `crash`, `failover` and `vectors`: build the proofs with the binary they are about, and run them.
 
 use crate::{postgres, shell};
 use anyhow::Context as _;

@@ -126,6 +126,8 @@ pub(crate) struct Traveller {
     pub channel: Channel,
     /// The connection that just refused it.
     pub avoid: Option<ConnectionId>,
+    /// The connection that may have taken it already: it is repeated there under the same reference, or nowhere.
+    pub pinned: Option<ConnectionId>,
     pub carried: Carried,
 }
 
@@ -163,10 +165,11 @@ impl Routes {
         dice: &mut Dice,
         now: Timestamp,
     ) -> Route {
-        let states: Vec<ConnectionState> = view
-            .routes
-            .iter()
-            .filter(|row| row.channel == traveller.channel)
+        let rows = || view.routes.iter().filter(|row| row.channel == traveller.channel);
+        // One that was switched off is no way any more; whoever did it decides.
+        let pinned = traveller.pinned.filter(|id| rows().any(|row| row.id == *id));
+        let states: Vec<ConnectionState> = rows()
+            .filter(|row| pinned.is_none_or(|id| row.id == id))
             .map(|row| state(inner, row, now))
             .collect();
         let key = (traveller.contact, traveller.channel);

@@ -247,6 +247,8 @@ fn traveller(row: &Dispatchable, carried_by: &CarriedBy) -> Traveller {
         avoid: (row.state == DeliveryState::RetryWait)
             .then_some(row.connection)
             .flatten(),
+        // A reference is kept only while its call may have arrived.
+        pinned: row.reference.as_ref().and(row.connection),
         carried: carried_by.get(&key).copied().unwrap_or_default(),
     }
 }

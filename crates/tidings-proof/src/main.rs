@@ -4,6 +4,7 @@
 mod bench;
 mod campaigns;
 mod crash;
+mod failover;
 mod process;
 mod standin;
 mod unsubscribe;
@@ -54,6 +55,15 @@ enum Proof {
         /// Seed of the choice of fail points and moments.
         #[arg(long, default_value_t = 1)]
         seed: u64,
+        /// Print only the JSON line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Cuts one of two connections under load, brings it back, and counts against the ledgers of both.
+    Failover {
+        /// Rounds: the first kills the stand-in, the second makes it refuse, the third makes it hang, and so on.
+        #[arg(long, default_value_t = 3)]
+        rounds: u32,
         /// Print only the JSON line.
         #[arg(long)]
         json: bool,
@@ -110,6 +120,14 @@ fn main() -> Result<ExitCode> {
             .iter()
             .all(|count| summary.get(*count).is_none_or(|count| count == 0));
             Ok(ExitCode::from(u8::from(!clean)))
+        }
+        Proof::Failover { rounds, json } => {
+            let (cluster, url) = database(None, "failover")?;
+            let folder = process::folder("failover")?;
+            let summary = runtime.block_on(failover::run(&url, &folder, rounds, !json))?;
+            drop(cluster);
+            println!("{summary}");
+            Ok(ExitCode::from(u8::from(!failover::is_clean(&summary))))
         }
         Proof::Vectors { dir, json } => {
             // A case of unsubscribing needs the HTTP face, and that a database.

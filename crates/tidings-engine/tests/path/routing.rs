@@ -31,7 +31,7 @@ async fn events(world: &World, kind: &str) -> Vec<String> {
     world
         .database
         .texts(&format!(
-            "SELECT coalesce(data->>'cause', data->>'action') FROM event_log WHERE kind = '{kind}' ORDER BY id"
+            "SELECT coalesce(data->>'cause', data->>'action') AS word FROM event_log WHERE kind = '{kind}' ORDER BY word"
         ))
         .await
 }
@@ -81,6 +81,9 @@ async fn an_outage_is_left_and_come_back_from_and_every_hop_is_told() {
     }
     assert_eq!(breakers(&world).await, ["open", "closed"]);
     assert_eq!(events(&world, "BreakerOpened").await, ["failures_in_a_row"]);
+    // What nodes saw is written down every few seconds.
+    world.advance(6);
+    world.run().await;
     let standing = world.engine.standing(world.tenant, main).await.unwrap();
     assert_eq!((standing.share, standing.health), (0, Some(0)));
     assert!(
@@ -164,6 +167,32 @@ async fn an_unknown_outcome_never_goes_by_another_connection() {
     }
     let ledger = world.ledger().await;
     assert_eq!((ledger.messages, ledger.duplicates), (5, 0));
+}
+
+#[tokio::test]
+async fn what_may_have_arrived_is_repeated_where_it_was_made_or_nowhere() {
+    let (mut world, main, spare, ann) = pair(json!({"fault": "timeout_after_accept"})).await;
+    world
+        .policy(|policy| {
+            policy.on_unknown.insert(
+                tidings_core::Category::Transactional,
+                tidings_core::decide::policy::OnUnknown::Resend,
+            );
+        })
+        .await;
+    let (message, _) = send(&world, ann).await;
+    // Nobody can be asked: the sandbox forgets where it is pointed at a stand-in that does not answer.
+    let nowhere = json!({"base_url": "http://127.0.0.1:9"});
+    world.configure(main, Channel::Email, nowhere, true).await;
+    for _ in 0..3 {
+        world.advance(60);
+        world.run().await;
+    }
+    let tried = tries(&world, message).await;
+    assert!(tried.len() > 1, "it was repeated");
+    assert!(tried.iter().all(|one| one.connection_id == main), "{tried:?}");
+    assert_ne!(main, spare);
+    assert_eq!(world.ledger().await.messages, 1);
 }
 
 #[tokio::test]
