@@ -40,6 +40,8 @@ enum Command {
     Bench(proof::Args),
     /// Kill the real process at random points under load and count what was lost or sent twice
     Crash(proof::Args),
+    /// Cut one of two connections under load, and measure how traffic leaves and returns
+    Failover(proof::Args),
     /// Send one tenant's urgent messages beside another's million and compare how long they take
     Fairness(proof::Args),
     /// Run verification vectors through the real verifiers and parsers
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => proof::run("bench", &args),
         Command::Crash(args) => proof::run("crash", &args),
+        Command::Failover(args) => proof::run("failover", &args),
         Command::Fairness(args) => proof::run("fairness", &args),
         Command::Vectors(args) => proof::run("vectors", &args),
         Command::Tidy => tidy::run(),

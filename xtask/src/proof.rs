@@ -1,4 +1,5 @@
-//! `cargo xtask bench`, `crash`, `fairness` and `vectors`: build the proofs with the binary they are about, and run them.
+//! `cargo xtask bench`, `crash`, `failover`, `fairness` and `vectors`: build the proofs with the binary they are about, and
+//! run them.
 
 use crate::{postgres, shell};
 use anyhow::Context as _;

@@ -1,16 +1,24 @@
 //! The circuit breaker of a connection: a pure state machine, persisted and shared by the engine.
 //!
-//! Closed: calls go. After a run of failures, or one refused credential: open, no calls. When its time is over, one call
-//! is let through as a probe (half open); its outcome closes the breaker or opens it for longer.
+//! Closed: calls go. After a run of failures, a share of failures, or one refused credential: open, no calls. When its
+//! time is over, one call is let through as a probe (half open); its outcome closes the breaker or opens it for longer.
+//! A breaker that closed gives the connection its share back in steps (10, 25, 50, then 100 of a hundred); a failure
+//! meanwhile opens it again at once.
+//!
+//! What calls brought is counted by each node for itself ([`Traffic`]); the positions are shared. So a connection that
+//! works causes no writes.
 
 use crate::attempt::ErrorCategory;
 use crate::dice::Dice;
+use crate::traffic::Traffic;
 use crate::word::word_enum;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// Failures in a row that open it.
 pub const FAILURES_TO_OPEN: u32 = 5;
+/// Calls within ten seconds from which on the share of failures counts; more than half of them open it.
+pub const CALLS_FOR_RATE: u32 = 10;
 /// How long it stays open the first time.
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(30);
 /// How long at most.
@@ -19,6 +27,12 @@ const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(5);
 const AUTH_PAUSE: SignedDuration = SignedDuration::from_mins(5);
 /// A probe that has not answered by then is lost; another may go.
 const PROBE_TIME: SignedDuration = SignedDuration::from_mins(1);
+/// How long each step of the ramp lasts.
+pub const RAMP_STEP: SignedDuration = SignedDuration::from_secs(10);
+/// The steps of the ramp, in hundredths of the connection's share; then all of it.
+pub const RAMP: [u8; 3] = [10, 25, 50];
+/// The longest drill.
+pub const LONGEST_DRILL: SignedDuration = SignedDuration::from_hours(1);
 
 word_enum! {
     /// The position of a breaker.
@@ -32,14 +46,32 @@ word_enum! {
     }
 }
 
+word_enum! {
+    /// Why a breaker opened.
+    pub enum TripCause {
+        /// Five calls in a row failed.
+        FailuresInARow = "failures_in_a_row",
+        /// More than half of ten calls or more within ten seconds failed.
+        FailureRate = "failure_rate",
+        /// The provider refused the credential.
+        AuthRefused = "auth_refused",
+        /// The probe failed.
+        ProbeFailed = "probe_failed",
+        /// A call failed while the connection was given its share back.
+        RampFailed = "ramp_failed",
+        /// Broken on purpose.
+        Drill = "drill",
+    }
+}
+
 /// A breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Breaker {
     /// Calls go.
     Closed {
-        /// Failures in a row.
-        failures: u32,
+        /// It closed lately, and the connection gets its share back in steps.
+        ramp: Option<Ramp>,
     },
     /// No calls.
     Open {
@@ -47,19 +79,41 @@ pub enum Breaker {
         retry_at: Timestamp,
         /// How often it opened in a row; sets how long.
         trips: u32,
+        /// Why.
+        cause: TripCause,
     },
     /// One call is out as a probe.
     HalfOpen {
-        /// When the probe counts as lost.
+        /// When the probe counts as lost. Names the probe: the answers of other calls change nothing.
         probe_until: Timestamp,
         /// How often it opened in a row.
         trips: u32,
+        /// Why it opened.
+        cause: TripCause,
     },
+}
+
+/// The way back after a breaker closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ramp {
+    /// When it closed.
+    pub since: Timestamp,
+    /// How often it had opened in a row.
+    pub trips: u32,
+}
+
+impl Ramp {
+    /// Hundredths of its share at an instant; all of it when the ramp is over.
+    pub fn share(&self, now: Timestamp) -> u8 {
+        let steps = now.duration_since(self.since).as_millis() / RAMP_STEP.as_millis();
+        let step = usize::try_from(steps.max(0)).unwrap_or(usize::MAX);
+        RAMP.get(step).copied().unwrap_or(100)
+    }
 }
 
 impl Default for Breaker {
     fn default() -> Self {
-        Self::Closed { failures: 0 }
+        Self::Closed { ramp: None }
     }
 }
 
@@ -98,6 +152,17 @@ impl From<ErrorCategory> for CallResult {
     }
 }
 
+/// A call that ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// What it brought.
+    pub result: CallResult,
+    /// When it began: what began before a breaker closed says nothing about the time after.
+    pub began: Timestamp,
+    /// The probe it was, by [`Breaker::HalfOpen`]'s `probe_until`.
+    pub probe: Option<Timestamp>,
+}
+
 impl Breaker {
     /// The position, as a word.
     pub const fn state(&self) -> BreakerState {
@@ -105,6 +170,22 @@ impl Breaker {
             Self::Closed { .. } => BreakerState::Closed,
             Self::Open { .. } => BreakerState::Open,
             Self::HalfOpen { .. } => BreakerState::HalfOpen,
+        }
+    }
+
+    /// Why it is not closed.
+    pub const fn cause(&self) -> Option<TripCause> {
+        match self {
+            Self::Closed { .. } => None,
+            Self::Open { cause, .. } | Self::HalfOpen { cause, .. } => Some(*cause),
+        }
+    }
+
+    /// Hundredths of its share that the connection may have now.
+    pub fn share(&self, now: Timestamp) -> u8 {
+        match self {
+            Self::Closed { ramp } => ramp.map_or(100, |ramp| ramp.share(now)),
+            Self::Open { .. } | Self::HalfOpen { .. } => 0,
         }
     }
 
@@ -125,51 +206,98 @@ impl Breaker {
     pub fn probe(self, now: Timestamp) -> Self {
         match self {
             Self::Closed { .. } => self,
-            Self::Open { trips, .. } | Self::HalfOpen { trips, .. } => Self::HalfOpen {
-                probe_until: later(now, PROBE_TIME),
+            Self::Open { trips, cause, .. } | Self::HalfOpen { trips, cause, .. } => Self::HalfOpen {
+                probe_until: whole_micros(later(now, PROBE_TIME)),
                 trips,
+                cause,
             },
         }
     }
 
-    /// The breaker after a call. Answers to calls made before it opened change nothing.
+    /// The breaker after a call, which `traffic` has counted already. Answers to calls made before it opened, and to
+    /// others than the probe while there is one, change nothing.
     #[must_use]
-    pub fn after(self, result: CallResult, now: Timestamp, dice: &mut Dice) -> Self {
-        match (self, result) {
-            (Self::Open { .. }, _) => self,
-            (Self::Closed { .. } | Self::HalfOpen { .. }, CallResult::Answered) => Self::default(),
-            (Self::Closed { .. }, CallResult::AuthRefused) => Self::open(1, AUTH_PAUSE, now, dice),
-            (Self::HalfOpen { trips, .. }, CallResult::AuthRefused) => {
-                Self::open(trips.saturating_add(1), AUTH_PAUSE, now, dice)
-            }
-            (Self::Closed { failures }, CallResult::Failed)
-                if failures.saturating_add(1) < FAILURES_TO_OPEN =>
-            {
-                Self::Closed {
-                    failures: failures.saturating_add(1),
-                }
-            }
-            (Self::Closed { .. }, CallResult::Failed) => Self::open(1, FIRST_PAUSE, now, dice),
-            (Self::HalfOpen { trips, .. }, CallResult::Failed) => {
-                let trips = trips.saturating_add(1);
-                Self::open(trips, pause(trips), now, dice)
-            }
+    pub fn after(self, call: Ended, traffic: &Traffic, now: Timestamp, dice: &mut Dice) -> Self {
+        match self {
+            Self::Open { .. } => self,
+            Self::HalfOpen {
+                probe_until,
+                trips,
+                cause,
+            } if call.probe == Some(probe_until) => after_probe(call.result, trips, cause, now, dice),
+            Self::HalfOpen { .. } => self,
+            Self::Closed { ramp } => self.while_closed(ramp, call, traffic, now, dice),
         }
     }
 
-    /// Opened by hand, for a drill or maintenance.
+    /// Broken on purpose until an instant, whatever it was before. It ends like any other: by a probe.
     #[must_use]
-    pub const fn open_until(retry_at: Timestamp) -> Self {
-        Self::Open { retry_at, trips: 1 }
+    pub const fn drilled(until: Timestamp) -> Self {
+        Self::Open {
+            retry_at: until,
+            trips: 0,
+            cause: TripCause::Drill,
+        }
+    }
+
+    fn while_closed(
+        self,
+        ramp: Option<Ramp>,
+        call: Ended,
+        traffic: &Traffic,
+        now: Timestamp,
+        dice: &mut Dice,
+    ) -> Self {
+        let ramp = ramp.filter(|ramp| ramp.share(now) < 100);
+        let trips = ramp.map_or(1, |ramp| ramp.trips.saturating_add(1));
+        if ramp.is_some_and(|ramp| call.began < ramp.since) {
+            return self;
+        }
+        match call.result {
+            CallResult::Answered => self,
+            CallResult::AuthRefused => Self::open(trips, TripCause::AuthRefused, now, dice),
+            CallResult::Failed if ramp.is_some() => Self::open(trips, TripCause::RampFailed, now, dice),
+            CallResult::Failed if traffic.failures_in_a_row() >= FAILURES_TO_OPEN => {
+                Self::open(trips, TripCause::FailuresInARow, now, dice)
+            }
+            CallResult::Failed => {
+                let lately = traffic.lately(now);
+                if lately.calls >= CALLS_FOR_RATE && lately.failed.saturating_mul(2) > lately.calls {
+                    return Self::open(trips, TripCause::FailureRate, now, dice);
+                }
+                self
+            }
+        }
     }
 
     /// Up to a fifth longer than the pause, so that nodes and connections do not come back together.
-    fn open(trips: u32, pause: SignedDuration, now: Timestamp, dice: &mut Dice) -> Self {
+    fn open(trips: u32, cause: TripCause, now: Timestamp, dice: &mut Dice) -> Self {
+        let pause = match cause {
+            TripCause::AuthRefused => AUTH_PAUSE,
+            _ => pause(trips),
+        };
         let pause = SignedDuration::from_secs_f64(pause.as_secs_f64() * (1.0 + 0.2 * dice.fraction()));
         Self::Open {
-            retry_at: later(now, pause),
+            // What is kept is kept in microseconds.
+            retry_at: whole_micros(later(now, pause)),
             trips,
+            cause,
         }
+    }
+}
+
+fn after_probe(result: CallResult, trips: u32, cause: TripCause, now: Timestamp, dice: &mut Dice) -> Breaker {
+    let again = trips.saturating_add(1);
+    match result {
+        CallResult::Answered => Breaker::Closed {
+            ramp: Some(Ramp { since: now, trips }),
+        },
+        CallResult::AuthRefused => Breaker::open(again, TripCause::AuthRefused, now, dice),
+        // A drill that ends on a connection that is broken indeed: an opening like any first.
+        CallResult::Failed if cause == TripCause::Drill => {
+            Breaker::open(1, TripCause::ProbeFailed, now, dice)
+        }
+        CallResult::Failed => Breaker::open(again, TripCause::ProbeFailed, now, dice),
     }
 }
 
@@ -184,4 +312,8 @@ fn pause(trips: u32) -> SignedDuration {
 
 fn later(now: Timestamp, by: SignedDuration) -> Timestamp {
     now.saturating_add(by).unwrap_or(Timestamp::MAX)
+}
+
+fn whole_micros(at: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at)
 }

@@ -23,6 +23,7 @@ pub mod retry;
 pub mod route;
 pub mod sms;
 pub mod status;
+pub mod traffic;
 pub mod unknown;
 pub mod word;
 pub mod zone;

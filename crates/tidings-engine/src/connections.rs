@@ -3,19 +3,22 @@
 use crate::engine::Inner;
 use crate::error::EngineError;
 use crate::limiter::RateLimit;
+use crate::pulse::Change;
 use crate::sandbox::SandboxLine;
 use crate::tenancy::TenantView;
 use jiff::Timestamp;
 use secrecy::SecretString;
-use std::collections::HashMap;
+use serde_json::json;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
-use tidings_core::breaker::{Breaker, CallResult};
-use tidings_core::route::{ConnectionState, Route, route};
-use tidings_core::{Channel, ConnectionId, Dice, TenantId};
+use tidings_core::breaker::{self, Breaker, CallResult};
+use tidings_core::route::{ConnectionState, PassedOver, Route, RouteCode, Wish, route};
+use tidings_core::{Channel, ConnectionId, ContactId, Dice, TenantId};
 use tidings_providers::config::{ConnectionConfig, Credentials, build};
 use tidings_providers::egress::Egress;
 use tidings_providers::{Provider, SendOutcome};
 use tidings_store::messages::routes::{self, RouteRow};
+use tidings_store::messages::stickiness::Carried;
 use tidings_store::{Conn, Place, TenantKey};
 
 /// Built providers kept in memory; beyond it all are built anew when they are needed.
@@ -110,128 +113,178 @@ impl Providers {
     }
 }
 
-/// The connections of a batch with their breakers as they move during it.
+/// The routes of a batch: which connection contacts stayed with during it.
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
-    breakers: HashMap<ConnectionId, Breaker>,
+    stayed: HashMap<(ContactId, Channel), ConnectionId>,
+}
+
+/// What a delivery knows of its route before it is chosen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Traveller {
+    pub contact: ContactId,
+    pub channel: Channel,
+    /// The connection that just refused it.
+    pub avoid: Option<ConnectionId>,
+    /// The connection that may have taken it already: it is repeated there under the same reference, or nowhere.
+    pub pinned: Option<ConnectionId>,
+    pub carried: Carried,
+}
+
+/// A breaker that a batch of outcomes moved.
+#[derive(Clone, Debug)]
+pub(crate) struct Moved {
+    pub tenant: TenantId,
+    pub connection: ConnectionId,
+    pub is: Breaker,
+    pub detail: String,
+}
+
+/// A call's end, as breakers learn of it.
+#[derive(Debug)]
+pub(crate) struct Lesson {
+    pub tenant: TenantId,
+    pub connection: ConnectionId,
+    pub call: breaker::Ended,
+    pub detail: String,
 }
 
 impl Routes {
-    pub fn of(views: &HashMap<TenantId, TenantView>) -> Self {
+    pub fn of(inner: &Inner, views: &HashMap<TenantId, TenantView>) -> Self {
         let rows = views.values().flat_map(|view| &view.routes);
-        Self {
-            breakers: rows.map(|row| (row.id, row.breaker)).collect(),
-        }
+        inner.pulse.see(rows, inner.now());
+        Self::default()
     }
 
-    /// Chooses the connection of the next call. `avoid` just failed and is passed over while another can.
+    /// Chooses the connection of the next call.
     pub fn choose(
-        &self,
+        &mut self,
         inner: &Inner,
         view: &TenantView,
-        channel: Channel,
-        avoid: Option<ConnectionId>,
+        traveller: Traveller,
         dice: &mut Dice,
         now: Timestamp,
     ) -> Route {
-        let mut states: Vec<ConnectionState> = view
-            .routes
-            .iter()
-            .filter(|row| row.channel == channel)
-            .map(|row| ConnectionState {
-                id: row.id,
-                enabled: true,
-                priority: row.priority,
-                weight: row.weight,
-                breaker: self.breakers.get(&row.id).copied().unwrap_or(row.breaker),
-                limited_until: inner.limiter.limited_until(row.id, limit_of(row), now),
-            })
+        let rows = || view.routes.iter().filter(|row| row.channel == traveller.channel);
+        // One that was switched off is no way any more; whoever did it decides.
+        let pinned = traveller.pinned.filter(|id| rows().any(|row| row.id == *id));
+        let states: Vec<ConnectionState> = rows()
+            .filter(|row| pinned.is_none_or(|id| row.id == id))
+            .map(|row| state(inner, row, now))
             .collect();
-        if let Some(avoid) = avoid {
-            let others: Vec<ConnectionState> =
-                states.iter().filter(|state| state.id != avoid).cloned().collect();
-            if let found @ Route::Use { .. } = route(&others, now, dice) {
-                return found;
-            }
+        let key = (traveller.contact, traveller.channel);
+        let last = self.stayed.get(&key).copied().or(traveller.carried.last);
+        let wish = Wish::of(traveller.avoid, last, traveller.carried.wrote_to, now);
+        let chosen = route(&states, wish, now, dice);
+        if let Route::Use { connection, .. } = chosen
+            && states.len() > 1
+        {
+            self.stayed.insert(key, connection);
         }
-        states.sort_by_key(|state| (state.priority, state.id));
-        route(&states, now, dice)
+        chosen
     }
 
-    /// The one connection, if it may be called.
-    pub fn only(
-        &self,
-        inner: &Inner,
-        view: &TenantView,
-        connection: ConnectionId,
-        dice: &mut Dice,
-        now: Timestamp,
-    ) -> Route {
-        let states: Vec<ConnectionState> = view
-            .routes
-            .iter()
-            .filter(|row| row.id == connection)
-            .map(|row| ConnectionState {
-                id: row.id,
-                enabled: true,
-                priority: row.priority,
-                weight: row.weight,
-                breaker: self.breakers.get(&row.id).copied().unwrap_or(row.breaker),
-                limited_until: inner.limiter.limited_until(row.id, limit_of(row), now),
-            })
-            .collect();
-        route(&states, now, dice)
-    }
-
-    /// Takes the single probe of a breaker; false when another node was faster.
+    /// Takes the single probe of a breaker: its name, or none when another node was faster.
     pub async fn probe(
-        &mut self,
+        inner: &Inner,
         conn: &mut Conn,
-        tenant: TenantId,
-        connection: ConnectionId,
+        row: &RouteRow,
         now: Timestamp,
-    ) -> Result<bool, EngineError> {
-        let was = self.breakers.get(&connection).copied().unwrap_or_default();
-        let is = was.probe(now);
-        let taken = routes::set_breaker(conn, tenant, connection, was, is, None, now).await?;
-        self.breakers.insert(connection, is);
-        Ok(taken)
+    ) -> Result<Option<Timestamp>, EngineError> {
+        let stand = inner.pulse.stand(row, now);
+        let change = Change {
+            version: stand.version,
+            is: stand.breaker.probe(now),
+        };
+        let taken =
+            routes::set_breaker(conn, row.tenant, row.id, change.version, change.is, None, now).await?;
+        if !taken {
+            inner.pulse.doubt(row.id);
+            return Ok(None);
+        }
+        inner.pulse.changed(row.id, change);
+        Ok(match change.is {
+            Breaker::HalfOpen { probe_until, .. } => Some(probe_until),
+            Breaker::Closed { .. } | Breaker::Open { .. } => None,
+        })
     }
 
-    /// Moves breakers by what calls brought; writes only those that changed.
+    /// Counts what calls brought, and writes the breakers that it moves: the first change of each.
     pub async fn learn(
-        &mut self,
+        inner: &Inner,
         conn: &mut Conn,
-        results: &[(TenantId, ConnectionId, CallResult, String)],
+        lessons: &[Lesson],
         dice: &mut Dice,
         now: Timestamp,
-    ) -> Result<Vec<(TenantId, ConnectionId)>, EngineError> {
-        let mut opened = Vec::new();
-        let mut moved: HashMap<ConnectionId, (TenantId, Breaker, Breaker, String)> = HashMap::new();
-        for (tenant, connection, result, cause) in results {
-            let was = self.breakers.get(connection).copied().unwrap_or_default();
-            let is = was.after(*result, now, dice);
-            if is != was {
-                self.breakers.insert(*connection, is);
-                let entry = moved
-                    .entry(*connection)
-                    .or_insert_with(|| (*tenant, was, is, cause.clone()));
-                entry.2 = is;
-                if matches!(is, Breaker::Open { .. }) {
-                    opened.push((*tenant, *connection));
-                }
+    ) -> Result<Vec<Moved>, EngineError> {
+        let mut changes: BTreeMap<ConnectionId, (Change, &Lesson)> = BTreeMap::new();
+        for lesson in lessons {
+            if let Some(change) = inner.pulse.count(lesson.connection, lesson.call, dice, now) {
+                changes.entry(lesson.connection).or_insert((change, lesson));
             }
         }
-        let mut moved: Vec<_> = moved.into_iter().collect();
-        moved.sort_by_key(|(connection, _)| *connection);
-        for (connection, (tenant, was, is, cause)) in moved {
-            if was != is {
-                let cause = matches!(is, Breaker::Open { .. }).then_some(cause.as_str());
-                routes::set_breaker(conn, tenant, connection, was, is, cause, now).await?;
+        let mut moved = Vec::new();
+        for (connection, (change, lesson)) in changes {
+            let detail = matches!(change.is, Breaker::Open { .. }).then_some(lesson.detail.as_str());
+            let written = routes::set_breaker(
+                conn,
+                lesson.tenant,
+                connection,
+                change.version,
+                change.is,
+                detail,
+                now,
+            )
+            .await?;
+            if written {
+                inner.pulse.changed(connection, change);
+                moved.push(Moved {
+                    tenant: lesson.tenant,
+                    connection,
+                    is: change.is,
+                    detail: lesson.detail.clone(),
+                });
+            } else {
+                inner.pulse.doubt(connection);
             }
         }
-        Ok(opened)
+        Ok(moved)
     }
+}
+
+fn state(inner: &Inner, row: &RouteRow, now: Timestamp) -> ConnectionState {
+    let stand = inner.pulse.stand(row, now);
+    ConnectionState {
+        id: row.id,
+        enabled: true,
+        priority: row.priority,
+        weight: row.weight,
+        breaker: stand.breaker,
+        limited_until: inner.limiter.limited_until(row.id, limit_of(row), now),
+        health: stand.health,
+    }
+}
+
+/// How a route is kept with its attempt; none where the connection was simply the best.
+pub(crate) fn kept(why: RouteCode, passed_over: &[PassedOver]) -> Option<serde_json::Value> {
+    let plain = matches!(why, RouteCode::Preferred | RouteCode::Weight) && passed_over.is_empty();
+    (!plain).then(|| json!({"why": why, "passed_over": passed_over}))
+}
+
+/// What stands in the way of each connection, by name.
+pub(crate) fn in_the_way(view: &TenantView, passed_over: &[PassedOver]) -> String {
+    let each: Vec<String> = passed_over
+        .iter()
+        .map(|one| {
+            let route = view.routes.iter().find(|route| route.id == one.connection);
+            let name = route.map_or("?", |route| route.name.as_str());
+            match one.until {
+                Some(until) => format!("{name} ({} until {until})", one.code),
+                None => format!("{name} ({})", one.code),
+            }
+        })
+        .collect();
+    format!("{}: {}", RouteCode::NoneReady, each.join(", "))
 }
 
 /// A connection's rate limit.

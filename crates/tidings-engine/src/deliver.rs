@@ -18,6 +18,7 @@ use futures::{FutureExt, StreamExt};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tidings_core::retry::Failure;
 use tidings_core::{
     ConnectionId, ContactId, DeliveryId, DeliveryState, ErrorCategory, MessageStatus, TenantId,
@@ -51,6 +52,12 @@ pub(crate) struct Call {
     pub carried: Carried,
     pub attempt_no: i32,
     pub connection: ConnectionId,
+    /// The probe of a breaker that it is.
+    pub probe: Option<Timestamp>,
+    /// Why it goes by this connection, where it was not simply the best.
+    pub route: Option<serde_json::Value>,
+    /// How long it may take.
+    pub limit: Duration,
     pub provider: Arc<dyn Provider>,
     pub submission: Submission,
 }
@@ -207,7 +214,7 @@ async fn run(
     if !unknown.is_empty() {
         resolve::resolve(inner, &bench, unknown, reports).await?;
     }
-    let mut routes = Routes::of(&bench.views);
+    let mut routes = Routes::of(inner, &bench.views);
     let mut dice = inner.dice();
     // What needs no call.
     gate::begin(
@@ -238,7 +245,7 @@ async fn run(
                 while let Some(Some(next)) = under_way.next().now_or_never() {
                     told.push(next);
                 }
-                reports.push(outcome::record(inner, &bench, &mut routes, told, &mut dice).await?);
+                reports.push(outcome::record(inner, &bench, told, &mut dice).await?);
             }
             Step::Room(_) if inner.is_draining() => {}
             Step::Room(mut places) => {
@@ -285,15 +292,16 @@ async fn places(inner: &Inner, wanted: usize) -> SemaphorePermit<'_> {
 /// Makes one call. Whatever has no answer in time may have arrived.
 async fn make(inner: &Inner, call: Call, place: Option<SemaphorePermit<'_>>) -> Ended {
     inner.fail.pass("provider_before_call");
-    let answered = tokio::time::timeout(inner.limits.call, call.provider.send(&call.submission)).await;
+    let began = inner.now();
+    let answered = tokio::time::timeout(call.limit, call.provider.send(&call.submission)).await;
     drop(place);
     let outcome = answered.unwrap_or_else(|_| SendOutcome::Unknown {
-        detail: format!("no answer within {} s", inner.limits.call.as_secs()),
+        detail: format!("no answer within {} s", call.limit.as_secs_f64()),
     });
     if matches!(outcome, SendOutcome::Accepted { .. }) {
         inner.fail.pass("provider_after_accept");
     }
-    Ended { call, outcome }
+    Ended { call, outcome, began }
 }
 
 /// A failure as the retry rule sees it.

@@ -5,6 +5,7 @@ use crate::connections::Providers;
 use crate::error::EngineError;
 use crate::failpoint::FailPoints;
 use crate::limiter::Limiter;
+use crate::pulse::Pulse;
 use crate::request::{AcceptError, AcceptRequest, Accepted, IdempotencyKey, MAX_REQUESTS};
 use crate::sandbox::SandboxLine;
 use crate::templates::Templates;
@@ -117,6 +118,7 @@ pub(crate) struct Inner {
     pub providers: Providers,
     pub templates: Templates,
     pub limiter: Limiter,
+    pub pulse: Pulse,
     pub calls: tokio::sync::Semaphore,
     /// The process is to end: nothing more is begun.
     draining: AtomicBool,
@@ -143,6 +145,7 @@ impl Engine {
             providers: Providers::new(options.egress, line),
             templates: Templates::new(),
             limiter: Limiter::new(),
+            pulse: Pulse::new(),
             calls: tokio::sync::Semaphore::new(options.limits.calls.max(1)),
             draining: AtomicBool::new(false),
             store: options.store,

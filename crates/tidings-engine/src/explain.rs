@@ -8,15 +8,18 @@ use crate::request::{AcceptError, AcceptRequest, Recipient};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
+use std::collections::HashMap;
 use tidings_core::decide::facts::RequestFacts;
 use tidings_core::decide::{Decision, decide};
 use tidings_core::event::{BounceClass, DeliveryEventKind};
+use tidings_core::route::{PassedOver, RouteCode};
 use tidings_core::{
     AttemptOutcome, BatchId, Category, Channel, ConnectionId, ContactId, DecisionStage, DeliveryId,
     DeliveryState, ErrorCategory, JobId, MessageId, MessageStatus, MessageType, NodeId, Provenance, TenantId,
     Urgency, WaitsFor,
 };
 use tidings_render::message_types;
+use tidings_store::connections;
 use tidings_store::messages::facts::{self, FactsQuery};
 use tidings_store::messages::read::{self, MessageStory};
 
@@ -91,6 +94,10 @@ pub struct DeliveryTold {
     pub resolve_after: Option<Timestamp>,
     /// What was last said.
     pub last_error: Option<String>,
+    /// While its job waits: until when.
+    pub waits_until: Option<Timestamp>,
+    /// While its job waits: why.
+    pub waits_because: Option<String>,
     /// Its attempts, oldest first.
     pub attempts: Vec<AttemptTold>,
 }
@@ -102,6 +109,10 @@ pub struct AttemptTold {
     pub attempt_no: i32,
     /// Over which connection.
     pub connection_id: ConnectionId,
+    /// What that is called; none once it is gone.
+    pub connection: Option<String>,
+    /// Why it went there.
+    pub route: RouteTold,
     /// What is known.
     pub outcome: AttemptOutcome,
     /// Why it failed.
@@ -116,6 +127,47 @@ pub struct AttemptTold {
     pub finished_at: Option<Timestamp>,
     /// On which node.
     pub node: NodeId,
+}
+
+/// Why a call went over a connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RouteTold {
+    /// Why this one. None: it was the best there was.
+    pub why: Option<RouteCode>,
+    /// Which of the same or a better priority were passed over.
+    pub passed_over: Vec<PassedOverTold>,
+}
+
+/// A connection that was passed over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PassedOverTold {
+    /// Which one.
+    pub connection_id: ConnectionId,
+    /// What it is called; none once it is gone.
+    pub connection: Option<String>,
+    /// Why.
+    pub code: RouteCode,
+    /// Until when, where that was known.
+    pub until: Option<Timestamp>,
+}
+
+impl RouteTold {
+    fn of(kept: Option<&Value>, names: &HashMap<ConnectionId, String>) -> Self {
+        let part = |name: &str| kept.and_then(|kept| kept.get(name)).cloned().unwrap_or_default();
+        let passed: Vec<PassedOver> = serde_json::from_value(part("passed_over")).unwrap_or_default();
+        Self {
+            why: serde_json::from_value(part("why")).ok(),
+            passed_over: passed
+                .into_iter()
+                .map(|one| PassedOverTold {
+                    connection_id: one.connection,
+                    connection: names.get(&one.connection).cloned(),
+                    code: one.code,
+                    until: one.until,
+                })
+                .collect(),
+        }
+    }
 }
 
 /// A delivery event.
@@ -156,11 +208,19 @@ impl Engine {
     pub async fn explain(&self, tenant: TenantId, message: MessageId) -> Result<Explanation, EngineError> {
         let mut tx = self.inner.store.tenant(tenant).tx().await?;
         let story = read::story(&mut tx, tenant, message).await?;
+        let names = match &story {
+            Some(story) if story.attempts.iter().any(|attempt| attempt.route.is_some()) => {
+                connections::names(&mut tx).await?
+            }
+            _ => HashMap::new(),
+        };
         tx.commit().await?;
-        story.map(told).ok_or_else(|| EngineError::NotFound {
-            what: "message",
-            id: message.to_string(),
-        })
+        story
+            .map(|story| told(story, names))
+            .ok_or_else(|| EngineError::NotFound {
+                what: "message",
+                id: message.to_string(),
+            })
     }
 
     /// Decides about a request as of an instant without accepting it. The contact must exist.
@@ -271,7 +331,7 @@ impl Engine {
     }
 }
 
-fn told(story: MessageStory) -> Explanation {
+fn told(story: MessageStory, names: HashMap<ConnectionId, String>) -> Explanation {
     let MessageStory {
         message,
         decisions,
@@ -288,6 +348,8 @@ fn told(story: MessageStory) -> Explanation {
                 .map(|attempt| AttemptTold {
                     attempt_no: attempt.attempt_no,
                     connection_id: attempt.connection,
+                    connection: attempt.connection_name.clone(),
+                    route: RouteTold::of(attempt.route.as_ref(), &names),
                     outcome: attempt.outcome,
                     category: attempt.category,
                     code: attempt.code.clone(),
@@ -305,6 +367,8 @@ fn told(story: MessageStory) -> Explanation {
             // A queued delivery has one too: the end of the time in which its call may be repeated.
             resolve_after: row.resolve_after.filter(|_| row.state == DeliveryState::Unknown),
             last_error: row.last_error,
+            waits_until: row.waits.as_ref().map(|(until, _)| *until),
+            waits_because: row.waits.map(|(_, why)| why),
         })
         .collect();
     Explanation {

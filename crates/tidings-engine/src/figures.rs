@@ -9,15 +9,23 @@ use jiff::SignedDuration;
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use std::collections::{BTreeSet, HashMap};
 use std::str::FromStr as _;
+use tidings_core::breaker::BreakerState;
 use tidings_core::job::JobKind;
 use tidings_core::{Channel, ErrorCategory, MessageStatus, MessageType, ProviderKind};
 use tidings_queue::stats;
 use tidings_render::message_types;
+use tidings_store::health::{self, Standing};
 use tidings_store::messages::figures;
 use tidings_store::tenants;
 
 /// The window of the open rate.
 const OPENED_WITHIN: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// With more connections than this none has figures of its own: each would be a series of its own.
+const MOST_NAMED: usize = 200;
+
+/// Connections that are counted.
+const MOST_COUNTED: i64 = 100_000;
 
 /// The label of everything that is not one of our own words.
 const OTHER: &str = "other";
@@ -49,6 +57,18 @@ pub fn describe() {
         "From the acceptance of a request to the moment a provider took it"
     );
     describe_gauge!("tidings_queue_jobs", "Jobs by type and state");
+    describe_gauge!(
+        "tidings_connections",
+        "Enabled connections by provider and state of their breaker (closed, open, half_open)"
+    );
+    describe_gauge!(
+        "tidings_connection_state",
+        "The breaker of a connection: 0 closed, 1 half open, 2 open; only while there are few connections"
+    );
+    describe_gauge!(
+        "tidings_connection_health",
+        "The health score of a connection, 0 to 100, of the last five minutes; only while there are few connections"
+    );
     describe_gauge!(
         "tidings_queue_oldest_age_seconds",
         Unit::Seconds,
@@ -92,6 +112,20 @@ pub(crate) fn api_error(provider: Option<ProviderKind>, category: Option<ErrorCa
     .increment(1);
 }
 
+/// One connection's own figures.
+fn name_connection(one: &Standing, provider: ProviderKind, state: BreakerState) {
+    let position = match state {
+        BreakerState::Closed => 0.0,
+        BreakerState::HalfOpen => 1.0,
+        BreakerState::Open => 2.0,
+    };
+    let (id, provider) = (one.connection.to_string(), provider.as_str());
+    metrics::gauge!("tidings_connection_state", "connection" => id.clone(), "provider" => provider)
+        .set(position);
+    let health = f64::from(one.tally.health().unwrap_or(100));
+    metrics::gauge!("tidings_connection_health", "connection" => id, "provider" => provider).set(health);
+}
+
 impl Engine {
     /// Refreshes the figures that are counted in the database. Every node that shows them shows the same.
     ///
@@ -99,6 +133,7 @@ impl Engine {
     /// When the database fails; the figures stay as they were.
     pub async fn refresh_figures(&self) -> Result<(), EngineError> {
         self.refresh_queue().await?;
+        self.refresh_connections().await?;
         self.refresh_open_rate().await
     }
 
@@ -129,6 +164,31 @@ impl Engine {
         }
         let oldest = rows.iter().filter_map(|row| row.oldest_age_ms).max().unwrap_or(0);
         metrics::gauge!("tidings_queue_oldest_age_seconds").set(oldest as f64 / 1_000.0);
+        Ok(())
+    }
+
+    async fn refresh_connections(&self) -> Result<(), EngineError> {
+        let mut conn = self.inner.conn().await?;
+        let all = health::standings(&mut conn, self.now(), MOST_COUNTED).await?;
+        drop(conn);
+        let mut counts: HashMap<(ProviderKind, BreakerState), usize> = HashMap::new();
+        for provider in ProviderKind::ALL {
+            counts.extend(BreakerState::ALL.iter().map(|state| ((*provider, *state), 0)));
+        }
+        let few = all.len() <= MOST_NAMED;
+        for one in &all {
+            let (Ok(provider), Ok(state)) = (one.provider.parse(), one.state.parse()) else {
+                continue;
+            };
+            *counts.entry((provider, state)).or_default() += 1;
+            if few {
+                name_connection(one, provider, state);
+            }
+        }
+        for ((provider, state), count) in counts {
+            metrics::gauge!("tidings_connections", "provider" => provider.as_str(), "state" => state.as_str())
+                .set(count as f64);
+        }
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! The gate: the rules once more, under the contacts' locks, and the intent of every call that may be made.
 
-use crate::connections::{Routes, limit_of};
+use crate::connections::{Routes, Traveller, in_the_way, kept, limit_of};
 use crate::deliver::{Bench, Call, Carried, failure_of, no_delivery, wait};
 use crate::engine::Inner;
 use crate::error::EngineError;
@@ -15,15 +15,15 @@ use std::collections::{BTreeSet, HashMap};
 use tidings_core::decide::facts::RequestFacts;
 use tidings_core::decide::{Facts, GateVerdict, StopScope, gate, whatsapp_window_open};
 use tidings_core::retry::{NextTry, next_try};
-use tidings_core::route::Route;
-use tidings_core::{
-    AttemptId, Channel, ConnectionId, ContactId, DeliveryState, Dice, ErrorCategory, TenantId,
-};
+use tidings_core::route::{CONVERSATION, Route};
+use tidings_core::{AttemptId, Channel, ConnectionId, ContactId, DeliveryState, Dice, ErrorCategory, TenantId};
 use tidings_queue::{Finish, FinishReport, LeaseId};
 use tidings_store::Conn;
 use tidings_store::messages::dispatch::{self, Dispatchable};
 use tidings_store::messages::facts::{self, ContactKnown, FactsQuery, Past};
 use tidings_store::messages::record::NewAttempt;
+use tidings_store::messages::routes::RouteRow;
+use tidings_store::messages::stickiness;
 
 /// How soon a delivery that somebody else moved meanwhile looks again.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(5);
@@ -54,6 +54,7 @@ pub(crate) async fn begin(
     let now = inner.now();
     let queries: Vec<FactsQuery> = ready.iter().map(|one| query(&one.row)).collect();
     let known = facts::load(&mut tx, &queries, now).await?;
+    let carried_by = carried_by(&mut tx, bench, &ready, now).await?;
     let mut gated = Gated {
         aside: Aside::new(ends),
         calls: Vec::with_capacity(ready.len()),
@@ -68,7 +69,17 @@ pub(crate) async fn begin(
             .or_default();
         let category = carried.row.message.category;
         let gone = ask(
-            inner, &mut tx, bench, routes, &mut gated, carried, known, others, dice, now,
+            inner,
+            &mut tx,
+            bench,
+            routes,
+            &mut gated,
+            carried,
+            known,
+            others,
+            &carried_by,
+            dice,
+            now,
         )
         .await?;
         if gone {
@@ -114,6 +125,7 @@ async fn ask(
     carried: Carried,
     known: Option<ContactKnown>,
     others: &[Past],
+    carried_by: &CarriedBy,
     dice: &mut Dice,
     now: Timestamp,
 ) -> Result<bool, EngineError> {
@@ -149,36 +161,48 @@ async fn ask(
             return Ok(false);
         }
     }
-    let avoid = (carried.row.state == DeliveryState::RetryWait)
-        .then_some(carried.row.connection)
-        .flatten();
-    let route = match repeat::of(&carried.row, view, now) {
-        Repetition::No => routes.choose(inner, view, carried.row.channel, avoid, dice, now),
-        Repetition::Over(connection) => routes.only(inner, view, connection, dice, now),
+    let pinned = match repeat::of(&carried.row, view, now) {
+        Repetition::No => None,
+        Repetition::Over(connection) => Some(connection),
         Repetition::TooLate => {
             fallback::lose_again(&mut gated.aside, bench.lease, &carried, now);
             return Ok(false);
         }
     };
-    let connection = match route {
+    let traveller = traveller(&carried.row, carried_by, pinned);
+    let path = match routes.choose(inner, view, traveller, dice, now) {
         Route::Use {
-            connection, probe, ..
+            connection,
+            probe,
+            why,
+            passed_over,
+            ..
         } => {
-            if probe && !routes.probe(tx, carried.row.tenant, connection, now).await? {
-                let at = now.saturating_add(LOOK_AGAIN).unwrap_or(Timestamp::MAX);
-                let outcome = wait(at, ErrorCategory::Transient, "another node probes the connection");
-                gated.aside.finishes.push(ended(&carried, bench.lease, outcome));
+            let Some(row) = view.routes.iter().find(|route| route.id == connection) else {
                 return Ok(false);
+            };
+            let probe = if probe {
+                let taken = Routes::probe(inner, tx, row, now).await?;
+                if taken.is_none() {
+                    let at = now.saturating_add(LOOK_AGAIN).unwrap_or(Timestamp::MAX);
+                    let outcome = wait(at, ErrorCategory::Transient, "another node probes the connection");
+                    gated.aside.finishes.push(ended(&carried, bench.lease, outcome));
+                    return Ok(false);
+                }
+                taken
+            } else {
+                None
+            };
+            Path {
+                row,
+                probe,
+                kept: kept(why, &passed_over),
             }
-            connection
         }
-        Route::Wait { until } => {
+        Route::Wait { until, passed_over } => {
             let until = turn(inner, view, carried.row.channel, until, now);
-            let outcome = wait(
-                until,
-                ErrorCategory::RateLimit,
-                "every connection of the channel rests or is at its limit",
-            );
+            let why = in_the_way(view, &passed_over);
+            let outcome = wait(until, ErrorCategory::RateLimit, why);
             gated.aside.finishes.push(ended(&carried, bench.lease, outcome));
             return Ok(false);
         }
@@ -194,11 +218,59 @@ async fn ask(
         gated,
         carried,
         view,
-        connection,
+        path,
         window_open,
         dice,
         now,
     ))
+}
+
+/// The way a call takes.
+struct Path<'a> {
+    row: &'a RouteRow,
+    /// The probe it is.
+    probe: Option<Timestamp>,
+    /// Why this one.
+    kept: Option<serde_json::Value>,
+}
+
+/// What carried contacts before, where there is a choice.
+type CarriedBy = HashMap<(TenantId, ContactId, Channel), stickiness::Carried>;
+
+/// Looks up what contacts stay with, for those whose channel has more than one connection: nobody else has a choice.
+async fn carried_by(
+    tx: &mut Conn,
+    bench: &Bench,
+    ready: &[Carried],
+    now: Timestamp,
+) -> Result<CarriedBy, EngineError> {
+    let choice = |one: &Carried| {
+        let view = bench.views.get(&one.row.tenant)?;
+        let same = view
+            .routes
+            .iter()
+            .filter(|route| route.channel == one.row.channel);
+        (same.count() > 1).then_some((one.row.tenant, one.row.message.contact, one.row.channel))
+    };
+    let wanted: BTreeSet<_> = ready.iter().filter_map(choice).collect();
+    let wanted: Vec<_> = wanted.into_iter().collect();
+    let since = now.saturating_sub(CONVERSATION).unwrap_or(Timestamp::MIN);
+    let found = stickiness::carried(tx, &wanted, since).await?;
+    Ok(wanted.into_iter().zip(found).collect())
+}
+
+fn traveller(row: &Dispatchable, carried_by: &CarriedBy, pinned: Option<ConnectionId>) -> Traveller {
+    let key = (row.tenant, row.message.contact, row.channel);
+    Traveller {
+        contact: row.message.contact,
+        channel: row.channel,
+        avoid: (row.state == DeliveryState::RetryWait)
+            .then_some(row.connection)
+            .flatten(),
+        // A reference is kept only while its call may have arrived.
+        pinned: pinned.or_else(|| row.reference.as_ref().and(row.connection)),
+        carried: carried_by.get(&key).copied().unwrap_or_default(),
+    }
 }
 
 /// When a delivery that has to wait for a rate limit may expect its turn.
@@ -284,14 +356,16 @@ fn ready_call(
     gated: &mut Gated,
     carried: Carried,
     view: &TenantView,
-    connection: ConnectionId,
+    path: Path<'_>,
     window_open: bool,
     dice: &mut Dice,
     now: Timestamp,
 ) -> bool {
-    let Some(route) = view.routes.iter().find(|route| route.id == connection) else {
-        return false;
-    };
+    let Path {
+        row: route,
+        probe,
+        kept,
+    } = path;
     let provider = match inner.providers.of(&view.key, route) {
         Ok(provider) => provider,
         Err(why) => {
@@ -307,12 +381,17 @@ fn ready_call(
         .unwrap_or_else(|| format!("{}-{attempt_no}", carried.row.delivery.0.simple()));
     match submission(&bench.keys, view, &carried.row, window_open, reference) {
         Ok(mut submission) => {
-            submission.status_callback = Some(view.links.webhook(route.provider, connection));
-            inner.limiter.count(connection, limit_of(route), now);
+            submission.status_callback = Some(view.links.webhook(route.provider, route.id));
+            inner.limiter.count(route.id, limit_of(route), now);
             gated.calls.push(Call {
                 carried,
                 attempt_no,
-                connection,
+                connection: route.id,
+                probe,
+                route: kept,
+                limit: route
+                    .call_limit
+                    .map_or(inner.limits.call, |own| own.min(inner.limits.call)),
                 provider,
                 submission,
             });
@@ -354,6 +433,7 @@ async fn commit_intents(
             attempt_no: call.attempt_no,
             connection: call.connection,
             reference: call.submission.reference.clone(),
+            route: call.route.clone(),
         })
         .collect();
     let moved = dispatch::begin(tx, &intents, inner.node, now).await?;

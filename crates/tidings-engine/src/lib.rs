@@ -36,6 +36,7 @@ mod outcome;
 pub mod preferences;
 pub mod privacy;
 mod process;
+mod pulse;
 mod receive;
 mod recipients;
 mod repeat;
@@ -47,6 +48,7 @@ mod sandbox;
 mod sandbox_reports;
 mod settle;
 mod simulate;
+mod standing;
 mod submission;
 mod templates;
 mod tenancy;
@@ -65,7 +67,9 @@ pub use campaigns::{
 };
 pub use engine::{Engine, EngineOptions, Limits};
 pub use error::EngineError;
-pub use explain::{AttemptTold, DecisionTold, DeliveryTold, DryRun, EventTold, Explanation};
+pub use explain::{
+    AttemptTold, DecisionTold, DeliveryTold, DryRun, EventTold, Explanation, PassedOverTold, RouteTold,
+};
 pub use failpoint::{FailPointError, FailPoints, NAMES as FAIL_POINT_NAMES};
 pub use figures::describe as describe_figures;
 pub use inspect::TemplatePreview;
@@ -77,6 +81,7 @@ pub use request::{
 pub use resolve::PersonDecides;
 pub use sandbox::{SandboxMail, sandbox_mail};
 pub use simulate::{Moved, Simulated, SimulatedMessage, SimulatedOutcome, differences};
+pub use standing::{Drill, Lately, Standing};
 pub use tidings_providers as providers;
 pub use tidings_queue as queue;
 pub use tidings_render as render;

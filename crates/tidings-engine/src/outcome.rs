@@ -1,6 +1,6 @@
 //! What came of calls: attempts, deliveries, messages, suppressions, breakers, jobs and fallbacks in one transaction.
 
-use crate::connections::{Routes, health};
+use crate::connections::{Lesson, Moved, Routes, health};
 use crate::deliver::{Bench, Call, failure_of, wait};
 use crate::engine::Inner;
 use crate::error::EngineError;
@@ -10,11 +10,12 @@ use crate::process::ended;
 use crate::repeat;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
+use tidings_core::breaker::{self, Breaker};
 use tidings_core::decide::facts::SuppressionReason;
 use tidings_core::retry::{NextTry, next_try};
 use tidings_core::{
-    AttemptOutcome, Channel, ConnectionId, ContactId, DeliveryState, Dice, ErrorCategory, MessageStatus,
-    Provenance, TenantId,
+    AttemptOutcome, Channel, ContactId, DeliveryState, Dice, ErrorCategory, MessageStatus, Provenance,
+    TenantId,
 };
 use tidings_providers::{Rejection, RejectionEffect, SendOutcome};
 use tidings_queue::{FinishReport, Outcome};
@@ -33,13 +34,14 @@ const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(5);
 pub(crate) struct Ended {
     pub call: Call,
     pub outcome: SendOutcome,
+    /// When the call began.
+    pub began: Timestamp,
 }
 
 /// Records outcomes. What a provider said is kept even when the lease is lost; what would follow from it is not.
 pub(crate) async fn record(
     inner: &Inner,
     bench: &Bench,
-    routes: &mut Routes,
     ended: Vec<Ended>,
     dice: &mut Dice,
 ) -> Result<FinishReport, EngineError> {
@@ -64,7 +66,7 @@ pub(crate) async fn record(
                 .push(crate::process::ended(&one.call.carried, bench.lease, outcome));
         }
     }
-    learn(inner, &mut tx, routes, &told, &mut aside, dice, now).await?;
+    learn(inner, &mut tx, &told, &mut aside, dice, now).await?;
     write_learned(&mut tx, learned, dice, now).await?;
     let report = fallback::write(inner, &mut tx, aside, dice, now).await?;
     inner.fail.pass("outcome_before_commit");
@@ -80,6 +82,7 @@ pub(crate) async fn record(
 struct Told {
     call: Call,
     outcome: SendOutcome,
+    began: Timestamp,
     result: AttemptResult,
     next: Following,
 }
@@ -92,7 +95,7 @@ enum Following {
 }
 
 fn tell(inner: &Inner, bench: &Bench, one: Ended, dice: &mut Dice, now: Timestamp) -> Told {
-    let Ended { call, outcome } = one;
+    let Ended { call, outcome, began } = one;
     let mut result = AttemptResult {
         tenant: call.carried.row.tenant,
         delivery: call.carried.row.delivery,
@@ -148,6 +151,7 @@ fn tell(inner: &Inner, bench: &Bench, one: Ended, dice: &mut Dice, now: Timestam
     Told {
         call,
         outcome,
+        began,
         result,
         next,
     }
@@ -343,37 +347,65 @@ async fn write_learned(
     Ok(())
 }
 
-/// Moves breakers by what calls brought, and says so where one opened.
+/// Moves breakers by what calls brought, and says so where one opened or closed.
 async fn learn(
     inner: &Inner,
     tx: &mut Conn,
-    routes: &mut Routes,
     told: &[Told],
     aside: &mut Aside,
     dice: &mut Dice,
     now: Timestamp,
 ) -> Result<(), EngineError> {
-    let results: Vec<_> = told
+    let lessons: Vec<Lesson> = told
         .iter()
         .map(|one| {
-            let (result, cause) = health(&one.outcome);
-            (one.call.carried.row.tenant, one.call.connection, result, cause)
+            let (result, detail) = health(&one.outcome);
+            Lesson {
+                tenant: one.call.carried.row.tenant,
+                connection: one.call.connection,
+                call: breaker::Ended {
+                    result,
+                    began: one.began,
+                    probe: one.call.probe,
+                },
+                detail,
+            }
         })
         .collect();
-    let opened: Vec<(TenantId, ConnectionId)> = routes.learn(tx, &results, dice, now).await?;
-    for (tenant, connection) in opened {
-        tracing::warn!(%tenant, %connection, node = %inner.node, "the breaker of a connection opened");
-        metrics::counter!("tidings_breakers_opened_total").increment(1);
-        aside.events.push(NewEvent {
-            tenant,
-            kind: "BreakerOpened".to_owned(),
-            contact: None,
-            message: None,
-            subject: Some(connection.to_string()),
-            data: json!({}),
-        });
+    for moved in Routes::learn(inner, tx, &lessons, dice, now).await? {
+        aside.events.extend(moved_event(inner, moved));
     }
     Ok(())
+}
+
+fn moved_event(inner: &Inner, moved: Moved) -> Option<NewEvent> {
+    let Moved {
+        tenant,
+        connection,
+        is,
+        detail,
+    } = moved;
+    let (kind, data) = match is {
+        Breaker::Open { retry_at, cause, .. } => {
+            tracing::warn!(%tenant, %connection, node = %inner.node, %cause, "the breaker of a connection opened");
+            metrics::counter!("tidings_breakers_opened_total", "cause" => cause.as_str()).increment(1);
+            let data = json!({"cause": cause, "detail": detail, "next_probe_at": retry_at});
+            ("BreakerOpened", data)
+        }
+        Breaker::Closed { .. } => {
+            tracing::info!(%tenant, %connection, node = %inner.node, "the breaker of a connection closed");
+            ("BreakerClosed", json!({"cause": "probe_answered"}))
+        }
+        Breaker::HalfOpen { .. } => return None,
+    };
+    Some(NewEvent {
+        tenant,
+        kind: kind.to_owned(),
+        contact: None,
+        message: None,
+        subject: Some(connection.to_string()),
+        data,
+    })
 }
 
 fn count(one: &Told, now: Timestamp) {

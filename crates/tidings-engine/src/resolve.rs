@@ -240,6 +240,8 @@ fn act(
     let Some(mut result) = result(carried, outcome, state) else {
         return;
     };
+    // What certainly did not arrive is a new call, by whichever connection; anything else is repeated where it was made.
+    result.keep_reference = one.evidence != Evidence::NotFound;
     result.provider_message_id.clone_from(&one.provider_message_id);
     result.detail = Some(said(one.evidence, action).to_owned());
     let data = json!({"channel": carried.row.channel, "evidence": one.evidence, "state": state});

@@ -198,6 +198,7 @@ pub(crate) fn route(found: WebhookConnection) -> RouteRow {
     RouteRow {
         tenant: found.target.tenant,
         id: found.target.connection,
+        name: String::new(),
         channel: found.target.channel,
         provider: found.target.provider,
         config: found.config,
@@ -205,7 +206,9 @@ pub(crate) fn route(found: WebhookConnection) -> RouteRow {
         priority: 0,
         weight: 0,
         rate_limit: None,
-        breaker: Breaker::Closed { failures: 0 },
+        call_limit: None,
+        breaker: Breaker::default(),
+        breaker_version: 0,
     }
 }
 

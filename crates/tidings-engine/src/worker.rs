@@ -209,6 +209,7 @@ async fn claim(inner: &Inner, claimer: &mut Claimer) -> Result<Claimed, EngineEr
 /// Moves due work into the line: schedules, and rows of other programs.
 async fn tend(inner: &Inner) -> Result<bool, EngineError> {
     sandbox_reports::report_due(inner).await?;
+    inner.pulse.write(inner).await?;
     let mut conn = inner.conn().await?;
     let promoted = promote(&mut conn, inner.now(), PROMOTED).await?;
     let adopted = tidings_queue::adopt_arrivals(&mut conn, inner.now(), ADOPTED).await?;

@@ -4,9 +4,11 @@
 mod bench;
 mod campaigns;
 mod crash;
+mod failover;
 mod fairness;
 mod process;
 mod rate;
+mod standin;
 mod unsubscribe;
 mod vectors;
 
@@ -55,6 +57,15 @@ enum Proof {
         /// Seed of the choice of fail points and moments.
         #[arg(long, default_value_t = 1)]
         seed: u64,
+        /// Print only the JSON line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Cuts one of two connections under load, brings it back, and counts against the ledgers of both.
+    Failover {
+        /// Rounds: the first kills the stand-in, the second makes it refuse, the third makes it hang, and so on.
+        #[arg(long, default_value_t = 3)]
+        rounds: u32,
         /// Print only the JSON line.
         #[arg(long)]
         json: bool,
@@ -120,6 +131,14 @@ fn main() -> Result<ExitCode> {
             .iter()
             .all(|count| summary.get(*count).is_none_or(|count| count == 0));
             Ok(ExitCode::from(u8::from(!clean)))
+        }
+        Proof::Failover { rounds, json } => {
+            let (cluster, url) = database(None, "failover")?;
+            let folder = process::folder("failover")?;
+            let summary = runtime.block_on(failover::run(&url, &folder, rounds, !json))?;
+            drop(cluster);
+            println!("{summary}");
+            Ok(ExitCode::from(u8::from(!failover::is_clean(&summary))))
         }
         Proof::Fairness { jobs, json } => {
             let (cluster, url) = database(None, "fairness")?;

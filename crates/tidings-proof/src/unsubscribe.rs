@@ -304,6 +304,7 @@ fn sandbox() -> ConnectionSettings {
         priority: 0,
         weight: 1,
         enabled: true,
+        call_limit_ms: None,
         rate_limit: None,
     }
 }

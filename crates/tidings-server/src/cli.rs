@@ -53,6 +53,9 @@ pub enum Command {
     /// Look at the queue and its dead letters.
     #[command(subcommand)]
     Queue(Queue),
+    /// Look at connections and how they stand, test one, and break one on purpose.
+    #[command(subcommand)]
+    Connection(Connection),
     /// Make, list and revoke API keys.
     #[command(subcommand)]
     Key(Key),
@@ -339,6 +342,39 @@ pub enum Approval {
         #[arg(required = true)]
         messages: Vec<tidings_core::MessageId>,
     },
+}
+
+/// Connections.
+#[derive(Debug, Subcommand)]
+pub enum Connection {
+    /// List connections with breaker, health and limits.
+    List(Tenant),
+    /// Show one with everything that is known of it.
+    Show(NamedConnection),
+    /// Ask the provider whether credentials and endpoint work; nothing is sent.
+    Test(NamedConnection),
+    /// Break one on purpose, to see others take over; it ends by itself.
+    Drill {
+        /// Which.
+        #[command(flatten)]
+        which: NamedConnection,
+        /// For how many seconds.
+        #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3600))]
+        for_seconds: u32,
+        /// End the drill now.
+        #[arg(long, conflicts_with = "for_seconds")]
+        restore: bool,
+    },
+}
+
+/// A connection of a tenant.
+#[derive(Debug, Args)]
+pub struct NamedConnection {
+    /// The tenant.
+    #[command(flatten)]
+    pub tenant: Tenant,
+    /// The connection's name or id.
+    pub connection: String,
 }
 
 /// The queue.

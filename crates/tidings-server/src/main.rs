@@ -129,6 +129,7 @@ async fn guest(installation: &Installation, command: &Command, json: bool) -> Re
         Command::Send(options) => commands::send::run(installation, options, json).await,
         Command::Explain(options) => commands::explain::run(installation, options, json).await,
         Command::Queue(command) => commands::queue::run(installation, command, json).await,
+        Command::Connection(command) => commands::connection::run(installation, command, json).await,
         Command::Key(command) => commands::key::run(installation, command, json).await,
         Command::Source(command) => commands::source::run(installation, command, json).await,
         Command::Campaign(command) => commands::campaign::run(installation, command, json).await,

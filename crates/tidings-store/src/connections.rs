@@ -2,32 +2,28 @@
 //! [`Connection`]; only [`load_with_credentials`] opens them, for sending.
 
 use crate::columns::{Page, check_length, rows_for, word};
+use crate::messages::routes::BreakerColumns;
 use crate::{Keyring, Place, Result, StoreError, TenantTx};
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
-use tidings_core::{Channel, ConnectionId, Dice, ProviderKind, TenantId, word_enum};
+use std::collections::HashMap;
+use tidings_core::breaker::{self, BreakerState, TripCause};
+use tidings_core::{Channel, ConnectionId, Dice, ProviderKind, TenantId};
 use uuid::Uuid;
 
 /// The most connections that are loaded at once.
 const LOAD_LIMIT: i64 = 10_000;
 
+/// The shortest limit of a call, in milliseconds.
+pub const SHORTEST_CALL_MS: u32 = 100;
+/// The longest limit of a call, in milliseconds; the process's own is never longer either.
+pub const LONGEST_CALL_MS: u32 = 600_000;
+
 /// The largest credentials, in bytes.
 const CREDENTIALS_LIMIT: usize = 65_536;
-
-word_enum! {
-    /// Whether traffic flows through a connection.
-    pub enum BreakerState {
-        /// It does.
-        Closed = "closed",
-        /// It does not, until the time of a probe.
-        Open = "open",
-        /// A single probe is under way.
-        HalfOpen = "half_open",
-    }
-}
 
 /// At most `limit` messages in any `per_ms` milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,18 +38,27 @@ pub struct RateLimit {
 /// The breaker of a connection, shared between nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Breaker {
-    /// Its state.
-    pub state: BreakerState,
-    /// Why it opened: a category and code, never an answer's text.
-    pub cause: Option<String>,
-    /// Failures in a row.
-    pub failures: u32,
-    /// When the state last changed.
+    /// Where it stands.
+    #[serde(flatten)]
+    pub position: breaker::Breaker,
+    /// What the provider said when it opened, cut short; none while closed.
+    pub detail: Option<String>,
+    /// When it last changed.
     pub changed_at: Option<Timestamp>,
-    /// While open: when a probe may be tried.
-    pub retry_at: Option<Timestamp>,
-    /// While half open: until when one node holds the probe.
-    pub probe_until: Option<Timestamp>,
+    /// Rises with every change.
+    pub version: i64,
+}
+
+impl Breaker {
+    /// Its position, as a word.
+    pub const fn state(&self) -> BreakerState {
+        self.position.state()
+    }
+
+    /// Why it is not closed.
+    pub const fn cause(&self) -> Option<TripCause> {
+        self.position.cause()
+    }
 }
 
 /// A connection, without its credentials.
@@ -82,6 +87,8 @@ pub struct Connection {
     pub enabled: bool,
     /// None: the provider's default.
     pub rate_limit: Option<RateLimit>,
+    /// How long one call may take, in milliseconds; none: as long as the process allows.
+    pub call_limit_ms: Option<u32>,
     /// Its breaker.
     pub breaker: Breaker,
     /// Since when.
@@ -111,6 +118,8 @@ pub struct ConnectionSettings {
     pub enabled: bool,
     /// None: the provider's default.
     pub rate_limit: Option<RateLimit>,
+    /// How long one call may take, in milliseconds; none: as long as the process allows.
+    pub call_limit_ms: Option<u32>,
 }
 
 struct Row {
@@ -131,6 +140,10 @@ struct Row {
     breaker_changed_at: Option<jiff_sqlx::Timestamp>,
     breaker_retry_at: Option<jiff_sqlx::Timestamp>,
     breaker_probe_until: Option<jiff_sqlx::Timestamp>,
+    breaker_trip: Option<String>,
+    breaker_ramp_from: Option<jiff_sqlx::Timestamp>,
+    breaker_version: i64,
+    call_limit_ms: Option<i32>,
     created_at: jiff_sqlx::Timestamp,
     updated_at: jiff_sqlx::Timestamp,
 }
@@ -141,6 +154,15 @@ impl TryFrom<Row> for Connection {
         let rate_limit = row
             .rate_limit
             .map(|json| crate::columns::from_json("connections.rate_limit", json));
+        let at = |time: Option<jiff_sqlx::Timestamp>| time.map(jiff_sqlx::Timestamp::to_jiff);
+        let columns = BreakerColumns {
+            state: row.breaker,
+            trip: row.breaker_trip,
+            trips: row.breaker_failures,
+            retry_at: at(row.breaker_retry_at),
+            probe_until: at(row.breaker_probe_until),
+            ramp_from: at(row.breaker_ramp_from),
+        };
         Ok(Self {
             tenant: TenantId(row.tenant_id),
             id: ConnectionId(row.id),
@@ -153,13 +175,12 @@ impl TryFrom<Row> for Connection {
             weight: row.weight.unsigned_abs(),
             enabled: row.enabled,
             rate_limit: rate_limit.transpose()?,
+            call_limit_ms: row.call_limit_ms.map(i32::unsigned_abs),
             breaker: Breaker {
-                state: word("connections.breaker", &row.breaker)?,
-                cause: row.breaker_cause,
-                failures: row.breaker_failures.unsigned_abs(),
+                position: columns.read()?,
+                detail: row.breaker_cause,
                 changed_at: row.breaker_changed_at.map(jiff_sqlx::Timestamp::to_jiff),
-                retry_at: row.breaker_retry_at.map(jiff_sqlx::Timestamp::to_jiff),
-                probe_until: row.breaker_probe_until.map(jiff_sqlx::Timestamp::to_jiff),
+                version: row.breaker_version,
             },
             created_at: row.created_at.to_jiff(),
             updated_at: row.updated_at.to_jiff(),
@@ -182,8 +203,8 @@ pub async fn create(
     let sealed = seal(tx, id, settings).await?;
     let inserted = sqlx::query!(
         "INSERT INTO connections (tenant_id, id, name, channel, provider, config, credentials_sealed, priority, weight, enabled,
-                                  rate_limit, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12) ON CONFLICT (tenant_id, name) DO NOTHING",
+                                  rate_limit, created_at, updated_at, call_limit_ms)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12, $13) ON CONFLICT (tenant_id, name) DO NOTHING",
         tx.tenant().0,
         id.0,
         settings.name,
@@ -196,6 +217,7 @@ pub async fn create(
         settings.enabled,
         rate_limit_json(settings)?,
         now.to_sqlx() as _,
+        call_limit(settings),
     )
     .execute(&mut **tx)
     .await?;
@@ -217,7 +239,7 @@ pub async fn update(
     let updated = sqlx::query!(
         "UPDATE connections SET name = $3, channel = $4, provider = $5, config = $6,
                 credentials_sealed = coalesce($7, credentials_sealed), priority = $8, weight = $9, enabled = $10,
-                rate_limit = $11, updated_at = $12
+                rate_limit = $11, updated_at = $12, call_limit_ms = $13
          WHERE tenant_id = $1 AND id = $2",
         tx.tenant().0,
         id.0,
@@ -231,6 +253,7 @@ pub async fn update(
         settings.enabled,
         rate_limit_json(settings)?,
         now.to_sqlx() as _,
+        call_limit(settings),
     )
     .execute(&mut **tx)
     .await
@@ -263,6 +286,21 @@ pub async fn get_by_name(tx: &mut TenantTx, name: &str) -> Result<Connection> {
         .try_into()
 }
 
+/// The names of the tenant's connections.
+pub async fn names(tx: &mut TenantTx) -> Result<HashMap<ConnectionId, String>> {
+    let rows = sqlx::query!(
+        "SELECT id, name FROM connections WHERE tenant_id = $1 ORDER BY id LIMIT $2",
+        tx.tenant().0,
+        LOAD_LIMIT,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (ConnectionId(row.id), row.name))
+        .collect())
+}
+
 /// The tenant's connections in order of their id.
 pub async fn list(
     tx: &mut TenantTx,
@@ -273,7 +311,7 @@ pub async fn list(
         Row,
         "SELECT tenant_id, id, name, channel, provider, config, credentials_sealed, priority, weight, enabled, rate_limit,
                 breaker, breaker_cause, breaker_failures, breaker_changed_at, breaker_retry_at, breaker_probe_until,
-                created_at, updated_at
+                breaker_trip, breaker_ramp_from, breaker_version, call_limit_ms, created_at, updated_at
          FROM connections WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id > $2) ORDER BY id LIMIT $3",
         tx.tenant().0,
         after.map(|id| id.0),
@@ -349,34 +387,6 @@ pub async fn remove(tx: &mut TenantTx, id: ConnectionId) -> Result<()> {
     }
 }
 
-/// Moves the breaker on, if it still stands as `expected`; says whether it did. Two nodes that see the same failure make one
-/// change.
-pub async fn move_breaker(
-    conn: &mut PgConnection,
-    tenant: TenantId,
-    id: ConnectionId,
-    expected: BreakerState,
-    to: &Breaker,
-) -> Result<bool> {
-    let moved = sqlx::query!(
-        "UPDATE connections SET breaker = $4, breaker_cause = $5, breaker_failures = $6, breaker_changed_at = $7,
-                breaker_retry_at = $8, breaker_probe_until = $9
-         WHERE tenant_id = $1 AND id = $2 AND breaker = $3",
-        tenant.0,
-        id.0,
-        expected.as_str(),
-        to.state.as_str(),
-        to.cause.as_deref().map(|cause| cause.chars().take(200).collect::<String>()),
-        i32::try_from(to.failures).unwrap_or(i32::MAX),
-        to.changed_at.map(ToSqlx::to_sqlx) as _,
-        to.retry_at.map(ToSqlx::to_sqlx) as _,
-        to.probe_until.map(ToSqlx::to_sqlx) as _,
-    )
-    .execute(conn)
-    .await?;
-    Ok(moved.rows_affected() == 1)
-}
-
 async fn rows(
     conn: &mut PgConnection,
     tenants: &[Uuid],
@@ -387,7 +397,7 @@ async fn rows(
         Row,
         "SELECT tenant_id, id, name, channel, provider, config, credentials_sealed, priority, weight, enabled, rate_limit,
                 breaker, breaker_cause, breaker_failures, breaker_changed_at, breaker_retry_at, breaker_probe_until,
-                created_at, updated_at
+                breaker_trip, breaker_ramp_from, breaker_version, call_limit_ms, created_at, updated_at
          FROM connections
          WHERE tenant_id = ANY ($1) AND ($2::uuid IS NULL OR id = $2) AND ($3::text IS NULL OR name = $3)
          ORDER BY tenant_id, priority, name LIMIT $4",
@@ -425,6 +435,12 @@ fn rate_limit_json(settings: &ConnectionSettings) -> Result<Option<serde_json::V
         .transpose()
 }
 
+fn call_limit(settings: &ConnectionSettings) -> Option<i32> {
+    settings
+        .call_limit_ms
+        .map(|ms| i32::try_from(ms).unwrap_or(i32::MAX))
+}
+
 fn name_taken(name: &str) -> StoreError {
     StoreError::Conflict {
         what: format!("a connection named \"{name}\" exists"),
@@ -450,6 +466,15 @@ fn check(settings: &ConnectionSettings) -> Result<()> {
         return Err(StoreError::invalid(
             "rate_limit",
             "limit and per_ms must be above 0; disable the connection to stop it",
+        ));
+    }
+    if settings
+        .call_limit_ms
+        .is_some_and(|ms| !(SHORTEST_CALL_MS..=LONGEST_CALL_MS).contains(&ms))
+    {
+        return Err(StoreError::invalid(
+            "call_limit_ms",
+            format!("use {SHORTEST_CALL_MS} to {LONGEST_CALL_MS}"),
         ));
     }
     if settings

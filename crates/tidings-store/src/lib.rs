@@ -18,6 +18,7 @@ pub mod erasure;
 pub mod error;
 pub mod events;
 pub mod export;
+pub mod health;
 mod listener;
 pub mod messages;
 pub mod models;

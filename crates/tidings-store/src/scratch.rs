@@ -123,7 +123,8 @@ pub async fn sandbox_connections(
     let limits: Vec<Option<Value>> = limits.iter().map(|(_, limit)| limit.clone()).collect();
     sqlx::query!(
         "UPDATE connections c SET provider = 'sandbox', config = '{}', credentials_sealed = NULL, rate_limit = given.rate_limit,
-                breaker = 'closed', breaker_cause = NULL, breaker_failures = 0, breaker_retry_at = NULL, breaker_probe_until = NULL
+                breaker = 'closed', breaker_cause = NULL, breaker_failures = 0, breaker_retry_at = NULL, breaker_probe_until = NULL,
+                breaker_trip = NULL, breaker_ramp_from = NULL, breaker_version = breaker_version + 1, call_limit_ms = NULL
          FROM unnest($2::uuid[], $3::jsonb[]) AS given (id, rate_limit)
          WHERE c.tenant_id = $1 AND c.id = given.id",
         tenant.0,

@@ -1,5 +1,6 @@
 //! Connections: accounts at providers.
 
+use super::connection_standing::ConnectionView;
 use crate::ApiState;
 use crate::auth::Caller;
 use crate::check::Checks;
@@ -9,7 +10,6 @@ use crate::problem::Answer;
 use crate::words::{ChannelWord, ProviderWord};
 use axum::extract::State;
 use axum::http::StatusCode;
-use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -32,6 +32,8 @@ pub(crate) fn router() -> OpenApiRouter<ApiState> {
 }
 
 /// List connections
+///
+/// With how each stands: its breaker, since when and why, its health, and its limits.
 #[utoipa::path(get, path = "/v1/connections", tag = "connections", params(ConnectionQuery),
     responses((status = 200, description = "A page", body = Page<ConnectionView>)),
     security(("api_key" = ["connections:read"])))]
@@ -41,8 +43,11 @@ async fn list_connections(
     Query(query): Query<ConnectionQuery>,
 ) -> Answer<Json<Page<ConnectionView>>> {
     let bounds = bounds::<Uuid>(query.limit, query.cursor.as_deref())?;
-    let mut tx = state.tenant(&caller).tx().await?;
-    let rows = connections::list(&mut tx, bounds.after.map(ConnectionId), bounds.limit).await?;
+    let after = bounds.after.map(ConnectionId);
+    let rows = state
+        .engine()
+        .standings(caller.tenant, after, bounds.limit)
+        .await?;
     Ok(Json(
         Page::of(rows.items, rows.next.map(|id| id.0)).map(ConnectionView::from),
     ))
@@ -67,7 +72,8 @@ async fn make_connection(
         .audit(&mut tx, &caller, "connection.made", made.id.to_string())
         .await?;
     tx.commit().await?;
-    Ok((StatusCode::CREATED, Json(made.into())))
+    let standing = state.engine().standing(caller.tenant, made.id).await?;
+    Ok((StatusCode::CREATED, Json(standing.into())))
 }
 
 /// Read a connection
@@ -82,10 +88,11 @@ async fn get_connection(
     State(state): State<ApiState>,
     Path(connection): Path<Uuid>,
 ) -> Answer<Json<ConnectionView>> {
-    let mut tx = state.tenant(&caller).tx().await?;
-    Ok(Json(
-        connections::get(&mut tx, ConnectionId(connection)).await?.into(),
-    ))
+    let standing = state
+        .engine()
+        .standing(caller.tenant, ConnectionId(connection))
+        .await?;
+    Ok(Json(standing.into()))
 }
 
 /// Change a connection
@@ -109,7 +116,8 @@ async fn change_connection(
         .audit(&mut tx, &caller, "connection.changed", changed.id.to_string())
         .await?;
     tx.commit().await?;
-    Ok(Json(changed.into()))
+    let standing = state.engine().standing(caller.tenant, changed.id).await?;
+    Ok(Json(standing.into()))
 }
 
 /// Remove a connection
@@ -193,6 +201,9 @@ pub struct NewConnection {
     pub enabled: bool,
     /// Other than the provider's default.
     pub rate_limit: Option<RateLimitBody>,
+    /// How long one call may take, in milliseconds; at most as long as the process allows, which is also the default.
+    #[schema(minimum = 100, maximum = 600_000)]
+    pub call_limit_ms: Option<u32>,
 }
 
 fn yes() -> bool {
@@ -215,6 +226,7 @@ impl NewConnection {
         checks.number("/priority", i64::from(self.priority), -1000, 1000);
         checks.number("/weight", i64::from(self.weight), 0, 1000);
         check_rate(&mut checks, self.rate_limit);
+        check_call(&mut checks, self.call_limit_ms);
         checks.finish()?;
         Ok(ConnectionSettings {
             name: self.name,
@@ -226,6 +238,7 @@ impl NewConnection {
             weight: self.weight,
             enabled: self.enabled,
             rate_limit: self.rate_limit.map(RateLimit::from),
+            call_limit_ms: self.call_limit_ms,
         })
     }
 }
@@ -256,6 +269,18 @@ fn check_rate(checks: &mut Checks, rate: Option<RateLimitBody>) {
             i64::try_from(rate.per_ms).unwrap_or(i64::MAX),
             1,
             86_400_000,
+        );
+    }
+}
+
+fn check_call(checks: &mut Checks, limit: Option<u32>) {
+    if let Some(limit) = limit {
+        let (least, most) = (connections::SHORTEST_CALL_MS, connections::LONGEST_CALL_MS);
+        checks.number(
+            "/call_limit_ms",
+            i64::from(limit),
+            i64::from(least),
+            i64::from(most),
         );
     }
 }
@@ -317,6 +342,10 @@ pub struct ConnectionChange {
     #[serde(default, deserialize_with = "super::contacts::present")]
     #[schema(value_type = Option<RateLimitBody>)]
     pub rate_limit: Option<Option<RateLimitBody>>,
+    /// How long one call may take, in milliseconds; null for as long as the process allows.
+    #[serde(default, deserialize_with = "super::contacts::present")]
+    #[schema(value_type = Option<u32>, minimum = 100, maximum = 600_000)]
+    pub call_limit_ms: Option<Option<u32>>,
 }
 
 impl ConnectionChange {
@@ -331,6 +360,7 @@ impl ConnectionChange {
         checks.number("/priority", i64::from(self.priority.unwrap_or(0)), -1000, 1000);
         checks.number("/weight", i64::from(self.weight.unwrap_or(1)), 0, 1000);
         check_rate(&mut checks, self.rate_limit.flatten());
+        check_call(&mut checks, self.call_limit_ms.flatten());
         checks.finish()
     }
 
@@ -348,63 +378,7 @@ impl ConnectionChange {
             rate_limit: self
                 .rate_limit
                 .map_or(kept.rate_limit, |rate| rate.map(RateLimit::from)),
-        }
-    }
-}
-
-/// A connection, without its secrets.
-#[derive(Serialize, ToSchema)]
-pub struct ConnectionView {
-    /// Its id; part of its webhook's address, `/webhooks/{provider}/{id}`.
-    pub id: Uuid,
-    /// Its name.
-    pub name: String,
-    /// The provider.
-    #[schema(value_type = ProviderWord)]
-    pub provider: ProviderKind,
-    /// The channel it carries.
-    #[schema(value_type = ChannelWord)]
-    pub channel: Channel,
-    /// Sender identity, base URL, options.
-    #[schema(value_type = Object)]
-    pub settings: Value,
-    /// Whether secrets are kept for it.
-    pub has_credentials: bool,
-    /// Lower is tried first.
-    pub priority: i32,
-    /// Share among connections of the same priority.
-    pub weight: u32,
-    /// Whether it is used.
-    pub enabled: bool,
-    /// Other than the provider's default.
-    pub rate_limit: Option<RateLimitBody>,
-    /// `closed` (in use), `open` (broken, resting) or `half_open` (probing).
-    pub breaker: String,
-    /// Why the breaker opened.
-    pub breaker_cause: Option<String>,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// When it was last changed.
-    pub updated_at: Timestamp,
-}
-
-impl From<Connection> for ConnectionView {
-    fn from(connection: Connection) -> Self {
-        Self {
-            id: connection.id.0,
-            name: connection.name,
-            provider: connection.provider,
-            channel: connection.channel,
-            settings: connection.config,
-            has_credentials: connection.has_credentials,
-            priority: connection.priority,
-            weight: connection.weight,
-            enabled: connection.enabled,
-            rate_limit: connection.rate_limit.map(RateLimitBody::from),
-            breaker: connection.breaker.state.as_str().to_owned(),
-            breaker_cause: connection.breaker.cause,
-            created_at: connection.created_at,
-            updated_at: connection.updated_at,
+            call_limit_ms: self.call_limit_ms.unwrap_or(kept.call_limit_ms),
         }
     }
 }

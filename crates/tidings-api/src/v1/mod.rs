@@ -4,6 +4,7 @@ pub mod api_keys;
 pub mod approvals;
 pub mod campaigns;
 pub mod compatibility;
+pub mod connection_standing;
 pub mod connections;
 pub mod contact_parts;
 pub mod contacts;
@@ -39,6 +40,7 @@ pub(crate) fn router() -> OpenApiRouter<ApiState> {
         .merge(suppressions::router())
         .merge(template_preview::router())
         .merge(templates::router())
+        .merge(connection_standing::router())
         .merge(connections::router())
         .merge(queue::router())
         .merge(dead_letters::router())

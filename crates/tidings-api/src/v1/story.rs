@@ -98,6 +98,7 @@ impl TimelineView {
                     .iter()
                     .flat_map(|attempt| TimelineEntry::tried(delivery, attempt)),
             );
+            entries.extend(TimelineEntry::waiting(delivery));
         }
         entries.extend(told.events.iter().map(TimelineEntry::reported));
         // Stable: what happened at one instant stays in the order of the path.
@@ -127,31 +128,73 @@ impl TimelineEntry {
 
     fn tried(delivery: &DeliveryTold, attempt: &AttemptTold) -> Vec<Self> {
         let (channel, number) = (delivery.channel, attempt.attempt_no);
-        let detail = json!({"delivery_id": delivery.id, "channel": channel, "attempt_no": number, "connection_id": attempt.connection_id});
-        let began = Self {
+        let by = attempt
+            .connection
+            .as_deref()
+            .unwrap_or("a connection that is gone");
+        let detail = json!({"delivery_id": delivery.id, "channel": channel, "attempt_no": number, "connection_id": attempt.connection_id, "connection": attempt.connection});
+        let mut entries: Vec<Self> = Self::routed(attempt, by, &detail).into_iter().collect();
+        entries.push(Self {
             at: attempt.intended_at,
             kind: "attempt.intended".to_owned(),
-            summary: format!("attempt {number} over {channel} began"),
+            summary: format!("attempt {number} over {channel} by {by} began"),
             detail: detail.clone(),
-        };
+        });
         let Some(at) = attempt.finished_at else {
-            return vec![began];
+            return entries;
         };
         let mut detail = detail;
         detail["category"] = json!(attempt.category);
         detail["code"] = json!(attempt.code);
         detail["detail"] = json!(attempt.detail);
         let outcome = attempt.outcome;
-        let summary = format!("attempt {number} over {channel}: {outcome}");
-        vec![
-            began,
-            Self {
-                at,
-                kind: format!("attempt.{outcome}"),
-                summary,
-                detail,
-            },
-        ]
+        entries.push(Self {
+            at,
+            kind: format!("attempt.{outcome}"),
+            summary: format!("attempt {number} over {channel} by {by}: {outcome}"),
+            detail,
+        });
+        entries
+    }
+
+    /// Why it went by this connection, where it was not simply the best.
+    fn routed(attempt: &AttemptTold, by: &str, detail: &Value) -> Option<Self> {
+        let why = attempt.route.why?;
+        let over: Vec<String> = attempt
+            .route
+            .passed_over
+            .iter()
+            .map(|one| {
+                format!(
+                    "{} ({})",
+                    one.connection.as_deref().unwrap_or("one that is gone"),
+                    one.code
+                )
+            })
+            .collect();
+        let over = if over.is_empty() {
+            String::new()
+        } else {
+            format!("; passed over: {}", over.join(", "))
+        };
+        let mut detail = detail.clone();
+        detail["passed_over"] = json!(attempt.route.passed_over);
+        Some(Self {
+            at: attempt.intended_at,
+            kind: why.as_str().to_owned(),
+            summary: format!("{by} takes it ({why}){over}"),
+            detail,
+        })
+    }
+
+    /// What a delivery waits for.
+    fn waiting(delivery: &DeliveryTold) -> Option<Self> {
+        Some(Self {
+            at: delivery.waits_until?,
+            kind: "delivery.waits".to_owned(),
+            summary: format!("waits over {} until then", delivery.channel),
+            detail: json!({"delivery_id": delivery.id, "channel": delivery.channel, "because": delivery.waits_because}),
+        })
     }
 
     fn reported(event: &EventTold) -> Self {

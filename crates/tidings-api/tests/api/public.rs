@@ -86,6 +86,7 @@ async fn connect(api: &TestApi, tenant: &Tenant) -> ConnectionId {
         priority: 0,
         weight: 1,
         enabled: true,
+        call_limit_ms: None,
         rate_limit: None,
     };
     let mut tx = api.store.tenant(tenant.id).tx().await.unwrap();

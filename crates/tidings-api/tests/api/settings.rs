@@ -90,3 +90,54 @@ async fn a_connections_credentials_go_in_and_never_come_out() {
     api.delete(key, &path).await.expect(204);
     api.get(key, &path).await.problem(404, "not_found");
 }
+
+#[tokio::test]
+async fn a_drill_breaks_a_connection_and_ends() {
+    let api = TestApi::new().await;
+    let key = &api.ann.key;
+    let body = json!({"name": "mail", "provider": "sandbox", "channel": "email", "call_limit_ms": 1500});
+    let made = api.post(key, "/v1/connections", body).await.expect(201);
+    assert_eq!(
+        (
+            &made["breaker"],
+            &made["share_percent"],
+            &made["limits"]["call_ms"]
+        ),
+        (&json!("closed"), &json!(100), &json!(1500))
+    );
+    let path = format!("/v1/connections/{}", made["id"].as_str().unwrap());
+    let drill = format!("{path}/drill");
+    let broken = api
+        .post(key, &drill, json!({"action": "break", "for_seconds": 30}))
+        .await
+        .expect(200);
+    assert_eq!(
+        (&broken["breaker"], &broken["breaker_cause"]),
+        (&json!("open"), &json!("drill"))
+    );
+    assert!(broken["next_probe_at"].is_string() && broken["breaker_since"].is_string());
+    let list = api.get(key, "/v1/connections").await.expect(200);
+    assert_eq!(list["items"][0]["breaker_cause"], "drill");
+    let restored = api
+        .post(key, &drill, json!({"action": "restore"}))
+        .await
+        .expect(200);
+    assert_eq!(restored["breaker"], "closed");
+    api.post(key, &drill, json!({"action": "restore"}))
+        .await
+        .problem(409, "conflict");
+    for seconds in [0, 3601] {
+        api.post(key, &drill, json!({"action": "break", "for_seconds": seconds}))
+            .await
+            .wrong("/for_seconds", "value.invalid");
+    }
+    let short = api.patch(key, &path, json!({"call_limit_ms": 99})).await;
+    short.wrong("/call_limit_ms", "value.invalid");
+    let cleared = api
+        .patch(key, &path, json!({"call_limit_ms": null}))
+        .await
+        .expect(200);
+    assert!(cleared["call_limit_ms"].is_null());
+    let other = api.post(&api.bob.key, &drill, json!({"action": "break"})).await;
+    other.problem(404, "not_found");
+}

@@ -304,6 +304,7 @@ crate::word::word_enum! {
 #[cfg(test)]
 mod tests {
     use super::ReasonCode;
+    use crate::route::RouteCode;
 
     #[test]
     fn the_reference_lists_every_code() {
@@ -312,7 +313,12 @@ mod tests {
             .lines()
             .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
             .collect();
-        let codes: Vec<&str> = ReasonCode::ALL.iter().map(|code| code.as_str()).collect();
+        let routes = RouteCode::ALL.iter().map(|code| code.as_str());
+        let codes: Vec<&str> = ReasonCode::ALL
+            .iter()
+            .map(|code| code.as_str())
+            .chain(routes)
+            .collect();
         assert_eq!(listed, codes, "docs/reasons.md and ReasonCode differ");
     }
 }

@@ -10,6 +10,7 @@ mod retry;
 mod route;
 mod sms;
 mod status;
+mod traffic;
 mod unknown;
 
 use jiff::Timestamp;

@@ -12,6 +12,7 @@ mod inline;
 mod racing;
 mod refusing;
 mod repeating;
+mod routing;
 mod rules;
 mod simulating;
 mod statements;

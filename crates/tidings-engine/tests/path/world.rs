@@ -114,6 +114,7 @@ impl World {
             priority,
             weight: 1,
             enabled: true,
+            call_limit_ms: None,
             rate_limit: None,
         };
         let mut tx = self.engine.store().worker_tenant(self.tenant).tx().await.unwrap();
@@ -137,6 +138,7 @@ impl World {
             priority: now.priority,
             weight: now.weight,
             enabled,
+            call_limit_ms: None,
             rate_limit: None,
         };
         connections::update(&mut tx, id, &settings, self.clock.now())

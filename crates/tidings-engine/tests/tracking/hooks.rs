@@ -71,6 +71,7 @@ async fn connect(
         priority: 0,
         weight: 1,
         enabled: true,
+        call_limit_ms: None,
         rate_limit: None,
     };
     let mut tx = world

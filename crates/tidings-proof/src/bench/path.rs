@@ -88,6 +88,7 @@ async fn prepare(url: &str) -> Result<(Engine, TenantId)> {
         priority: 0,
         weight: 1,
         enabled: true,
+        call_limit_ms: None,
         rate_limit: None,
     };
     connections::create(&mut tx, &sandbox, &mut dice, clock.now()).await?;

@@ -116,6 +116,8 @@ pub struct ConnectionSection {
     pub weight: i32,
     /// `{ limit, per_ms }`; the provider's default when left out.
     pub rate_limit: Option<tidings_store::connections::RateLimit>,
+    /// How long one call may take, in milliseconds; as long as the process allows when left out.
+    pub call_limit_ms: Option<u32>,
     /// Sender identity, base URL, options.
     #[serde(default)]
     pub settings: toml::Table,

@@ -162,6 +162,7 @@ impl Applier<'_> {
             weight: u32::try_from(section.weight).with_context(|| format!("{what}: weight is below 0"))?,
             enabled: section.enabled,
             rate_limit: section.rate_limit,
+            call_limit_ms: section.call_limit_ms,
         };
         let existing = match connections::get_by_name(tx, &section.name).await {
             Ok(connection) => connection,
@@ -179,12 +180,12 @@ impl Applier<'_> {
             &serde_json::json!({
                 "provider": existing.provider, "channel": existing.channel, "settings": existing.config,
                 "priority": existing.priority, "weight": existing.weight, "enabled": existing.enabled,
-                "rate_limit": existing.rate_limit,
+                "rate_limit": existing.rate_limit, "call_limit_ms": existing.call_limit_ms,
             }),
             &serde_json::json!({
                 "provider": wanted.provider, "channel": wanted.channel, "settings": wanted.config,
                 "priority": wanted.priority, "weight": wanted.weight, "enabled": wanted.enabled,
-                "rate_limit": wanted.rate_limit,
+                "rate_limit": wanted.rate_limit, "call_limit_ms": wanted.call_limit_ms,
             }),
         );
         let tenant = tx.tenant();

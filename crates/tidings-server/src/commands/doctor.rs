@@ -181,9 +181,9 @@ async fn tenants_and_connections(installation: &Installation) -> Result<Vec<Chec
         );
         for connection in connections
             .iter()
-            .filter(|connection| connection.breaker.cause.is_some())
+            .filter(|connection| connection.breaker.cause().is_some())
         {
-            let _ = write!(detail, "; {} is {}", connection.name, connection.breaker.state);
+            let _ = write!(detail, "; {} is {}", connection.name, connection.breaker.state());
         }
         checks.push(check(finding, "tenant", detail));
     }

@@ -128,9 +128,26 @@ fn print_delivery(delivery: &DeliveryTold) {
             .map(|detail| format!(": {detail}"))
             .unwrap_or_default();
         println!(
-            "  attempt {} at {}: {}{why}{detail}",
-            attempt.attempt_no, attempt.intended_at, attempt.outcome
+            "  attempt {} by {} at {}: {}{why}{detail}",
+            attempt.attempt_no,
+            attempt
+                .connection
+                .as_deref()
+                .unwrap_or("a connection that is gone"),
+            attempt.intended_at,
+            attempt.outcome
         );
+        if let Some(code) = attempt.route.why {
+            println!("    went there for {code}");
+        }
+        for over in &attempt.route.passed_over {
+            let name = over.connection.as_deref().unwrap_or("one that is gone");
+            let until = over.until.map_or(String::new(), |at| format!(" until {at}"));
+            println!("    passed over {name}: {}{until}", over.code);
+        }
+    }
+    if let (Some(until), Some(because)) = (delivery.waits_until, &delivery.waits_because) {
+        println!("  waits until {until}: {because}");
     }
     if let Some(at) = delivery.resolve_after {
         println!("  nobody knows whether it arrived; asked about again at {at}");

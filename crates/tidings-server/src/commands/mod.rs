@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod approval;
 pub mod campaign;
+pub mod connection;
 pub mod demo;
 pub mod doctor;
 pub mod explain;

@@ -7,6 +7,7 @@ mod bad_input;
 mod campaign_input;
 mod commands;
 mod configuration;
+mod connections;
 mod dealership;
 mod demo;
 mod figures;

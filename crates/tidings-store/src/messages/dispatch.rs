@@ -353,11 +353,13 @@ pub async fn begin(
     let numbers: Vec<_> = rows.iter().map(|row| row.attempt_no).collect();
     let connections: Vec<_> = rows.iter().map(|row| row.connection.0).collect();
     let references: Vec<_> = rows.iter().map(|row| row.reference.as_str()).collect();
+    let routes: Vec<_> = rows.iter().map(|row| row.route.clone()).collect();
     let moved = sqlx::query_scalar!(
         r#"
         WITH input AS (
-            SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::integer[], $6::uuid[], $7::text[])
-                AS i(tenant_id, id, delivery_id, message_id, attempt_no, connection_id, reference)
+            SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::integer[], $6::uuid[], $7::text[],
+                    $10::jsonb[])
+                AS i(tenant_id, id, delivery_id, message_id, attempt_no, connection_id, reference, route)
         ), moved AS (
             UPDATE deliveries d
             SET state = 'dispatching', attempt_no = i.attempt_no, connection_id = i.connection_id,
@@ -367,8 +369,8 @@ pub async fn begin(
                 AND d.state IN ('queued', 'retry_wait', 'failed', 'held')
             RETURNING d.tenant_id, d.id
         ), intents AS (
-            INSERT INTO attempts (tenant_id, id, delivery_id, attempt_no, connection_id, outcome, intended_at, node)
-            SELECT i.tenant_id, i.id, i.delivery_id, i.attempt_no, i.connection_id, 'intended', $9, $8
+            INSERT INTO attempts (tenant_id, id, delivery_id, attempt_no, connection_id, outcome, intended_at, node, route)
+            SELECT i.tenant_id, i.id, i.delivery_id, i.attempt_no, i.connection_id, 'intended', $9, $8, i.route
             FROM input i JOIN moved ON moved.tenant_id = i.tenant_id AND moved.id = i.delivery_id
         ), dated AS (
             UPDATE messages m SET dispatched_at = coalesce(m.dispatched_at, $9), planned_at = NULL
@@ -386,6 +388,7 @@ pub async fn begin(
         &references as _,
         node.0,
         now.to_sqlx() as _,
+        &routes as _,
     )
     .fetch_all(conn)
     .await?;

@@ -20,5 +20,6 @@ pub mod replay;
 pub mod retention;
 pub mod routes;
 pub mod sandbox;
+pub mod stickiness;
 pub mod unknown;
 pub(crate) mod words;

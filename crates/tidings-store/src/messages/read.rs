@@ -153,6 +153,8 @@ pub struct DeliveryRow {
     pub created_at: Timestamp,
     /// When it last moved.
     pub updated_at: Timestamp,
+    /// While its job waits: until when, and why.
+    pub waits: Option<(Timestamp, String)>,
 }
 
 /// An attempt as it is shown.
@@ -164,6 +166,10 @@ pub struct AttemptRow {
     pub attempt_no: i32,
     /// Over which connection.
     pub connection: ConnectionId,
+    /// What that is called; none once it is gone.
+    pub connection_name: Option<String>,
+    /// Why it went there: `{why, passed_over}`; none where it was simply the best.
+    pub route: Option<Value>,
     /// What is known.
     pub outcome: AttemptOutcome,
     /// Why it failed.
@@ -282,9 +288,13 @@ async fn deliveries(
 ) -> Result<Vec<DeliveryRow>> {
     let rows = sqlx::query!(
         r#"
-        SELECT id, channel, position, chain, state, attempt_no, job_id, connection_id, provider_message_id, reference,
-            resolve_after, error_category, last_error, created_at, updated_at
-        FROM deliveries WHERE tenant_id = $1 AND message_id = $2 ORDER BY position LIMIT 20
+        SELECT d.id, d.channel, d.position, d.chain, d.state, d.attempt_no, d.job_id, d.connection_id,
+            d.provider_message_id, d.reference, d.resolve_after, d.error_category, d.last_error, d.created_at,
+            d.updated_at, j.process_after AS "waits_until?", j.last_error AS "waits_because?"
+        FROM deliveries d
+        LEFT JOIN communication_jobs j ON j.tenant_id = d.tenant_id AND j.id = d.job_id AND j.status = 'pending'
+            AND j.last_error IS NOT NULL
+        WHERE d.tenant_id = $1 AND d.message_id = $2 ORDER BY d.position LIMIT 20
         "#,
         tenant.0,
         message.0,
@@ -309,6 +319,10 @@ async fn deliveries(
                 last_error: row.last_error,
                 created_at: row.created_at.to_jiff(),
                 updated_at: row.updated_at.to_jiff(),
+                waits: row
+                    .waits_until
+                    .map(jiff_sqlx::Timestamp::to_jiff)
+                    .zip(row.waits_because),
             })
         })
         .collect()
@@ -318,8 +332,9 @@ async fn attempts(conn: &mut PgConnection, tenant: TenantId, message: MessageId)
     let rows = sqlx::query!(
         r#"
         SELECT a.delivery_id, a.attempt_no, a.connection_id, a.outcome, a.category, a.code, a.detail, a.intended_at,
-            a.finished_at, a.node
+            a.finished_at, a.node, a.route, c.name AS "connection_name?"
         FROM deliveries d JOIN attempts a ON a.tenant_id = d.tenant_id AND a.delivery_id = d.id
+        LEFT JOIN connections c ON c.tenant_id = a.tenant_id AND c.id = a.connection_id
         WHERE d.tenant_id = $1 AND d.message_id = $2 ORDER BY a.intended_at, d.position, a.attempt_no LIMIT 500
         "#,
         tenant.0,
@@ -333,6 +348,8 @@ async fn attempts(conn: &mut PgConnection, tenant: TenantId, message: MessageId)
                 delivery: DeliveryId(row.delivery_id),
                 attempt_no: row.attempt_no,
                 connection: ConnectionId(row.connection_id),
+                connection_name: row.connection_name,
+                route: row.route,
                 outcome: word(&row.outcome)?,
                 category: optional_word(row.category.as_deref())?,
                 code: row.code,

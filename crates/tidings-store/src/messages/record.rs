@@ -135,4 +135,6 @@ pub struct NewAttempt {
     pub connection: ConnectionId,
     /// Our reference, echoed by the provider.
     pub reference: String,
+    /// Why this connection: `{why, passed_over}`; none where it was simply the best.
+    pub route: Option<serde_json::Value>,
 }

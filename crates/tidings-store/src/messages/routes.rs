@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use serde_json::Value;
 use sqlx::PgConnection;
-use tidings_core::breaker::Breaker;
+use std::time::Duration;
+use tidings_core::breaker::{Breaker, BreakerState, Ramp, TripCause};
 use tidings_core::{Channel, ConnectionId, ProviderKind, TenantId};
 
 /// An enabled connection.
@@ -16,6 +17,8 @@ pub struct RouteRow {
     pub tenant: TenantId,
     /// Its id.
     pub id: ConnectionId,
+    /// Its name.
+    pub name: String,
     /// Its channel.
     pub channel: Channel,
     /// Its provider.
@@ -30,8 +33,48 @@ pub struct RouteRow {
     pub weight: u32,
     /// `{limit, per_ms}`; the provider's default where there is none.
     pub rate_limit: Option<Value>,
+    /// How long one call may take; as long as the process allows where there is none.
+    pub call_limit: Option<Duration>,
     /// Its breaker.
     pub breaker: Breaker,
+    /// The version of its breaker.
+    pub breaker_version: i64,
+}
+
+/// A breaker's columns, as every query of them has them.
+pub(crate) struct BreakerColumns {
+    pub state: String,
+    pub trip: Option<String>,
+    pub trips: i32,
+    pub retry_at: Option<Timestamp>,
+    pub probe_until: Option<Timestamp>,
+    pub ramp_from: Option<Timestamp>,
+}
+
+impl BreakerColumns {
+    /// The breaker they stand for. An opening of an earlier version has no cause on record.
+    pub(crate) fn read(&self) -> Result<Breaker> {
+        let trips = u32::try_from(self.trips).unwrap_or(0);
+        let cause = match self.trip.as_deref() {
+            Some(trip) => word(trip)?,
+            None => TripCause::FailuresInARow,
+        };
+        Ok(match word(&self.state)? {
+            BreakerState::Closed => Breaker::Closed {
+                ramp: self.ramp_from.map(|since| Ramp { since, trips }),
+            },
+            BreakerState::Open => Breaker::Open {
+                retry_at: self.retry_at.unwrap_or(Timestamp::MIN),
+                trips,
+                cause,
+            },
+            BreakerState::HalfOpen => Breaker::HalfOpen {
+                probe_until: self.probe_until.unwrap_or(Timestamp::MIN),
+                trips,
+                cause,
+            },
+        })
+    }
 }
 
 /// The enabled connections of tenants.
@@ -39,8 +82,9 @@ pub async fn load(conn: &mut PgConnection, tenants: &[TenantId]) -> Result<Vec<R
     let tenants: Vec<_> = tenants.iter().map(|tenant| tenant.0).collect();
     let rows = sqlx::query!(
         r#"
-        SELECT tenant_id, id, channel, provider, config, credentials_sealed, priority, weight, rate_limit, breaker,
-            breaker_failures, breaker_retry_at, breaker_probe_until
+        SELECT tenant_id, id, name, channel, provider, config, credentials_sealed, priority, weight, rate_limit,
+            call_limit_ms, breaker, breaker_trip, breaker_failures, breaker_retry_at, breaker_probe_until,
+            breaker_ramp_from, breaker_version
         FROM connections WHERE tenant_id = ANY($1) AND enabled ORDER BY tenant_id, id
         "#,
         &tenants,
@@ -49,24 +93,19 @@ pub async fn load(conn: &mut PgConnection, tenants: &[TenantId]) -> Result<Vec<R
     .await?;
     rows.into_iter()
         .map(|row| {
-            let trips = u32::try_from(row.breaker_failures).unwrap_or(0);
-            let at = |time: Option<jiff_sqlx::Timestamp>| {
-                time.map_or(Timestamp::MIN, jiff_sqlx::Timestamp::to_jiff)
-            };
-            let breaker = match row.breaker.as_str() {
-                "open" => Breaker::Open {
-                    retry_at: at(row.breaker_retry_at),
-                    trips,
-                },
-                "half_open" => Breaker::HalfOpen {
-                    probe_until: at(row.breaker_probe_until),
-                    trips,
-                },
-                _ => Breaker::Closed { failures: trips },
+            let at = |time: Option<jiff_sqlx::Timestamp>| time.map(jiff_sqlx::Timestamp::to_jiff);
+            let breaker = BreakerColumns {
+                state: row.breaker,
+                trip: row.breaker_trip,
+                trips: row.breaker_failures,
+                retry_at: at(row.breaker_retry_at),
+                probe_until: at(row.breaker_probe_until),
+                ramp_from: at(row.breaker_ramp_from),
             };
             Ok(RouteRow {
                 tenant: TenantId(row.tenant_id),
                 id: ConnectionId(row.id),
+                name: row.name,
                 channel: word(&row.channel)?,
                 provider: word(&row.provider)?,
                 config: row.config,
@@ -74,58 +113,62 @@ pub async fn load(conn: &mut PgConnection, tenants: &[TenantId]) -> Result<Vec<R
                 priority: row.priority,
                 weight: u32::try_from(row.weight).unwrap_or(0),
                 rate_limit: row.rate_limit,
-                breaker,
+                call_limit: row
+                    .call_limit_ms
+                    .and_then(|ms| u64::try_from(ms).ok())
+                    .map(Duration::from_millis),
+                breaker: breaker.read()?,
+                breaker_version: row.breaker_version,
             })
         })
         .collect()
 }
 
-/// Writes a breaker where it still stands as it was read; false where another node was faster.
+/// Writes a breaker where it still stands at the version it was read at; false where another node was faster. `detail`
+/// says in the provider's words why it opened; it is kept until the breaker closes.
 pub async fn set_breaker(
     conn: &mut PgConnection,
     tenant: TenantId,
     connection: ConnectionId,
-    was: Breaker,
+    version: i64,
     is: Breaker,
-    cause: Option<&str>,
+    detail: Option<&str>,
     now: Timestamp,
 ) -> Result<bool> {
-    let (before, before_count, before_retry, before_probe) = columns(was);
-    let (after, after_count, after_retry, after_probe) = columns(is);
+    let count = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
+    let (trips, retry_at, probe_until, ramp_from) = match is {
+        Breaker::Closed { ramp } => (
+            ramp.map_or(0, |ramp| count(ramp.trips)),
+            None,
+            None,
+            ramp.map(|ramp| ramp.since),
+        ),
+        Breaker::Open { retry_at, trips, .. } => (count(trips), Some(retry_at), None, None),
+        Breaker::HalfOpen {
+            probe_until, trips, ..
+        } => (count(trips), None, Some(probe_until), None),
+    };
     let done = sqlx::query!(
         r#"
-        UPDATE connections SET breaker = $3, breaker_failures = $4, breaker_retry_at = $5, breaker_probe_until = $6,
-            breaker_cause = coalesce($7, breaker_cause),
-            breaker_changed_at = CASE WHEN breaker = $3 THEN breaker_changed_at ELSE $8 END
-        WHERE tenant_id = $1 AND id = $2 AND breaker = $9 AND breaker_failures = $10
-            AND ($9 <> 'open' OR breaker_retry_at IS NOT DISTINCT FROM $11)
-            AND ($9 <> 'half_open' OR breaker_probe_until IS NOT DISTINCT FROM $12)
+        UPDATE connections SET breaker = $4, breaker_version = breaker_version + 1, breaker_trip = $5,
+            breaker_failures = $6, breaker_retry_at = $7, breaker_probe_until = $8, breaker_ramp_from = $9,
+            breaker_cause = CASE WHEN $4 = 'closed' THEN NULL ELSE coalesce($10, breaker_cause) END,
+            breaker_changed_at = $11
+        WHERE tenant_id = $1 AND id = $2 AND breaker_version = $3
         "#,
         tenant.0,
         connection.0,
-        after,
-        after_count,
-        after_retry.map(ToSqlx::to_sqlx) as _,
-        after_probe.map(ToSqlx::to_sqlx) as _,
-        cause,
+        version,
+        is.state().as_str(),
+        is.cause().map(TripCause::as_str),
+        trips,
+        retry_at.map(ToSqlx::to_sqlx) as _,
+        probe_until.map(ToSqlx::to_sqlx) as _,
+        ramp_from.map(ToSqlx::to_sqlx) as _,
+        detail.map(|text| text.chars().take(200).collect::<String>()),
         now.to_sqlx() as _,
-        before,
-        before_count,
-        before_retry.map(ToSqlx::to_sqlx) as _,
-        before_probe.map(ToSqlx::to_sqlx) as _,
     )
     .execute(conn)
     .await?;
     Ok(done.rows_affected() == 1)
-}
-
-type Columns = (&'static str, i32, Option<Timestamp>, Option<Timestamp>);
-
-fn columns(breaker: Breaker) -> Columns {
-    let count = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
-    match breaker {
-        Breaker::Closed { failures } => ("closed", count(failures), None, None),
-        Breaker::Open { retry_at, trips } => ("open", count(trips), Some(retry_at), None),
-        Breaker::HalfOpen { probe_until, trips } => ("half_open", count(trips), None, Some(probe_until)),
-    }
 }

@@ -1,10 +1,15 @@
 //! Connections.
 
 use crate::world::world;
+use jiff::SignedDuration;
 use secrecy::{ExposeSecret as _, SecretString};
-use tidings_core::{Channel, ConnectionId, ProviderKind};
+use tidings_core::breaker::{Breaker, Ramp, TripCause};
+use tidings_core::traffic::Tally;
+use tidings_core::{Channel, ConnectionId, NodeId, ProviderKind};
 use tidings_store::StoreError;
-use tidings_store::connections::{self, Breaker, BreakerState, ConnectionSettings, RateLimit};
+use tidings_store::connections::{self, ConnectionSettings, RateLimit};
+use tidings_store::health::{self, Seen};
+use tidings_store::messages::routes;
 
 const SECRET: &str = r#"{"api_key":"SG.CANARY"}"#;
 
@@ -18,6 +23,7 @@ fn settings(name: &str) -> ConnectionSettings {
         priority: 1,
         weight: 10,
         enabled: true,
+        call_limit_ms: None,
         rate_limit: Some(RateLimit {
             limit: 100,
             per_ms: 60_000,
@@ -108,6 +114,10 @@ async fn a_taken_name_or_a_wrong_setting_is_refused() {
             ..settings("x")
         },
         ConnectionSettings {
+            call_limit_ms: Some(99),
+            ..settings("x")
+        },
+        ConnectionSettings {
             name: String::new(),
             ..settings("x")
         },
@@ -138,21 +148,117 @@ async fn two_nodes_that_see_one_failure_move_the_breaker_once() {
         .await
         .unwrap();
     tx.commit().await.unwrap();
-    let open = Breaker {
-        state: BreakerState::Open,
-        cause: Some("auth_failure 401".to_owned()),
-        failures: 5,
-        changed_at: Some(world.now),
-        retry_at: Some(world.now),
-        probe_until: None,
+    let open = Breaker::Open {
+        retry_at: world.now + SignedDuration::from_secs(30),
+        trips: 2,
+        cause: TripCause::AuthRefused,
     };
     let mut conn = world.store.worker().acquire().await.unwrap();
+    let (tenant, now) = (world.tenant, world.now);
     for moved in [true, false] {
-        let done = connections::move_breaker(&mut conn, world.tenant, made.id, BreakerState::Closed, &open)
-            .await
-            .unwrap();
+        let done = routes::set_breaker(
+            &mut conn,
+            tenant,
+            made.id,
+            0,
+            open,
+            Some("auth_failure: 401"),
+            now,
+        )
+        .await
+        .unwrap();
         assert_eq!(done, moved);
     }
+    let read = |position, detail: Option<&str>, version| connections::Breaker {
+        position,
+        detail: detail.map(str::to_owned),
+        changed_at: Some(now),
+        version,
+    };
     let mut tx = world.tx().await;
-    assert_eq!(connections::get(&mut tx, made.id).await.unwrap().breaker, open);
+    let kept = connections::get(&mut tx, made.id).await.unwrap().breaker;
+    assert_eq!(kept, read(open, Some("auth_failure: 401"), 1));
+    tx.commit().await.unwrap();
+    // The probe keeps what was said, closing forgets it, and every position is read back as it was written.
+    let half = open.probe(now);
+    let back = Breaker::Closed {
+        ramp: Some(Ramp { since: now, trips: 2 }),
+    };
+    for (version, is, detail) in [
+        (1, half, Some("auth_failure: 401")),
+        (2, back, None),
+        (3, Breaker::default(), None),
+    ] {
+        assert!(
+            routes::set_breaker(&mut conn, tenant, made.id, version, is, None, now)
+                .await
+                .unwrap()
+        );
+        let mut tx = world.tx().await;
+        let kept = connections::get(&mut tx, made.id).await.unwrap().breaker;
+        assert_eq!(kept, read(is, detail, version + 1));
+        let row = &routes::load(&mut tx, &[tenant]).await.unwrap()[0];
+        assert_eq!((row.breaker, row.breaker_version), (is, version + 1));
+        tx.commit().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_nodes_saw_is_added_up_and_forgotten() {
+    let mut world = world().await;
+    let mut tx = world.tx().await;
+    let made = connections::create(&mut tx, &settings("main"), &mut world.dice, world.now)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let mut conn = world.store.worker().acquire().await.unwrap();
+    let (tenant, now) = (world.tenant, world.now);
+    let seen = |connection, calls, failed| Seen {
+        tenant,
+        connection,
+        tally: Tally {
+            calls,
+            failed,
+            latency_ms: 100,
+        },
+    };
+    let gone = ConnectionId(world.dice.uuid(now));
+    let nodes = [NodeId(world.dice.uuid(now)), NodeId(world.dice.uuid(now))];
+    health::write(&mut conn, nodes[0], &[seen(made.id, 1, 1)], now)
+        .await
+        .unwrap();
+    for (node, calls) in [(nodes[0], 20), (nodes[1], 30)] {
+        let both = [seen(made.id, calls, 5), seen(gone, 9, 9)];
+        health::write(&mut conn, node, &both, now).await.unwrap();
+    }
+    let merged = health::merged(&mut conn, &[tenant], now).await.unwrap();
+    let tally = Tally {
+        calls: 50,
+        failed: 10,
+        latency_ms: 200,
+    };
+    assert_eq!(merged, [(made.id, tally)].into());
+    let standings = health::standings(&mut conn, now, 10).await.unwrap();
+    assert_eq!(
+        (
+            standings[0].connection,
+            standings[0].tally,
+            standings[0].state.as_str()
+        ),
+        (made.id, tally, "closed")
+    );
+    let later = now + SignedDuration::from_secs(301);
+    assert!(
+        health::merged(&mut conn, &[tenant], later)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    health::write(&mut conn, nodes[0], &[], later).await.unwrap();
+    assert!(
+        health::merged(&mut conn, &[tenant], now)
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }

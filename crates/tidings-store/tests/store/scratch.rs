@@ -20,6 +20,7 @@ async fn one_tenant_is_copied_with_its_keys_and_its_connections_become_sandboxes
         priority: 0,
         weight: 1,
         enabled: true,
+        call_limit_ms: None,
         rate_limit: None,
     };
     let mut tx = world.tx().await;

@@ -218,6 +218,7 @@ async fn plain_text_is_nowhere_in_the_database() {
         priority: 0,
         weight: 1,
         enabled: true,
+        call_limit_ms: None,
         rate_limit: None,
     };
     connections::create(&mut tx, &settings, &mut world.dice, world.now)
