@@ -2,7 +2,7 @@
 
 use crate::engine::Inner;
 use crate::error::EngineError;
-use crate::limiter::RateLimit;
+use crate::limits::Reserved;
 use crate::sandbox::SandboxLine;
 use crate::tenancy::TenantView;
 use jiff::Timestamp;
@@ -114,6 +114,8 @@ impl Providers {
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
     breakers: HashMap<ConnectionId, Breaker>,
+    /// Slots under rate limits that the batch holds.
+    pub reserved: Reserved,
 }
 
 impl Routes {
@@ -121,6 +123,7 @@ impl Routes {
         let rows = views.values().flat_map(|view| &view.routes);
         Self {
             breakers: rows.map(|row| (row.id, row.breaker)).collect(),
+            reserved: Reserved::default(),
         }
     }
 
@@ -144,7 +147,7 @@ impl Routes {
                 priority: row.priority,
                 weight: row.weight,
                 breaker: self.breakers.get(&row.id).copied().unwrap_or(row.breaker),
-                limited_until: inner.limiter.limited_until(row.id, limit_of(row), now),
+                limited_until: self.reserved.limited_until(inner, row, now),
             })
             .collect();
         if let Some(avoid) = avoid {
@@ -207,11 +210,6 @@ impl Routes {
         }
         Ok(opened)
     }
-}
-
-/// A connection's rate limit.
-pub(crate) fn limit_of(row: &RouteRow) -> Option<RateLimit> {
-    RateLimit::of(row.provider, row.rate_limit.as_ref())
 }
 
 /// What an outcome says about the connection's health. An unknown one counts as a failure: no answer came.

@@ -1,11 +1,12 @@
 //! The gate: the rules once more, under the contacts' locks, and the intent of every call that may be made.
 
-use crate::connections::{Routes, limit_of};
+use crate::connections::Routes;
 use crate::deliver::{Bench, Call, Carried, failure_of, no_delivery, wait};
 use crate::engine::Inner;
 use crate::error::EngineError;
 use crate::fallback::{self, Aside};
 use crate::figures;
+use crate::limits::{Turn, held_at_gate};
 use crate::process::ended;
 use crate::submission::{Unsendable, submission};
 use crate::tenancy::TenantView;
@@ -15,10 +16,8 @@ use tidings_core::decide::facts::RequestFacts;
 use tidings_core::decide::{Facts, GateVerdict, StopScope, gate};
 use tidings_core::retry::{NextTry, next_try};
 use tidings_core::route::Route;
-use tidings_core::{
-    AttemptId, Channel, ConnectionId, ContactId, DeliveryState, Dice, ErrorCategory, TenantId,
-};
-use tidings_queue::{Finish, FinishReport, LeaseId};
+use tidings_core::{AttemptId, ConnectionId, ContactId, DeliveryState, Dice, ErrorCategory, TenantId};
+use tidings_queue::{Finish, FinishReport, LeaseId, Outcome};
 use tidings_store::Conn;
 use tidings_store::messages::dispatch::{self, Dispatchable};
 use tidings_store::messages::facts::{self, ContactKnown, FactsQuery, Past};
@@ -163,12 +162,14 @@ async fn ask(
             connection
         }
         Route::Wait { until } => {
-            let until = turn(inner, view, carried.row.channel, until, now);
-            let outcome = wait(
-                until,
-                ErrorCategory::RateLimit,
-                "every connection of the channel rests or is at its limit",
-            );
+            let outcome = match held_at_gate(inner, view, &carried, until, now) {
+                Some(()) => Outcome::Release,
+                None => wait(
+                    until,
+                    ErrorCategory::RateLimit,
+                    "every connection of the channel rests or is at its limit",
+                ),
+            };
             gated.aside.finishes.push(ended(&carried, bench.lease, outcome));
             return Ok(false);
         }
@@ -178,27 +179,10 @@ async fn ask(
             return Ok(false);
         }
     };
+    let turn = routes.reserved.pop(connection);
     Ok(ready_call(
-        inner, bench, gated, carried, view, connection, dice, now,
+        inner, bench, gated, carried, view, connection, turn, dice, now,
     ))
-}
-
-/// When a delivery that has to wait for a rate limit may expect its turn.
-fn turn(inner: &Inner, view: &TenantView, channel: Channel, until: Timestamp, now: Timestamp) -> Timestamp {
-    let limited = view
-        .routes
-        .iter()
-        .filter(|route| route.channel == channel)
-        .find_map(|route| {
-            let limit = limit_of(route)?;
-            inner
-                .limiter
-                .limited_until(route.id, Some(limit), now)
-                .map(|_| (route.id, limit))
-        });
-    limited.map_or(until, |(connection, limit)| {
-        inner.limiter.book(connection, limit, until)
-    })
 }
 
 /// A delivery that cannot be called for a reason of configuration waits for an operator, and is given up in the end.
@@ -267,6 +251,7 @@ fn ready_call(
     carried: Carried,
     view: &TenantView,
     connection: ConnectionId,
+    turn: Option<Turn>,
     dice: &mut Dice,
     now: Timestamp,
 ) -> bool {
@@ -289,11 +274,11 @@ fn ready_call(
     match submission(&bench.keys, view, &carried.row, reference) {
         Ok(mut submission) => {
             submission.status_callback = Some(view.links.webhook(route.provider, connection));
-            inner.limiter.count(connection, limit_of(route), now);
             gated.calls.push(Call {
                 carried,
                 attempt_no,
                 connection,
+                turn,
                 provider,
                 submission,
             });

@@ -30,7 +30,7 @@ mod gate;
 mod hold;
 mod inspect;
 mod late;
-mod limiter;
+mod limits;
 pub mod links;
 mod outcome;
 pub mod preferences;

@@ -18,6 +18,7 @@ pub mod erasure;
 pub mod error;
 pub mod events;
 pub mod export;
+pub mod limits;
 mod listener;
 pub mod messages;
 pub mod models;
