@@ -13,6 +13,7 @@ mod approve;
 mod batch;
 mod campaigns;
 mod cancel;
+mod claims;
 mod compose;
 mod connections;
 pub mod dead_letters;

@@ -1,19 +1,17 @@
 //! The worker: claims batches, works on several at once, renews its leases, takes over what dead workers left, sleeps
 //! until it is woken, and drains when it is told to stop.
 
+use crate::claims::{claim, claim_lines, claimer};
 use crate::engine::{Engine, Inner};
 use crate::error::EngineError;
-use crate::process::{KINDS, process};
+use crate::process::process;
 use crate::rescue;
 use crate::sandbox_reports;
 use futures::FutureExt as _;
-use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
-use tidings_queue::{
-    CHANNEL, ClaimLimits, Claimed, ClaimedJob, Claimer, FinishReport, LeaseId, ParkedWork, TakenOver, promote,
-};
+use tidings_queue::{CHANNEL, ClaimedJob, Claimer, FinishReport, LeaseId, ParkedWork, TakenOver, promote};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -196,46 +194,6 @@ async fn leave(inner: &Inner) {
             tracing::warn!(%error, "the worker could not sign off; its leases expire by themselves");
         }
     }
-}
-
-fn claimer(inner: &Inner) -> Claimer {
-    let limits = ClaimLimits {
-        tenant_in_flight: inner.limits.tenant_in_flight,
-        ..ClaimLimits::default()
-    };
-    Claimer::new(inner.node, KINDS, limits)
-}
-
-async fn claim(inner: &Inner, claimer: &mut Claimer) -> Result<Claimed, EngineError> {
-    let mut conn = inner.conn().await?;
-    claimer.hold_back(inner.limiter.held());
-    let claimed = claimer
-        .claim(&mut conn, inner.limits.claim_batch, inner.now(), inner.lease_ms())
-        .await?;
-    inner.fail.pass("claim_after_commit");
-    Ok(claimed)
-}
-
-/// Claims from the lines whose turn it is: as many jobs as their rate limits have room for.
-async fn claim_lines(inner: &Inner, claimer: &mut Claimer) -> Result<Claimed, EngineError> {
-    let now = inner.now();
-    if inner.limiter.next_turn().is_none_or(|at| at > now) {
-        return Ok(Claimed::default());
-    }
-    let lines = inner.limiter.due_lines(inner).await?;
-    if lines.is_empty() {
-        return Ok(Claimed::default());
-    }
-    let mut conn = inner.conn().await?;
-    let claimed = claimer
-        .claim_lines(&mut conn, &lines, inner.now(), inner.lease_ms())
-        .await?;
-    let mut got = HashMap::new();
-    for job in &claimed.jobs {
-        *got.entry((job.tenant, job.kind)).or_default() += 1;
-    }
-    inner.limiter.claimed(&lines, &got, inner.now());
-    Ok(claimed)
 }
 
 /// Moves due work into the line: schedules, and rows of other programs.
@@ -559,11 +517,6 @@ async fn beat(inner: Arc<Inner>, stop: CancellationToken) {
         let beaten = async {
             let mut conn = inner.conn().await?;
             tidings_queue::heartbeat(&mut conn, inner.node, inner.now(), inner.lease_ms()).await?;
-            let lease =
-                jiff::SignedDuration::try_from(inner.limits.lease).unwrap_or(jiff::SignedDuration::ZERO);
-            let since = inner.now().saturating_sub(lease).unwrap_or(jiff::Timestamp::MIN);
-            let nodes = tidings_queue::alive_nodes(&mut conn, since).await?;
-            inner.limiter.set_nodes(u32::try_from(nodes.len()).unwrap_or(1));
             Ok::<_, EngineError>(())
         };
         if let Err(error) = beaten.await {

@@ -18,7 +18,7 @@ use lines::{Lines, Waiting};
 use pool::Pools;
 use source::Source;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tidings_core::limit::{Pace, RateLimit, Wish};
 use tidings_core::{ConnectionId, TenantId};
@@ -40,7 +40,6 @@ pub(crate) struct Limiter {
     source: Source,
     /// Until when a provider asked this node to wait, for connections with and without a limit.
     paused: Mutex<HashMap<ConnectionId, Timestamp>>,
-    nodes: AtomicU32,
     lead_us: AtomicI64,
     /// Told when a line has a new turn.
     pub turned: Notify,
@@ -53,19 +52,9 @@ impl Limiter {
             lines: Mutex::default(),
             source: Source::new(),
             paused: Mutex::default(),
-            nodes: AtomicU32::new(1),
             lead_us: AtomicI64::new(0),
             turned: Notify::new(),
         }
-    }
-
-    /// How many nodes there are, as last seen.
-    pub fn set_nodes(&self, nodes: u32) {
-        self.nodes.store(nodes.max(1), Ordering::Relaxed);
-    }
-
-    fn nodes(&self) -> u32 {
-        self.nodes.load(Ordering::Relaxed)
     }
 
     /// The process works by a clock that runs: deliveries may be begun before their slots, because time will pass.
