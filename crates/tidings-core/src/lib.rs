@@ -17,6 +17,7 @@ pub mod idempotency;
 pub mod ids;
 pub mod job;
 pub mod keyword;
+pub mod limit;
 pub mod message;
 pub mod redact;
 pub mod retry;

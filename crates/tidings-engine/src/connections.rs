@@ -2,7 +2,7 @@
 
 use crate::engine::Inner;
 use crate::error::EngineError;
-use crate::limiter::RateLimit;
+use crate::limits::Reserved;
 use crate::pulse::Change;
 use crate::sandbox::SandboxLine;
 use crate::tenancy::TenantView;
@@ -117,6 +117,8 @@ impl Providers {
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
     stayed: HashMap<(ContactId, Channel), ConnectionId>,
+    /// Slots under rate limits that the batch holds.
+    pub reserved: Reserved,
 }
 
 /// What a delivery knows of its route before it is chosen.
@@ -170,7 +172,7 @@ impl Routes {
         let pinned = traveller.pinned.filter(|id| rows().any(|row| row.id == *id));
         let states: Vec<ConnectionState> = rows()
             .filter(|row| pinned.is_none_or(|id| row.id == id))
-            .map(|row| state(inner, row, now))
+            .map(|row| state(inner, &self.reserved, row, now))
             .collect();
         let key = (traveller.contact, traveller.channel);
         let last = self.stayed.get(&key).copied().or(traveller.carried.last);
@@ -252,7 +254,7 @@ impl Routes {
     }
 }
 
-fn state(inner: &Inner, row: &RouteRow, now: Timestamp) -> ConnectionState {
+fn state(inner: &Inner, reserved: &Reserved, row: &RouteRow, now: Timestamp) -> ConnectionState {
     let stand = inner.pulse.stand(row, now);
     ConnectionState {
         id: row.id,
@@ -260,7 +262,7 @@ fn state(inner: &Inner, row: &RouteRow, now: Timestamp) -> ConnectionState {
         priority: row.priority,
         weight: row.weight,
         breaker: stand.breaker,
-        limited_until: inner.limiter.limited_until(row.id, limit_of(row), now),
+        limited_until: reserved.limited_until(inner, row, now),
         health: stand.health,
     }
 }
@@ -285,11 +287,6 @@ pub(crate) fn in_the_way(view: &TenantView, passed_over: &[PassedOver]) -> Strin
         })
         .collect();
     format!("{}: {}", RouteCode::NoneReady, each.join(", "))
-}
-
-/// A connection's rate limit.
-pub(crate) fn limit_of(row: &RouteRow) -> Option<RateLimit> {
-    RateLimit::of(row.provider, row.rate_limit.as_ref())
 }
 
 /// What an outcome says about the connection's health. An unknown one counts as a failure: no answer came.

@@ -8,6 +8,7 @@ use crate::engine::Inner;
 use crate::error::EngineError;
 use crate::gate;
 use crate::late;
+use crate::limits::{Held, Turn, admit, on_time};
 use crate::outcome::{self, Ended};
 use crate::process::ended;
 use crate::rescue::is_poison;
@@ -58,6 +59,8 @@ pub(crate) struct Call {
     pub route: Option<serde_json::Value>,
     /// How long it may take.
     pub limit: Duration,
+    /// Its slot, where the connection has a rate limit.
+    pub turn: Option<Turn>,
     pub provider: Arc<dyn Provider>,
     pub submission: Submission,
 }
@@ -206,16 +209,19 @@ async fn run(
     reports: &mut Vec<FinishReport>,
 ) -> Result<(), EngineError> {
     let Sorted {
-        ready: mut waiting,
+        ready,
         unknown,
         poisoned,
-        ends,
+        mut ends,
     } = sorted;
     if !unknown.is_empty() {
         resolve::resolve(inner, &bench, unknown, reports).await?;
     }
     let mut routes = Routes::of(inner, &bench.views);
     let mut dice = inner.dice();
+    let (mut waiting, staying) = admit(inner, &bench, &mut routes.reserved, ready).await?;
+    let stay = |carried| ended(carried, bench.lease, Outcome::Release);
+    ends.extend(staying.iter().map(stay));
     // What needs no call.
     gate::begin(
         inner,
@@ -233,6 +239,7 @@ async fn run(
         let may_begin = !waiting.is_empty() && !inner.is_draining();
         if !may_begin && under_way.is_empty() {
             // What is left while the process drains goes back with the lease.
+            routes.reserved.give_back(inner);
             return Ok(());
         }
         let step = tokio::select! {
@@ -291,6 +298,12 @@ async fn places(inner: &Inner, wanted: usize) -> SemaphorePermit<'_> {
 
 /// Makes one call. Whatever has no answer in time may have arrived.
 async fn make(inner: &Inner, call: Call, place: Option<SemaphorePermit<'_>>) -> Ended {
+    if let Err(Held) = on_time(inner, call.turn).await {
+        return Ended {
+            call,
+            outcome: Held::outcome(),
+        };
+    }
     inner.fail.pass("provider_before_call");
     let began = inner.now();
     let answered = tokio::time::timeout(call.limit, call.provider.send(&call.submission)).await;

@@ -4,7 +4,7 @@ use crate::accept::{self, Submission};
 use crate::connections::Providers;
 use crate::error::EngineError;
 use crate::failpoint::FailPoints;
-use crate::limiter::Limiter;
+use crate::limits::Limiter;
 use crate::pulse::Pulse;
 use crate::request::{AcceptError, AcceptRequest, Accepted, IdempotencyKey, MAX_REQUESTS};
 use crate::sandbox::SandboxLine;
@@ -273,6 +273,11 @@ impl Engine {
     /// Where recipients reach this installation.
     pub fn public_base_url(&self) -> &Url {
         &self.inner.base
+    }
+
+    /// Counts rate limits in this process alone: for simulations, which are by themselves.
+    pub fn keep_limits_in_process(&self) {
+        self.inner.limiter.source().keep_in_process();
     }
 
     /// The waits between tries.

@@ -1,11 +1,12 @@
 //! The gate: the rules once more, under the contacts' locks, and the intent of every call that may be made.
 
-use crate::connections::{Routes, Traveller, in_the_way, kept, limit_of};
+use crate::connections::{Routes, Traveller, in_the_way, kept};
 use crate::deliver::{Bench, Call, Carried, failure_of, no_delivery, wait};
 use crate::engine::Inner;
 use crate::error::EngineError;
 use crate::fallback::{self, Aside};
 use crate::figures;
+use crate::limits::{Turn, held_at_gate};
 use crate::process::ended;
 use crate::repeat::{self, Repetition};
 use crate::submission::{Unsendable, submission};
@@ -17,7 +18,7 @@ use tidings_core::decide::{Facts, GateVerdict, StopScope, gate, whatsapp_window_
 use tidings_core::retry::{NextTry, next_try};
 use tidings_core::route::{CONVERSATION, Route};
 use tidings_core::{AttemptId, Channel, ConnectionId, ContactId, DeliveryState, Dice, ErrorCategory, TenantId};
-use tidings_queue::{Finish, FinishReport, LeaseId};
+use tidings_queue::{Finish, FinishReport, LeaseId, Outcome};
 use tidings_store::Conn;
 use tidings_store::messages::dispatch::{self, Dispatchable};
 use tidings_store::messages::facts::{self, ContactKnown, FactsQuery, Past};
@@ -200,9 +201,10 @@ async fn ask(
             }
         }
         Route::Wait { until, passed_over } => {
-            let until = turn(inner, view, carried.row.channel, until, now);
-            let why = in_the_way(view, &passed_over);
-            let outcome = wait(until, ErrorCategory::RateLimit, why);
+            let outcome = match held_at_gate(inner, view, &carried, until, now) {
+                Some(()) => Outcome::Release,
+                None => wait(until, ErrorCategory::RateLimit, in_the_way(view, &passed_over)),
+            };
             gated.aside.finishes.push(ended(&carried, bench.lease, outcome));
             return Ok(false);
         }
@@ -212,6 +214,7 @@ async fn ask(
             return Ok(false);
         }
     };
+    let turn = routes.reserved.pop(path.row.id);
     Ok(ready_call(
         inner,
         bench,
@@ -219,6 +222,7 @@ async fn ask(
         carried,
         view,
         path,
+        turn,
         window_open,
         dice,
         now,
@@ -271,24 +275,6 @@ fn traveller(row: &Dispatchable, carried_by: &CarriedBy, pinned: Option<Connecti
         pinned: pinned.or_else(|| row.reference.as_ref().and(row.connection)),
         carried: carried_by.get(&key).copied().unwrap_or_default(),
     }
-}
-
-/// When a delivery that has to wait for a rate limit may expect its turn.
-fn turn(inner: &Inner, view: &TenantView, channel: Channel, until: Timestamp, now: Timestamp) -> Timestamp {
-    let limited = view
-        .routes
-        .iter()
-        .filter(|route| route.channel == channel)
-        .find_map(|route| {
-            let limit = limit_of(route)?;
-            inner
-                .limiter
-                .limited_until(route.id, Some(limit), now)
-                .map(|_| (route.id, limit))
-        });
-    limited.map_or(until, |(connection, limit)| {
-        inner.limiter.book(connection, limit, until)
-    })
 }
 
 /// A delivery that cannot be called for a reason of configuration waits for an operator, and is given up in the end.
@@ -357,6 +343,7 @@ fn ready_call(
     carried: Carried,
     view: &TenantView,
     path: Path<'_>,
+    turn: Option<Turn>,
     window_open: bool,
     dice: &mut Dice,
     now: Timestamp,
@@ -382,12 +369,12 @@ fn ready_call(
     match submission(&bench.keys, view, &carried.row, window_open, reference) {
         Ok(mut submission) => {
             submission.status_callback = Some(view.links.webhook(route.provider, route.id));
-            inner.limiter.count(route.id, limit_of(route), now);
             gated.calls.push(Call {
                 carried,
                 attempt_no,
                 connection: route.id,
                 probe,
+                turn,
                 route: kept,
                 limit: route
                     .call_limit

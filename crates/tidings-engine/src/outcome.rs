@@ -6,10 +6,12 @@ use crate::engine::Inner;
 use crate::error::EngineError;
 use crate::fallback::{self, Aside};
 use crate::figures;
+use crate::limits::{HELD_CODE, limit_of};
 use crate::process::ended;
 use crate::repeat;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
+use std::collections::BTreeMap;
 use tidings_core::breaker::{self, Breaker};
 use tidings_core::decide::facts::SuppressionReason;
 use tidings_core::retry::{NextTry, next_try};
@@ -72,10 +74,44 @@ pub(crate) async fn record(
     inner.fail.pass("outcome_before_commit");
     tx.commit().await?;
     inner.fail.pass("outcome_after_commit");
+    shrink_limits(inner, bench, &told, now).await;
     told.iter()
         .filter(|one| moved.contains(&one.result.delivery))
         .for_each(|one| count(one, now));
     Ok(report)
+}
+
+/// A provider that says "too many" knows better than the limit that is set. What was recorded stands if this fails: the
+/// next refusal says it again.
+async fn shrink_limits(inner: &Inner, bench: &Bench, told: &[Told], now: Timestamp) {
+    let mut refused: BTreeMap<(TenantId, ConnectionId), Timestamp> = BTreeMap::new();
+    for one in told {
+        let SendOutcome::Rejected(rejection) = &one.outcome else {
+            continue;
+        };
+        if rejection.category == ErrorCategory::RateLimit && rejection.code != HELD_CODE {
+            let wait = rejection
+                .retry_after
+                .and_then(|wait| SignedDuration::try_from(wait).ok());
+            let until = now
+                .saturating_add(wait.unwrap_or(SignedDuration::ZERO))
+                .unwrap_or(now);
+            let key = (one.call.carried.row.tenant, one.call.connection);
+            let entry = refused.entry(key).or_insert(until);
+            *entry = (*entry).max(until);
+        }
+    }
+    for ((tenant, connection), until) in refused {
+        let routes = bench.views.get(&tenant).map_or(&[][..], |view| &view.routes);
+        let limit = routes.iter().find(|row| row.id == connection).and_then(limit_of);
+        let Some(limit) = limit else { continue };
+        let done = inner
+            .limiter
+            .refused(inner, tenant, connection, limit.pace(), until);
+        if let Err(error) = done.await {
+            tracing::warn!(%error, %connection, "a refusal for its rate could not be shared with other nodes");
+        }
+    }
 }
 
 /// A call, its outcome, and what it means for the delivery's row.
@@ -176,7 +212,10 @@ fn after_refused_repetition(
 
 /// A connection rests as long as its provider asked for.
 fn rest(inner: &Inner, call: &Call, rejection: &Rejection, now: Timestamp) {
-    if let (ErrorCategory::RateLimit, Some(wait)) = (rejection.category, rejection.retry_after) {
+    let said_by_provider = rejection.code != HELD_CODE;
+    if let (ErrorCategory::RateLimit, Some(wait), true) =
+        (rejection.category, rejection.retry_after, said_by_provider)
+    {
         let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::ZERO);
         inner
             .limiter

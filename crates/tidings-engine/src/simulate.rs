@@ -5,7 +5,7 @@
 
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::limiter::RateLimit;
+use crate::limits::limit_of;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde_json::json;
@@ -95,6 +95,7 @@ impl Engine {
         policy: Option<Policy>,
     ) -> Result<(), EngineError> {
         let inner = &self.inner;
+        self.keep_limits_in_process();
         self.register().await?;
         scratch::copy_tenant(live, &inner.store, tenant, from).await?;
         let mut tx = inner.store.worker_tenant(tenant).tx().await?;
@@ -102,9 +103,8 @@ impl Engine {
             .await?
             .into_iter()
             .map(|route| {
-                let limit = RateLimit::of(route.provider, route.rate_limit.as_ref());
-                let json =
-                    limit.map(|limit| json!({ "limit": limit.limit, "per_ms": limit.per.as_millis() }));
+                let json = limit_of(&route)
+                    .map(|limit| json!({ "limit": limit.limit(), "per_ms": limit.per().as_millis() }));
                 (route.id, json)
             })
             .collect();
@@ -216,7 +216,8 @@ impl Engine {
                 self.run_due().await?;
                 next = self.next_due(tenant).await?;
             }
-            match next.campaign.into_iter().chain(next.job).min() {
+            let turn = self.inner.limiter.next_turn();
+            match next.campaign.into_iter().chain(next.job).chain(turn).min() {
                 // Rounded to the microsecond, as the database keeps it.
                 Some(at) if at <= to => {
                     let soonest = now.saturating_add(SignedDuration::from_micros(1)).unwrap_or(to);

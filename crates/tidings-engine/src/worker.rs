@@ -1,18 +1,17 @@
 //! The worker: claims batches, works on several at once, renews its leases, takes over what dead workers left, sleeps
 //! until it is woken, and drains when it is told to stop.
 
+use crate::claims::{claim, claim_lines, claimer};
 use crate::engine::{Engine, Inner};
 use crate::error::EngineError;
-use crate::process::{KINDS, process};
+use crate::process::process;
 use crate::rescue;
 use crate::sandbox_reports;
 use futures::FutureExt as _;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
-use tidings_queue::{
-    CHANNEL, ClaimLimits, Claimed, ClaimedJob, Claimer, FinishReport, LeaseId, ParkedWork, TakenOver, promote,
-};
+use tidings_queue::{CHANNEL, ClaimedJob, Claimer, FinishReport, LeaseId, ParkedWork, TakenOver, promote};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +33,10 @@ const AFTER_ERROR: Duration = Duration::from_secs(1);
 
 /// Single jobs that are worked on alone before others have their turn again.
 const SINGLES: usize = 16;
+
+/// Batches from lines that wait for a rate limit, beside the ordinary ones: they are small, and none may keep others from
+/// beginning.
+const LINE_BATCHES: usize = 8;
 
 /// More rounds than this in one `run_due` mean that something makes work for itself.
 const ROUNDS: usize = 10_000;
@@ -58,6 +61,7 @@ impl Engine {
     pub async fn run(&self, stop: CancellationToken) -> Result<WorkerReport, EngineError> {
         let inner = &self.inner;
         register(inner).await?;
+        inner.limiter.run_ahead();
         let wake = Arc::new(Notify::new());
         let helpers = CancellationToken::new();
         inner
@@ -112,10 +116,13 @@ impl Engine {
                 worked = true;
             }
             let claimed = claim(inner, &mut claimer).await?;
-            if let Some(lease) = claimed.lease {
-                report.batches += 1;
-                work_off(inner, lease, claimed.jobs, &mut claimer, &mut report).await?;
-                worked = true;
+            let from_lines = claim_lines(inner, &mut claimer).await?;
+            for claimed in [claimed, from_lines] {
+                if let Some(lease) = claimed.lease {
+                    report.batches += 1;
+                    work_off(inner, lease, claimed.jobs, &mut claimer, &mut report).await?;
+                    worked = true;
+                }
             }
             if !worked {
                 return Ok(report);
@@ -189,23 +196,6 @@ async fn leave(inner: &Inner) {
     }
 }
 
-fn claimer(inner: &Inner) -> Claimer {
-    let limits = ClaimLimits {
-        tenant_in_flight: inner.limits.tenant_in_flight,
-        ..ClaimLimits::default()
-    };
-    Claimer::new(inner.node, KINDS, limits)
-}
-
-async fn claim(inner: &Inner, claimer: &mut Claimer) -> Result<Claimed, EngineError> {
-    let mut conn = inner.conn().await?;
-    let claimed = claimer
-        .claim(&mut conn, inner.limits.claim_batch, inner.now(), inner.lease_ms())
-        .await?;
-    inner.fail.pass("claim_after_commit");
-    Ok(claimed)
-}
-
 /// Moves due work into the line: schedules, and rows of other programs.
 async fn tend(inner: &Inner) -> Result<bool, EngineError> {
     sandbox_reports::report_due(inner).await?;
@@ -239,11 +229,14 @@ struct Worker {
     report: WorkerReport,
     /// Looks without finding anything since the last work.
     looks: usize,
+    /// Batches at work that came from lines.
+    from_lines: usize,
 }
 
 /// A batch that was worked on.
 struct Worked {
     lease: LeaseId,
+    from_line: bool,
     /// Every job has its end, or belongs to somebody else by now.
     whole: bool,
     reports: Vec<FinishReport>,
@@ -266,6 +259,7 @@ impl Worker {
             abandoned: Vec::new(),
             report: WorkerReport::default(),
             looks: 0,
+            from_lines: 0,
         }
     }
 
@@ -313,7 +307,7 @@ impl Worker {
                 return Ok(());
             };
             self.report.rescued += taken.jobs.len() as u64;
-            self.start(taken.lease, taken.jobs);
+            self.start(taken.lease, taken.jobs, false);
         }
         self.idle(stop).await;
         Ok(())
@@ -340,13 +334,40 @@ impl Worker {
                 break;
             };
             self.report.rescued += jobs.len() as u64;
-            self.start(lease, jobs);
+            self.start(lease, jobs, false);
         }
         Ok(())
     }
 
+    /// Begins what has its turn in lines.
+    async fn fill_from_lines(&mut self) -> Result<(), EngineError> {
+        while self.from_lines < LINE_BATCHES {
+            let claimed = claim_lines(&self.inner, &mut self.claimer).await?;
+            let Some(lease) = claimed.lease else { break };
+            self.report.batches += 1;
+            self.start(lease, claimed.jobs, true);
+        }
+        Ok(())
+    }
+
+    /// How long until a line has its turn, where that is sooner.
+    fn until_turn(&self, pause: Duration) -> Duration {
+        if self.from_lines >= LINE_BATCHES {
+            return pause;
+        }
+        let wait = self
+            .inner
+            .limiter
+            .next_turn()
+            .map(|at| at.duration_since(self.inner.now()));
+        wait.map_or(pause, |wait| {
+            pause.min(Duration::try_from(wait).unwrap_or(Duration::ZERO))
+        })
+    }
+
     /// Claims until as many batches are under way as may be; says how long to sleep.
     async fn fill(&mut self) -> Result<Duration, EngineError> {
+        self.fill_from_lines().await?;
         while self.has_room() {
             let claimed = claim(&self.inner, &mut self.claimer).await?;
             let Some(lease) = claimed.lease else {
@@ -357,22 +378,24 @@ impl Worker {
             };
             self.wake_up().await?;
             self.report.batches += 1;
-            self.start(lease, claimed.jobs);
+            self.start(lease, claimed.jobs, false);
         }
         Ok(self.inner.limits.poll)
     }
 
     fn has_room(&self) -> bool {
-        self.working.len() < self.inner.limits.batches.max(1)
+        self.working.len() - self.from_lines < self.inner.limits.batches.max(1)
     }
 
-    fn start(&mut self, lease: LeaseId, jobs: Vec<ClaimedJob>) {
+    fn start(&mut self, lease: LeaseId, jobs: Vec<ClaimedJob>, from_line: bool) {
+        self.from_lines += usize::from(from_line);
         let inner = Arc::clone(&self.inner);
         let count = jobs.len();
         self.working.spawn(async move {
             let (reports, whole) = to_the_end(Box::pin(process(&inner, lease, jobs)), count).await;
             Worked {
                 lease,
+                from_line,
                 whole,
                 reports,
             }
@@ -380,6 +403,7 @@ impl Worker {
     }
 
     fn settle(&mut self, worked: &Worked) {
+        self.from_lines -= usize::from(worked.from_line);
         settle(&mut self.claimer, &mut self.report, &worked.reports);
         // What a drain leaves goes back when the node signs off.
         if !worked.whole && !self.inner.is_draining() {
@@ -421,10 +445,12 @@ impl Worker {
     }
 
     async fn wait(&mut self, stop: &CancellationToken, wake: &Notify, pause: Duration) -> Woken {
+        let pause = self.until_turn(pause);
         tokio::select! {
             () = stop.cancelled() => Woken::Stop,
             Some(worked) = self.working.join_next() => worked.map_or(Woken::Look, Woken::Finished),
             () = wake.notified() => Woken::Look,
+            () = self.inner.limiter.turned.notified() => Woken::Look,
             () = tokio::time::sleep(pause) => Woken::Look,
         }
     }
@@ -492,11 +518,6 @@ async fn beat(inner: Arc<Inner>, stop: CancellationToken) {
         let beaten = async {
             let mut conn = inner.conn().await?;
             tidings_queue::heartbeat(&mut conn, inner.node, inner.now(), inner.lease_ms()).await?;
-            let lease =
-                jiff::SignedDuration::try_from(inner.limits.lease).unwrap_or(jiff::SignedDuration::ZERO);
-            let since = inner.now().saturating_sub(lease).unwrap_or(jiff::Timestamp::MIN);
-            let nodes = tidings_queue::alive_nodes(&mut conn, since).await?;
-            inner.limiter.set_nodes(u32::try_from(nodes.len()).unwrap_or(1));
             Ok::<_, EngineError>(())
         };
         if let Err(error) = beaten.await {

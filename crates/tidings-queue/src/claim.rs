@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use serde_json::value::RawValue;
 use sqlx::PgConnection;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use tidings_core::job::JobKind;
 use tidings_core::{JobId, NodeId, TenantId};
 use uuid::Uuid;
@@ -39,6 +39,18 @@ impl Default for ClaimLimits {
     }
 }
 
+/// Jobs of one tenant and kind that wait for something outside the queue, such as room in a rate limit: they stay in the
+/// line, in their order, and are claimed in the number there is room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Of which kind.
+    pub kind: JobKind,
+    /// How many may go now.
+    pub jobs: u32,
+}
+
 /// A claimed batch.
 #[derive(Clone, Debug, Default)]
 pub struct Claimed {
@@ -63,6 +75,8 @@ pub struct Claimer {
     tenants: ReadyTenants,
     held: HashMap<LeaseId, BTreeMap<TenantId, u32>>,
     in_flight: HashMap<TenantId, u32>,
+    /// Kinds that are left to [`Claimer::claim_lines`].
+    held_back: HashMap<TenantId, HashSet<JobKind>>,
 }
 
 impl Claimer {
@@ -76,6 +90,15 @@ impl Claimer {
             tenants: ReadyTenants::default(),
             held: HashMap::new(),
             in_flight: HashMap::new(),
+            held_back: HashMap::new(),
+        }
+    }
+
+    /// Leaves the jobs of these tenants and kinds, and no others, to [`Claimer::claim_lines`].
+    pub fn hold_back(&mut self, lines: impl IntoIterator<Item = (TenantId, JobKind)>) {
+        self.held_back.clear();
+        for (tenant, kind) in lines {
+            self.held_back.entry(tenant).or_default().insert(kind);
         }
     }
 
@@ -106,8 +129,9 @@ impl Claimer {
         if shares.is_empty() {
             return Ok(Claimed::default());
         }
+        let parts = self.parts(&shares);
         let expires = now + jiff::SignedDuration::from_millis(lease_ms);
-        let taken = take(conn, self.node, &self.kinds, &shares, want, now, expires).await?;
+        let taken = take(conn, self.node, &self.kinds, &parts, want, now, expires).await?;
         if !taken.open {
             let fence = guard::check(conn, &format!("node {}", self.node), now).await?;
             return Ok(Claimed {
@@ -118,14 +142,74 @@ impl Claimer {
         self.ring.learn(&shares, &taken.got(), want);
         let mut claimed = taken.into_claimed(conn).await?;
         claimed.more = !self.ring.is_empty();
-        if let Some(lease) = claimed.lease {
-            let held = self.held.entry(lease).or_default();
-            for job in &claimed.jobs {
-                *held.entry(job.tenant).or_default() += 1;
-                *self.in_flight.entry(job.tenant).or_default() += 1;
+        self.count(&claimed);
+        Ok(claimed)
+    }
+
+    /// Claims from lines, from each as many jobs as may go; the first in rank go first. Like [`Claimer::claim`] otherwise.
+    ///
+    /// # Errors
+    /// When the database refuses; nothing is claimed then.
+    pub async fn claim_lines(
+        &mut self,
+        conn: &mut PgConnection,
+        lines: &[Line],
+        now: Timestamp,
+        lease_ms: i64,
+    ) -> Result<Claimed, QueueError> {
+        let room = |tenant| {
+            let held = self.in_flight.get(&tenant).copied().unwrap_or(0);
+            self.limits.tenant_in_flight.saturating_sub(held)
+        };
+        let mut parts = Parts::default();
+        let mut want = 0_u32;
+        for (turn, line) in lines.iter().enumerate() {
+            let jobs = line.jobs.min(room(line.tenant));
+            if jobs > 0 {
+                let share = Share {
+                    tenant: line.tenant,
+                    jobs,
+                    runs: jobs,
+                };
+                parts.push(turn, share, line.kind.as_str());
+                want = want.saturating_add(jobs);
             }
         }
+        if want == 0 {
+            return Ok(Claimed::default());
+        }
+        let expires = now + jiff::SignedDuration::from_millis(lease_ms);
+        let taken = take(conn, self.node, &self.kinds, &parts, want, now, expires).await?;
+        // A fence is told by the next ordinary claim.
+        let claimed = taken.into_claimed(conn).await?;
+        self.count(&claimed);
         Ok(claimed)
+    }
+
+    /// The shares, those of tenants with lines kind by kind.
+    fn parts(&self, shares: &[Share]) -> Parts {
+        let mut parts = Parts::default();
+        for (turn, share) in shares.iter().enumerate() {
+            match self.held_back.get(&share.tenant) {
+                None => parts.push(turn, *share, ""),
+                Some(back) => {
+                    let is_back = |kind: &str| back.iter().any(|one| one.as_str() == kind);
+                    for kind in self.kinds.iter().filter(|kind| !is_back(kind)) {
+                        parts.push(turn, *share, kind);
+                    }
+                }
+            }
+        }
+        parts
+    }
+
+    fn count(&mut self, claimed: &Claimed) {
+        let Some(lease) = claimed.lease else { return };
+        let held = self.held.entry(lease).or_default();
+        for job in &claimed.jobs {
+            *held.entry(job.tenant).or_default() += 1;
+            *self.in_flight.entry(job.tenant).or_default() += 1;
+        }
     }
 
     /// Makes room for what [`crate::finish`] settled. Leases of other claimers are ignored.
@@ -163,6 +247,28 @@ fn lower(in_flight: &mut HashMap<TenantId, u32>, tenant: TenantId, by: u32) {
         if *jobs == 0 {
             in_flight.remove(&tenant);
         }
+    }
+}
+
+/// What a claim asks for, as parallel arrays.
+#[derive(Default)]
+struct Parts {
+    tenants: Vec<Uuid>,
+    jobs: Vec<i32>,
+    runs: Vec<i32>,
+    /// Parts of one turn share its number of jobs.
+    turns: Vec<i32>,
+    /// One kind alone, or none: every kind that the node knows.
+    kinds: Vec<&'static str>,
+}
+
+impl Parts {
+    fn push(&mut self, turn: usize, share: Share, kind: &'static str) {
+        self.tenants.push(share.tenant.0);
+        self.jobs.push(share.jobs as i32);
+        self.runs.push(share.runs as i32);
+        self.turns.push(turn as i32);
+        self.kinds.push(kind);
     }
 }
 
@@ -271,33 +377,43 @@ impl WideColumns {
 
 /// Locks ready runs of the tenants, skipping those that other nodes are at, deletes or splits them, and leases them.
 ///
-/// The fence is a one-time condition of the statement: a copied database claims nothing, not even once.
+/// The fence is a one-time condition of the statement: a copied database claims nothing, not even once. Of the two ways to
+/// a tenant's rows each part takes one: along the ranks over all kinds, or along those of one kind. The concatenation keeps
+/// the planner from gathering and sorting all kinds by the second index.
 async fn take(
     conn: &mut PgConnection,
     node: NodeId,
     kinds: &[&str],
-    shares: &[Share],
+    parts: &Parts,
     want: u32,
     now: Timestamp,
     expires: Timestamp,
 ) -> Result<Taken, QueueError> {
-    let tenants: Vec<Uuid> = shares.iter().map(|share| share.tenant.0).collect();
-    let jobs: Vec<i32> = shares.iter().map(|share| share.jobs as i32).collect();
-    let runs: Vec<i32> = shares.iter().map(|share| share.runs as i32).collect();
     let row = sqlx::query!(
         r#"
         WITH gate AS MATERIALIZED (
             SELECT queue_open() AS open
         ), picked AS MATERIALIZED (
             SELECT r.*, w.jobs, w.turn
-            FROM unnest($1::uuid[], $2::int[], $3::int[]) WITH ORDINALITY AS w (tenant_id, jobs, runs, turn)
+            FROM unnest($1::uuid[], $2::int[], $3::int[], $9::int[], $10::text[]) AS w (tenant_id, jobs, runs, turn, kind)
             CROSS JOIN LATERAL (
-                SELECT q.ctid AS place, q.*
-                FROM job_ready q
-                WHERE q.tenant_id = w.tenant_id AND q.job_type = ANY($4::text[])
-                ORDER BY q.rank, q.first_id
-                LIMIT w.runs
-                FOR UPDATE SKIP LOCKED
+                SELECT * FROM (
+                    SELECT q.ctid AS place, q.*
+                    FROM job_ready q
+                    WHERE w.kind = '' AND q.tenant_id = w.tenant_id AND q.job_type || '' = ANY($4::text[])
+                    ORDER BY q.rank, q.first_id
+                    LIMIT w.runs
+                    FOR UPDATE SKIP LOCKED
+                ) a
+                UNION ALL
+                SELECT * FROM (
+                    SELECT q.ctid AS place, q.*
+                    FROM job_ready q
+                    WHERE w.kind <> '' AND q.tenant_id = w.tenant_id AND q.job_type = w.kind
+                    ORDER BY q.rank, q.first_id
+                    LIMIT w.runs
+                    FOR UPDATE SKIP LOCKED
+                ) b
             ) r
             WHERE (SELECT open FROM gate)
         ), taken AS MATERIALIZED (
@@ -355,14 +471,16 @@ async fn take(
                coalesce(work.source_references, '{}') AS "references!: Vec<Option<String>>"
         FROM gate, runs, work
         "#,
-        &tenants,
-        &jobs,
-        &runs,
+        &parts.tenants,
+        &parts.jobs,
+        &parts.runs,
         kinds as &[&str],
         node.0,
         now.to_sqlx() as _,
         expires.to_sqlx() as _,
         i64::from(want),
+        &parts.turns,
+        &parts.kinds as &[&str],
     )
     .fetch_one(conn)
     .await

@@ -34,7 +34,7 @@ mod tenants;
 
 pub use arrivals::{Adopted, UnknownKind, adopt_arrivals, reconsider_unknown, unknown_kinds};
 pub use cancel::{Cancelled, cancel};
-pub use claim::{ClaimLimits, Claimed, Claimer};
+pub use claim::{ClaimLimits, Claimed, Claimer, Line};
 pub use due::{next_due, promote};
 pub use enqueue::{BLOCK, enqueue};
 pub use error::QueueError;

@@ -19,6 +19,7 @@ pub mod error;
 pub mod events;
 pub mod export;
 pub mod health;
+pub mod limits;
 mod listener;
 pub mod messages;
 pub mod models;

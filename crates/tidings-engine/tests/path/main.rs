@@ -9,6 +9,7 @@ mod drafting;
 mod failing;
 mod foreign;
 mod inline;
+mod limiting;
 mod racing;
 mod refusing;
 mod repeating;

@@ -6,6 +6,7 @@ mod claiming;
 mod contract;
 mod ending;
 mod guard;
+mod lines;
 mod races;
 mod rescue;
 mod schedules;

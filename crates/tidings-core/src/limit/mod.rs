@@ -1,0 +1,186 @@
+//! Rate limits: at most so many calls in a window, kept by slots that all nodes draw from one bucket.
+//!
+//! A bucket is an instant: when its next slot lies. Slots are spaced evenly ([`Pace::interval_us`]) and each may be
+//! used a little late ([`Pace::late_us`]), which is also all that an idle bucket saves up. The spacing is chosen so that
+//! every use of every slot, early or late, keeps the limit in every window; what that costs is the lateness as a share
+//! of the window. Because nothing but one instant is kept, losing it costs at most one short burst, and not even that
+//! where the next bucket begins without savings ([`Bucket::without_savings`]).
+
+mod bucket;
+mod eta;
+mod slots;
+#[cfg(test)]
+mod tests;
+
+pub use bucket::{Bucket, Lease};
+pub use eta::ends_at;
+pub use slots::Slots;
+
+use crate::{ConnectionId, ProviderKind, TenantId};
+use jiff::SignedDuration;
+use std::fmt;
+
+/// The most calls in a window that a limit may name.
+pub const LARGEST_LIMIT: u32 = 1_000_000;
+
+/// The longest window that a limit may name, in milliseconds: a day.
+pub const LONGEST_WINDOW_MS: u64 = 86_400_000;
+
+/// Windows shorter than this are kept as an even pace over one of this length.
+const SHORTEST_WINDOW: SignedDuration = SignedDuration::from_secs(1);
+
+/// Windows up to this length are paced closely: nobody notices a wait within them.
+const CLOSE_UP_TO: SignedDuration = SignedDuration::from_mins(5);
+
+/// How late a slot may be used, in hundredths of the window: of a short one, and of a long one, where a few messages at
+/// once matter more than the last percent of the rate.
+const LATE_CLOSE: i64 = 8;
+const LATE_WIDE: i64 = 15;
+
+/// How far ahead a node may take slots: long enough to work, short enough that a dead node wastes nothing to speak of.
+const AHEAD: SignedDuration = SignedDuration::from_millis(500);
+
+/// A limit grows back by a twentieth in the length of its window, but in no less and no more than this.
+const GROW_FASTEST: SignedDuration = SignedDuration::from_secs(10);
+const GROW_SLOWEST: SignedDuration = SignedDuration::from_mins(10);
+
+/// At most `limit` calls in any window of `per`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    limit: u32,
+    per: SignedDuration,
+}
+
+/// A limit that is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LimitError {
+    /// Out of bounds.
+    #[error("limit is {0}; use 1 to {LARGEST_LIMIT}")]
+    Limit(u64),
+    /// Out of bounds.
+    #[error("per_ms is {0}; use 1 to {LONGEST_WINDOW_MS}, a day")]
+    Window(u64),
+}
+
+impl RateLimit {
+    /// A limit of so many calls in so many milliseconds.
+    ///
+    /// # Errors
+    /// When one of them is nothing or too much.
+    pub fn new(limit: u64, per_ms: u64) -> Result<Self, LimitError> {
+        if !(1..=u64::from(LARGEST_LIMIT)).contains(&limit) {
+            return Err(LimitError::Limit(limit));
+        }
+        if !(1..=LONGEST_WINDOW_MS).contains(&per_ms) {
+            return Err(LimitError::Window(per_ms));
+        }
+        Ok(Self {
+            limit: limit as u32,
+            per: SignedDuration::from_millis(per_ms as i64),
+        })
+    }
+
+    /// What a provider takes unless a connection says otherwise (SPEC section 5). The sandbox has no limit.
+    pub const fn default_of(provider: ProviderKind) -> Option<Self> {
+        let (limit, seconds) = match provider {
+            ProviderKind::Sandbox => return None,
+            ProviderKind::Sendgrid => (100, 60),
+            ProviderKind::Ses => (200, 1),
+            ProviderKind::Resend => (2, 1),
+            ProviderKind::Twilio => (1, 1),
+            ProviderKind::Smtp => (100, 3600),
+            ProviderKind::WhatsappCloud => (1000, 86_400),
+            ProviderKind::WhatsappWeb => (1, 75),
+        };
+        Some(Self {
+            limit,
+            per: SignedDuration::from_secs(seconds),
+        })
+    }
+
+    /// Calls in a window.
+    pub const fn limit(self) -> u32 {
+        self.limit
+    }
+
+    /// The window.
+    pub const fn per(self) -> SignedDuration {
+        self.per
+    }
+
+    /// How the limit is kept.
+    pub fn pace(self) -> Pace {
+        let (limit, per) = if self.per < SHORTEST_WINDOW {
+            let more = SHORTEST_WINDOW.as_micros() / self.per.as_micros().max(1);
+            (i128::from(self.limit).saturating_mul(more), SHORTEST_WINDOW)
+        } else {
+            (i128::from(self.limit), self.per)
+        };
+        let per_us = per.as_micros();
+        let hundredths = if per <= CLOSE_UP_TO { LATE_CLOSE } else { LATE_WIDE };
+        let late_us = per_us * i128::from(hundredths) / 100;
+        let grow = per.clamp(GROW_FASTEST, GROW_SLOWEST);
+        Pace {
+            interval_us: clamped((per_us + late_us + limit - 1) / limit).max(1),
+            late_us: clamped(late_us),
+            ahead_us: clamped(AHEAD.as_micros()),
+            // A twentieth is 50 thousandths.
+            grow_us: clamped(grow.as_micros() / 50).max(1),
+        }
+    }
+}
+
+impl fmt::Display for RateLimit {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = self.per.as_millis();
+        match ms {
+            1_000 => write!(formatter, "{}/s", self.limit),
+            60_000 => write!(formatter, "{}/min", self.limit),
+            3_600_000 => write!(formatter, "{}/h", self.limit),
+            86_400_000 => write!(formatter, "{}/day", self.limit),
+            _ if ms % 1_000 == 0 => write!(formatter, "{} in {} s", self.limit, ms / 1_000),
+            _ => write!(formatter, "{} in {ms} ms", self.limit),
+        }
+    }
+}
+
+/// A node's wish for slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Of which connection.
+    pub connection: ConnectionId,
+    /// How its limit is kept.
+    pub pace: Pace,
+    /// How many at most.
+    pub want: u32,
+}
+
+fn clamped(us: i128) -> i64 {
+    i64::try_from(us).unwrap_or(i64::MAX)
+}
+
+/// How a limit is kept, in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Between two slots.
+    pub interval_us: i64,
+    /// How long after its instant a slot may be used.
+    pub late_us: i64,
+    /// How far ahead slots are given out.
+    pub ahead_us: i64,
+    /// In how long a shrunken limit grows by a thousandth.
+    pub grow_us: i64,
+}
+
+impl Pace {
+    /// The safe share of one of so many nodes that cannot ask each other: their slots together are those of one bucket.
+    /// Never nothing, never more than the limit; without savings, and only just ahead, because the others do not know.
+    pub fn shared_by(self, nodes: u32) -> Self {
+        Self {
+            interval_us: self.interval_us.saturating_mul(i64::from(nodes.max(1))),
+            ..self
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The promise as properties: never more than the limit in any window, however nodes take turns.
+
+use super::*;
+use jiff::Timestamp;
+use proptest::prelude::*;
+
+const START: i64 = 1_780_000_000_000_000;
+
+fn limit(limit: u64, per_ms: u64) -> RateLimit {
+    RateLimit::new(limit, per_ms).expect("a limit")
+}
+
+/// The most uses in any half-open window.
+fn worst(uses: &mut [i64], window_us: i64) -> usize {
+    uses.sort_unstable();
+    let mut first = 0;
+    let mut most = 0;
+    for last in 0..uses.len() {
+        while uses[last] - uses[first] >= window_us {
+            first += 1;
+        }
+        most = most.max(last - first + 1);
+    }
+    most
+}
+
+/// What one node does next: how much time passes, how many slots it wants, how late it uses each (thousandths of what is allowed).
+fn turns() -> impl Strategy<Value = Vec<(i64, u32, i64, usize)>> {
+    prop::collection::vec((0i64..400_000, 1u32..60, 0i64..=1000, 0usize..3), 1..400)
+}
+
+fn limits() -> impl Strategy<Value = RateLimit> {
+    prop_oneof![
+        Just(limit(50, 1_000)),
+        Just(limit(1, 1_000)),
+        Just(limit(7, 3_000)),
+        Just(limit(600, 60_000)),
+        Just(limit(100, 3_600_000)),
+        Just(limit(1_000, 86_400_000)),
+        (1u64..500, 1_000u64..120_000).prop_map(|(n, ms)| limit(n, ms)),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn no_window_holds_more_than_the_limit(limit in limits(), turns in turns(), stretch in 1i64..200) {
+        let pace = limit.pace();
+        let mut bucket = Bucket::default();
+        let mut now = START;
+        let mut uses = Vec::new();
+        for (passes, want, lateness, _) in turns {
+            now += passes * stretch;
+            let mut slots = bucket.take(pace, now, want).slots;
+            while let Some(slot) = slots.pop(i64::MAX) {
+                uses.push(slot.max(now).max(slot + pace.late_us * lateness / 1000).min(slot + pace.late_us));
+            }
+        }
+        prop_assert!(worst(&mut uses, limit.per().as_micros() as i64) <= limit.limit() as usize);
+    }
+
+    #[test]
+    fn shares_of_nodes_that_cannot_ask_keep_the_limit_together(limit in limits(), turns in turns(), stretch in 1i64..200) {
+        let pace = limit.pace().shared_by(3);
+        let mut buckets = [Bucket::without_savings(START); 3];
+        let mut now = START;
+        let mut uses = Vec::new();
+        for (passes, want, _, node) in turns {
+            now += passes * stretch;
+            let mut slots = buckets[node].take(pace, now, want).slots;
+            while let Some(slot) = slots.pop(i64::MAX) {
+                uses.push(slot.max(now));
+            }
+        }
+        // Each node's count is rounded up by itself.
+        prop_assert!(worst(&mut uses, limit.per().as_micros() as i64) <= limit.limit() as usize + 2);
+    }
+
+    #[test]
+    fn a_lost_bucket_costs_one_slot_a_loss(limit in limits(), turns in turns(), lost_at in 0usize..400) {
+        let pace = limit.pace();
+        let mut bucket = Bucket::default();
+        let mut now = START;
+        let mut uses = Vec::new();
+        for (i, (passes, want, _, _)) in turns.into_iter().enumerate() {
+            now += passes;
+            if i == lost_at {
+                // What was given out ahead is used up first.
+                bucket = Bucket::without_savings(now + pace.ahead_us);
+            }
+            let mut slots = bucket.take(pace, now, want).slots;
+            while let Some(slot) = slots.pop(i64::MAX) {
+                uses.push(slot.max(now));
+            }
+        }
+        prop_assert!(worst(&mut uses, limit.per().as_micros() as i64) <= limit.limit() as usize + 1);
+    }
+
+    #[test]
+    fn a_limit_shrinks_and_grows_back_but_never_beyond(limit in limits(), steps in prop::collection::vec((0i64..100_000_000, any::<bool>()), 1..100)) {
+        let pace = limit.pace();
+        let mut bucket = Bucket::default();
+        let mut now = START;
+        for (passes, refused) in steps {
+            let before = bucket.factor_at(pace, now);
+            now += passes;
+            prop_assert!(bucket.factor_at(pace, now) >= before);
+            if refused {
+                bucket.refused(pace, now, now);
+            }
+            let factor = bucket.factor_at(pace, now);
+            prop_assert!((62..=1000).contains(&factor));
+            let lease = bucket.take(pace, now, 10);
+            prop_assert!(lease.slots.interval_us >= pace.interval_us);
+        }
+        prop_assert_eq!(bucket.factor_at(pace, now + 1000 * pace.grow_us), 1000);
+    }
+
+    #[test]
+    fn garbage_is_not_believed(next in any::<i64>(), want in 1u32..100) {
+        let pace = limit(50, 1_000).pace();
+        let mut bucket = Bucket { next_us: next, ..Bucket::default() };
+        let lease = bucket.take(pace, START, want);
+        prop_assert!(lease.slots.count <= 30);
+        prop_assert!(lease.more_us <= START + 62_000_000, "it would stand still until {}", lease.more_us);
+    }
+}
+
+#[test]
+fn a_backlog_uses_nearly_all_of_a_limit() {
+    for (limit, least) in [
+        (limit(50, 1_000), 46),
+        (limit(600, 60_000), 550),
+        (limit(100, 3_600_000), 86),
+    ] {
+        let pace = limit.pace();
+        let mut bucket = Bucket::default();
+        let end = START + limit.per().as_micros() as i64;
+        let mut now = START;
+        let mut used = 0;
+        while now < end {
+            let lease = bucket.take(pace, now, 1_000);
+            used += lease.slots.until(end - 1);
+            now = lease.more_us.max(now + 1);
+        }
+        assert!(used >= least, "{limit}: {used}");
+    }
+}
+
+#[test]
+fn quiet_is_kept_and_one_cause_shrinks_once() {
+    let pace = limit(50, 1_000).pace();
+    let mut bucket = Bucket::default();
+    for later in [0, 10, 500_000] {
+        bucket.refused(pace, START + later, START + 7_000_000);
+    }
+    assert_eq!(bucket.factor_at(pace, START), 500);
+    let lease = bucket.take(pace, START, 10);
+    assert_eq!(lease.slots.count, 0);
+    assert_eq!(lease.more_us, START + 7_000_000 - pace.ahead_us);
+    let lease = bucket.take(pace, START + 7_000_000, 1);
+    assert_eq!(lease.slots.first_us, START + 7_000_000);
+}
+
+#[test]
+fn the_end_of_a_backlog_is_told() {
+    let now = Timestamp::from_microsecond(START).expect("a time");
+    let pace = limit(60, 60_000).pace();
+    let bucket = Bucket::default();
+    let end = ends_at(&bucket, pace, 101, now);
+    assert_eq!(end.duration_since(now).as_secs(), 108);
+    let mut shrunk = bucket;
+    shrunk.refused(pace, START, START + 60_000_000);
+    let end = ends_at(&shrunk, pace, 101, now);
+    assert_eq!(end.duration_since(now).as_secs(), 60 + 216);
+    assert_eq!(ends_at(&bucket, pace, 0, now), now);
+}
+
+#[test]
+fn limits_are_read_and_said() {
+    assert_eq!(RateLimit::new(0, 1_000), Err(LimitError::Limit(0)));
+    assert_eq!(RateLimit::new(5, 0), Err(LimitError::Window(0)));
+    assert_eq!(RateLimit::new(5, 86_400_001), Err(LimitError::Window(86_400_001)));
+    assert_eq!(limit(5, 1_000).to_string(), "5/s");
+    assert_eq!(limit(100, 3_600_000).to_string(), "100/h");
+    assert_eq!(limit(3, 90_000).to_string(), "3 in 90 s");
+    // A short window is an even pace.
+    assert_eq!(limit(10, 100).pace(), limit(100, 1_000).pace());
+    for provider in ProviderKind::ALL {
+        assert_eq!(
+            RateLimit::default_of(*provider).is_none(),
+            *provider == ProviderKind::Sandbox
+        );
+    }
+}
+
+#[test]
+fn slots_expire_and_are_counted() {
+    let mut slots = Slots {
+        first_us: 100,
+        interval_us: 10,
+        count: 5,
+    };
+    assert_eq!(
+        (
+            slots.until(99),
+            slots.until(100),
+            slots.until(125),
+            slots.until(1_000)
+        ),
+        (0, 1, 3, 5)
+    );
+    assert_eq!(slots.expire(111), 2);
+    assert_eq!(slots.pop(119), None);
+    assert_eq!(slots.pop(120), Some(120));
+    assert_eq!(slots.expire(1_000), 2);
+    assert_eq!(slots.count, 0);
+}
