@@ -47,11 +47,13 @@ pub fn assess(figures: &Figures, limits: &Thresholds, open: &BTreeSet<AlertKey>)
     }
     backlog(figures, limits, open, &mut found);
     for run in &figures.failing_runs {
-        if run.tries >= limits.source_tries {
+        if run.given_up || run.tries >= limits.source_tries {
             let key = AlertKey::new(AlertRule::SourceUnreachable, run.campaign.clone());
             let detail = format!(
-                "the source could not be asked for the campaign {}: {} tries of its newest run failed; run `tidings source check`",
-                run.campaign, run.tries
+                "the campaign {} could not look at its source: {} tries of its newest run failed{}; run `tidings source check`",
+                run.campaign,
+                run.tries,
+                if run.given_up { ", and it was given up" } else { "" }
             );
             found.insert(key, Verdict::Bad(detail));
         }

@@ -76,4 +76,6 @@ pub struct RunHealth {
     pub campaign: String,
     /// Failed tries of its newest run.
     pub tries: u32,
+    /// The run was given up.
+    pub given_up: bool,
 }

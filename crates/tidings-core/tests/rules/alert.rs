@@ -165,6 +165,7 @@ fn backlogs_and_sources() {
         failing_runs: vec![RunHealth {
             campaign: "annual_tuneup".to_owned(),
             tries,
+            given_up: false,
         }],
         ..Figures::default()
     };
@@ -183,6 +184,9 @@ fn backlogs_and_sources() {
     assert_eq!(all(&figures(11, 1, 901, 3), false), "bbbb");
     assert_eq!(all(&figures(6, 0, 451, 0), true), "bgbg");
     assert_eq!(all(&figures(5, 0, 450, 0), true), "gggg");
+    let mut given_up = figures(0, 0, 0, 1);
+    given_up.failing_runs[0].given_up = true;
+    assert_eq!(all(&given_up, false), "gggb");
 }
 
 #[rstest]
