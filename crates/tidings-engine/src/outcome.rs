@@ -12,7 +12,8 @@ use serde_json::json;
 use tidings_core::decide::facts::SuppressionReason;
 use tidings_core::retry::{NextTry, next_try};
 use tidings_core::{
-    AttemptOutcome, ConnectionId, DeliveryState, Dice, ErrorCategory, MessageStatus, Provenance, TenantId,
+    AttemptOutcome, ConnectionId, DeliveryState, Dice, ErrorCategory, MessageStatus, Provenance,
+    ProviderKind, TenantId,
 };
 use tidings_providers::{Rejection, RejectionEffect, SendOutcome};
 use tidings_queue::{FinishReport, Outcome};
@@ -66,6 +67,7 @@ pub(crate) async fn record(
     learn(inner, &mut tx, routes, &told, &mut aside, dice, now).await?;
     write_suppressions(&mut tx, &suppress, dice, now).await?;
     let report = fallback::write(inner, &mut tx, aside, dice, now).await?;
+    crate::alerts::refused(&mut tx, &refusals(&told), dice, now).await?;
     inner.fail.pass("outcome_before_commit");
     tx.commit().await?;
     inner.fail.pass("outcome_after_commit");
@@ -319,6 +321,16 @@ async fn learn(
         });
     }
     Ok(())
+}
+
+/// Connections whose credentials were refused: an operator hears of it at once.
+fn refusals(told: &[Told]) -> Vec<(TenantId, ConnectionId, ProviderKind)> {
+    let refused = told
+        .iter()
+        .filter(|one| one.result.category == Some(ErrorCategory::AuthFailure));
+    refused
+        .map(|one| (one.result.tenant, one.call.connection, one.call.provider.kind()))
+        .collect()
 }
 
 fn count(one: &Told, now: Timestamp) {

@@ -32,7 +32,9 @@ pub async fn oldest_age(
     .await
     .map_err(at("look for the oldest due jobs"))?;
     let ages = rows.into_iter().map(|row| {
-        let waited = now.as_millisecond().saturating_sub(rank_due_ms(row.priority, row.rank));
+        let waited = now
+            .as_millisecond()
+            .saturating_sub(rank_due_ms(row.priority, row.rank));
         (TenantId(row.tenant), SignedDuration::from_millis(waited.max(0)))
     });
     Ok(ages.collect())

@@ -119,10 +119,7 @@ fn channels(figures: &Figures, found: &mut BTreeMap<AlertKey, Verdict>) {
             Verdict::Bad(format!(
                 "the breakers of all {count} connections of {channel} are open: nothing goes by {channel}"
             ))
-        } else if connections
-            .iter()
-            .any(|one| one.breaker == BreakerState::Closed)
-        {
+        } else if connections.iter().any(|one| one.breaker == BreakerState::Closed) {
             Verdict::Good
         } else {
             // A probe is under way.
@@ -188,12 +185,19 @@ fn opens(
         Verdict::Unclear
     } else {
         let percent = limits.open_rate_min_percent;
-        share(one.opened, one.mails, true, percent, open.contains(&key), |shown| {
-            format!(
-                "{shown} of the mail over {} was opened within seven days ({} of {})",
-                one.provider, one.opened, one.mails
-            )
-        })
+        share(
+            one.opened,
+            one.mails,
+            true,
+            percent,
+            open.contains(&key),
+            |shown| {
+                format!(
+                    "{shown} of the mail over {} was opened within seven days ({} of {})",
+                    one.provider, one.opened, one.mails
+                )
+            },
+        )
     };
     found.insert(key, verdict);
 }
@@ -264,7 +268,9 @@ fn backlog(
             figures.held_unknown
         ),
     );
-    let age = figures.queue_age.map_or(0, |age| age.as_secs().max(0).unsigned_abs());
+    let age = figures
+        .queue_age
+        .map_or(0, |age| age.as_secs().max(0).unsigned_abs());
     judge(
         AlertRule::QueueAge,
         age,

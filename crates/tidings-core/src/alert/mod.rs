@@ -75,7 +75,9 @@ impl AlertRule {
             Self::AuthFailure | Self::ChannelDown | Self::Test => Severity::Critical,
             Self::DeliveryRate | Self::ApiErrors => Severity::High,
             Self::Retries | Self::OpenRate => Severity::Medium,
-            Self::DeadLetters | Self::UnknownOutcomes | Self::SourceUnreachable | Self::QueueAge => Severity::Low,
+            Self::DeadLetters | Self::UnknownOutcomes | Self::SourceUnreachable | Self::QueueAge => {
+                Severity::Low
+            }
         }
     }
 

@@ -71,12 +71,7 @@ impl Thresholds {
     /// Names the first field that is out of its bounds.
     pub fn check(&self) -> Result<(), ThresholdError> {
         for (field, value, least, most) in [
-            (
-                "delivery_rate_min_percent",
-                self.delivery_rate_min_percent,
-                1,
-                99,
-            ),
+            ("delivery_rate_min_percent", self.delivery_rate_min_percent, 1, 99),
             ("api_errors_max_percent", self.api_errors_max_percent, 1, 99),
             ("retries_max_percent", self.retries_max_percent, 1, 99),
             ("open_rate_min_percent", self.open_rate_min_percent, 1, 99),

@@ -7,8 +7,8 @@ use rstest::rstest;
 use std::collections::{BTreeMap, BTreeSet};
 use tidings_core::alert::{
     AlertKey, AlertRule, Configured, ConnectionHealth, Figures, LAPSE, Notifier, NotifyEvent, OpenFigures,
-    ProviderFigures, RunHealth, Severity, Step, Thresholds, Told, Verdict, WHOLE, assess, next_word, notifier_of,
-    step,
+    ProviderFigures, RunHealth, Severity, Step, Thresholds, Told, Verdict, WHOLE, assess, next_word,
+    notifier_of, step,
 };
 use tidings_core::breaker::BreakerState;
 use tidings_core::{Channel, ConnectionId, ProviderKind};
@@ -29,7 +29,12 @@ fn provider(calls: u64, errors: u64, repeated: u64, reached: u64, lost: u64) -> 
     }
 }
 
-fn connection(number: u128, breaker: BreakerState, refused: Option<&str>, taken: Option<&str>) -> ConnectionHealth {
+fn connection(
+    number: u128,
+    breaker: BreakerState,
+    refused: Option<&str>,
+    taken: Option<&str>,
+) -> ConnectionHealth {
     ConnectionHealth {
         id: ConnectionId(uuid::Uuid::from_u128(number)),
         channel: Channel::Email,
@@ -86,7 +91,10 @@ fn rates_have_samples_and_a_way_back(
     let figures = provider(calls, errors, repeated, reached, lost);
     let key = AlertKey::new(rule, PROVIDER.as_str());
     assert_eq!(
-        (letter(verdict(&figures, &key, false)), letter(verdict(&figures, &key, true))),
+        (
+            letter(verdict(&figures, &key, false)),
+            letter(verdict(&figures, &key, true))
+        ),
         (closed, open)
     );
 }
@@ -254,9 +262,18 @@ fn a_rate_without_traffic_lapses_and_a_refused_credential_does_not() {
     let day = noon() + SignedDuration::from_hours(24);
     let soon = noon() + LAPSE - SignedDuration::from_secs(1);
     let unclear = Verdict::Unclear;
-    assert_eq!(step(AlertRule::DeliveryRate, seen, &unclear, hold, soon), Step::Nothing);
-    assert_eq!(step(AlertRule::DeliveryRate, seen, &unclear, hold, day), Step::Resolve);
-    assert_eq!(step(AlertRule::AuthFailure, seen, &unclear, hold, day), Step::Nothing);
+    assert_eq!(
+        step(AlertRule::DeliveryRate, seen, &unclear, hold, soon),
+        Step::Nothing
+    );
+    assert_eq!(
+        step(AlertRule::DeliveryRate, seen, &unclear, hold, day),
+        Step::Resolve
+    );
+    assert_eq!(
+        step(AlertRule::AuthFailure, seen, &unclear, hold, day),
+        Step::Nothing
+    );
 }
 
 /// Lives through verdicts a minute apart; returns (raised, resolved) and whether one is open at the end.

@@ -208,7 +208,11 @@ pub async fn seen(conn: &mut PgConnection, alerts: &[(&Alert, String)], now: Tim
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn resolve(conn: &mut PgConnection, alerts: &[&Alert], now: Timestamp) -> Result<Vec<(TenantId, AlertId)>> {
+pub async fn resolve(
+    conn: &mut PgConnection,
+    alerts: &[&Alert],
+    now: Timestamp,
+) -> Result<Vec<(TenantId, AlertId)>> {
     let tenants: Vec<Uuid> = alerts.iter().map(|one| one.tenant.0).collect();
     let ids: Vec<Uuid> = alerts.iter().map(|one| one.id.0).collect();
     let read: Vec<jiff_sqlx::Timestamp> = alerts.iter().map(|one| one.last_seen_at.to_sqlx()).collect();
@@ -224,7 +228,9 @@ pub async fn resolve(conn: &mut PgConnection, alerts: &[&Alert], now: Timestamp)
     )
     .fetch_all(conn)
     .await?;
-    let ended = rows.into_iter().map(|row| (TenantId(row.tenant_id), AlertId(row.id)));
+    let ended = rows
+        .into_iter()
+        .map(|row| (TenantId(row.tenant_id), AlertId(row.id)));
     Ok(ended.collect())
 }
 
@@ -292,7 +298,10 @@ pub async fn list(
     )
     .fetch_all(&mut **tx)
     .await?;
-    let alerts = rows.into_iter().map(Alert::try_from).collect::<Result<Vec<_>>>()?;
+    let alerts = rows
+        .into_iter()
+        .map(Alert::try_from)
+        .collect::<Result<Vec<_>>>()?;
     Ok(Page::from_rows(alerts, limit, |alert| alert.id))
 }
 

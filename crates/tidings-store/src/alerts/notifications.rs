@@ -95,25 +95,42 @@ pub struct Turn {
     pub error: Option<String>,
 }
 
-/// Notes that notifiers are to be told of new alerts.
+/// Notes that notifiers are to be told of alerts; returns what was not noted before. What was given up is noted again once
+/// the tenant has changed its settings since.
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn add(conn: &mut PgConnection, keys: &[NotificationKey], now: Timestamp) -> Result<()> {
+pub async fn add(
+    conn: &mut PgConnection,
+    keys: &[NotificationKey],
+    now: Timestamp,
+) -> Result<Vec<NotificationKey>> {
     let (tenants, alerts, notifiers) = columns(keys);
-    sqlx::query!(
-        "INSERT INTO alert_notifications (tenant_id, alert_id, notifier, told, state, created_at, updated_at)
+    let rows = sqlx::query!(
+        "INSERT INTO alert_notifications AS n (tenant_id, alert_id, notifier, told, state, created_at, updated_at)
          SELECT tenant_id, alert_id, notifier, 'nothing', 'waiting', $4, $4
          FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS g (tenant_id, alert_id, notifier)
-         ON CONFLICT (tenant_id, alert_id, notifier) DO NOTHING",
+         ON CONFLICT (tenant_id, alert_id, notifier) DO UPDATE SET state = 'waiting', updated_at = $4
+             WHERE n.state = 'failed' AND n.updated_at < (SELECT updated_at FROM alert_settings s WHERE s.tenant_id = n.tenant_id)
+         RETURNING tenant_id, alert_id, notifier",
         &tenants,
         &alerts,
         &notifiers as &[&str],
         now.to_sqlx() as _,
     )
-    .execute(conn)
+    .fetch_all(conn)
     .await?;
-    Ok(())
+    rows.into_iter()
+        .map(|row| key_of(row.tenant_id, row.alert_id, &row.notifier))
+        .collect()
+}
+
+fn key_of(tenant: Uuid, alert: Uuid, notifier: &str) -> Result<NotificationKey> {
+    Ok(NotificationKey {
+        tenant: TenantId(tenant),
+        alert: AlertId(alert),
+        notifier: word("alert_notifications.notifier", notifier)?,
+    })
 }
 
 /// Wakes the notifications of alerts that are over, where something was told or may have been; returns which.
@@ -139,68 +156,68 @@ pub async fn wake(
     .fetch_all(conn)
     .await?;
     rows.into_iter()
-        .map(|row| {
-            Ok(NotificationKey {
-                tenant: TenantId(row.tenant_id),
-                alert: AlertId(row.alert_id),
-                notifier: word("alert_notifications.notifier", &row.notifier)?,
-            })
-        })
+        .map(|row| key_of(row.tenant_id, row.alert_id, &row.notifier))
         .collect()
 }
 
-/// Takes a notification for one call, until an instant at the latest.
+/// Takes a notification for one call, until an instant at the latest. Call it in a transaction of its own: the alert is
+/// locked first, so that it does not end between being read and being told. That a call may have been made is on record
+/// from here on, whatever becomes of the caller.
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn claim(conn: &mut PgConnection, key: NotificationKey, now: Timestamp, until: Timestamp) -> Result<Claim> {
-    let taken = sqlx::query!(
-        r#"UPDATE alert_notifications SET busy_until = $5
-           WHERE tenant_id = $1 AND alert_id = $2 AND notifier = $3 AND (busy_until IS NULL OR busy_until <= $4)
-           RETURNING told, perhaps, created_at AS "created_at: jiff_sqlx::Timestamp""#,
-        key.tenant.0,
-        key.alert.0,
-        key.notifier.as_str(),
-        now.to_sqlx() as _,
-        until.to_sqlx() as _,
-    )
-    .fetch_optional(&mut *conn)
-    .await?;
-    let alert = read(conn, key.tenant, key.alert).await?;
-    let Some(alert) = alert else { return Ok(Claim::Gone) };
-    let Some(taken) = taken else {
-        let known = sqlx::query_scalar!(
-            r#"SELECT EXISTS (SELECT FROM alert_notifications WHERE tenant_id = $1 AND alert_id = $2 AND notifier = $3) AS "known!""#,
-            key.tenant.0,
-            key.alert.0,
-            key.notifier.as_str(),
-        )
-        .fetch_one(conn)
-        .await?;
-        return Ok(if known { Claim::Busy } else { Claim::Gone });
-    };
-    Ok(Claim::Held(Box::new(Held {
-        alert,
-        told: word("alert_notifications.told", &taken.told)?,
-        perhaps: taken.perhaps,
-        created_at: taken.created_at.to_jiff(),
-    })))
-}
-
-async fn read(conn: &mut PgConnection, tenant: TenantId, id: AlertId) -> Result<Option<Alert>> {
-    let row = sqlx::query_as!(
+pub async fn claim(
+    conn: &mut PgConnection,
+    key: NotificationKey,
+    now: Timestamp,
+    until: Timestamp,
+) -> Result<Claim> {
+    let alert = sqlx::query_as!(
         Row,
         r#"SELECT tenant_id, id, rule, subject, severity, state, detail, dedup_key,
                opened_at AS "opened_at: jiff_sqlx::Timestamp", last_seen_at AS "last_seen_at: jiff_sqlx::Timestamp",
                resolved_at AS "resolved_at: jiff_sqlx::Timestamp",
                acknowledged_at AS "acknowledged_at: jiff_sqlx::Timestamp", acknowledged_by
-           FROM alerts WHERE tenant_id = $1 AND id = $2"#,
-        tenant.0,
-        id.0,
+           FROM alerts WHERE tenant_id = $1 AND id = $2 FOR SHARE"#,
+        key.tenant.0,
+        key.alert.0,
     )
-    .fetch_optional(conn)
+    .fetch_optional(&mut *conn)
     .await?;
-    row.map(Alert::try_from).transpose()
+    let Some(alert) = alert else {
+        return Ok(Claim::Gone);
+    };
+    let row = sqlx::query!(
+        r#"SELECT told, perhaps, busy_until IS NOT NULL AND busy_until > $4 AS "busy!",
+               created_at AS "created_at: jiff_sqlx::Timestamp"
+           FROM alert_notifications WHERE tenant_id = $1 AND alert_id = $2 AND notifier = $3 FOR UPDATE"#,
+        key.tenant.0,
+        key.alert.0,
+        key.notifier.as_str(),
+        now.to_sqlx() as _,
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some(row) = row else { return Ok(Claim::Gone) };
+    if row.busy {
+        return Ok(Claim::Busy);
+    }
+    sqlx::query!(
+        "UPDATE alert_notifications SET busy_until = $4, perhaps = true
+         WHERE tenant_id = $1 AND alert_id = $2 AND notifier = $3",
+        key.tenant.0,
+        key.alert.0,
+        key.notifier.as_str(),
+        until.to_sqlx() as _,
+    )
+    .execute(conn)
+    .await?;
+    Ok(Claim::Held(Box::new(Held {
+        alert: alert.try_into()?,
+        told: word("alert_notifications.told", &row.told)?,
+        perhaps: row.perhaps,
+        created_at: row.created_at.to_jiff(),
+    })))
 }
 
 /// Writes how a turn ended, and lets the next one have it.

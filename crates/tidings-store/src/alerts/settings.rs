@@ -83,17 +83,24 @@ impl AlertSettings {
 ///
 /// # Errors
 /// [`StoreError::Invalid`] when a threshold or the hour is out of bounds, or a secret is too long or missing.
-pub async fn put(tx: &mut TenantTx, settings: &AlertSettings, secrets: &AlertSecrets, now: Timestamp) -> Result<()> {
+pub async fn put(
+    tx: &mut TenantTx,
+    settings: &AlertSettings,
+    secrets: &AlertSecrets,
+    now: Timestamp,
+) -> Result<()> {
     check(settings, secrets)?;
     let (tenant, keyring) = (tx.tenant(), tx.keyring());
     let key = keyring.tenant_key(tx, tenant).await?;
-    let text = |secret: &Option<SecretString>| secret.as_ref().map(|secret| secret.expose_secret().to_owned());
+    let text =
+        |secret: &Option<SecretString>| secret.as_ref().map(|secret| secret.expose_secret().to_owned());
     let plain = Sealed {
         pagerduty_routing_key: text(&secrets.pagerduty_routing_key),
         slack_webhook_url: text(&secrets.slack_webhook_url),
         digest_to: secrets.digest_to.as_ref().map(|to| to.expose().clone()),
     };
-    let plain = serde_json::to_vec(&plain).map_err(|error| StoreError::json("alert_settings.secrets_sealed", &error))?;
+    let plain = serde_json::to_vec(&plain)
+        .map_err(|error| StoreError::json("alert_settings.secrets_sealed", &error))?;
     sqlx::query!(
         "INSERT INTO alert_settings (tenant_id, settings, secrets_sealed, created_at, updated_at)
          VALUES ($1, $2, $3, $4, $4)
@@ -123,12 +130,18 @@ fn check(settings: &AlertSettings, secrets: &AlertSecrets) -> Result<()> {
         (
             "pagerduty.routing_key",
             settings.pagerduty.is_some(),
-            secrets.pagerduty_routing_key.as_ref().map(|key| key.expose_secret().len()),
+            secrets
+                .pagerduty_routing_key
+                .as_ref()
+                .map(|key| key.expose_secret().len()),
         ),
         (
             "slack.webhook_url",
             settings.slack,
-            secrets.slack_webhook_url.as_ref().map(|url| url.expose_secret().len()),
+            secrets
+                .slack_webhook_url
+                .as_ref()
+                .map(|url| url.expose_secret().len()),
         ),
         (
             "digest.to",
@@ -139,7 +152,10 @@ fn check(settings: &AlertSettings, secrets: &AlertSecrets) -> Result<()> {
         match secret {
             None | Some(0) if wanted => return Err(StoreError::invalid(field, "it is missing")),
             Some(length) if length > SECRET_LIMIT => {
-                return Err(StoreError::invalid(field, format!("at most {SECRET_LIMIT} bytes")));
+                return Err(StoreError::invalid(
+                    field,
+                    format!("at most {SECRET_LIMIT} bytes"),
+                ));
             }
             _ => {}
         }
@@ -169,7 +185,12 @@ pub async fn load(conn: &mut PgConnection, tenants: &[TenantId]) -> Result<HashM
     .fetch_all(conn)
     .await?;
     rows.into_iter()
-        .map(|row| Ok((TenantId(row.tenant_id), from_json("alert_settings.settings", row.settings)?)))
+        .map(|row| {
+            Ok((
+                TenantId(row.tenant_id),
+                from_json("alert_settings.settings", row.settings)?,
+            ))
+        })
         .collect()
 }
 
@@ -195,7 +216,11 @@ pub async fn with_digest(conn: &mut PgConnection) -> Result<Vec<(TenantId, u8)>>
 ///
 /// # Errors
 /// When they cannot be opened: the master key is another one.
-pub async fn open(conn: &mut PgConnection, key: &TenantKey, tenant: TenantId) -> Result<Option<(AlertSettings, AlertSecrets)>> {
+pub async fn open(
+    conn: &mut PgConnection,
+    key: &TenantKey,
+    tenant: TenantId,
+) -> Result<Option<(AlertSettings, AlertSecrets)>> {
     let row = sqlx::query!(
         "SELECT settings, secrets_sealed FROM alert_settings WHERE tenant_id = $1",
         tenant.0,
