@@ -54,6 +54,8 @@ id! {
     AttemptId,
     /// A tenant's account at a provider.
     ConnectionId,
+    /// One alert, from its raising to its end.
+    AlertId,
     /// One version of a template.
     TemplateId,
     /// A recorded verdict of the rules.

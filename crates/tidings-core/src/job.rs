@@ -36,6 +36,10 @@ word_enum! {
         MessageRelease = "message.release",
         /// Closes a batch of low-urgency messages (internal).
         BatchClose = "batch.close",
+        /// Tells a notifier of an alert (internal).
+        AlertNotify = "alert.notify",
+        /// Sends the digest of quiet alerts (internal).
+        AlertDigest = "alert.digest",
         /// Does nothing; measures the queue (internal).
         Noop = "noop",
     }
@@ -86,12 +90,12 @@ impl JobKind {
         match self {
             Self::AiEngage | Self::WebhookProcess => 100,
             Self::FollowupBumpup => 95,
-            Self::AiSummary => 90,
+            Self::AiSummary | Self::AlertNotify => 90,
             Self::DeliveryResolve => 80,
             Self::SequenceStep => 70,
             Self::EmailSequence | Self::MessageRelease => 60,
             Self::WebhookReminder => 50,
-            Self::BatchClose | Self::Noop => 40,
+            Self::BatchClose | Self::AlertDigest | Self::Noop => 40,
             Self::SendSms | Self::SendEmail | Self::SendWhatsapp | Self::NotifyCustomer => {
                 urgency_priority(urgency)
             }

@@ -4,6 +4,7 @@
 //! identifiers are handed in, so the same rules run live, in `explain`, in a simulation and in tests.
 
 pub mod address;
+pub mod alert;
 pub mod attempt;
 pub mod breaker;
 pub mod campaign;

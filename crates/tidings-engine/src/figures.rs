@@ -9,6 +9,7 @@ use jiff::SignedDuration;
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use std::collections::{BTreeSet, HashMap};
 use std::str::FromStr as _;
+use tidings_core::alert::Severity;
 use tidings_core::breaker::BreakerState;
 use tidings_core::job::JobKind;
 use tidings_core::{Channel, ErrorCategory, MessageStatus, MessageType, ProviderKind};
@@ -74,6 +75,12 @@ pub fn describe() {
         Unit::Seconds,
         "How long the oldest due job has been waiting"
     );
+    describe_gauge!("tidings_alerts_open", "Open alerts by severity");
+    describe_counter!("tidings_alerts_raised_total", "Alerts opened, by rule");
+    describe_counter!(
+        "tidings_alert_notifications_total",
+        "Calls to notifiers, by notifier and outcome: told, refused (tried again), failed (given up), unknown"
+    );
 }
 
 /// A message type as a label.
@@ -134,7 +141,21 @@ impl Engine {
     pub async fn refresh_figures(&self) -> Result<(), EngineError> {
         self.refresh_queue().await?;
         self.refresh_connections().await?;
+        self.refresh_alerts().await?;
         self.refresh_open_rate().await
+    }
+
+    async fn refresh_alerts(&self) -> Result<(), EngineError> {
+        let mut conn = self.inner.conn().await?;
+        let open = tidings_store::alerts::count_open(&mut conn).await?;
+        for severity in Severity::ALL {
+            let n = open
+                .iter()
+                .find(|(known, _)| known == severity)
+                .map_or(0, |(_, n)| *n);
+            metrics::gauge!("tidings_alerts_open", "severity" => severity.as_str()).set(n as f64);
+        }
+        Ok(())
     }
 
     async fn refresh_queue(&self) -> Result<(), EngineError> {

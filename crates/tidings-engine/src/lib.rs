@@ -8,6 +8,7 @@
 mod accept;
 mod admit;
 mod ai;
+pub mod alerts;
 mod approvals;
 mod approve;
 mod batch;

@@ -16,8 +16,8 @@ use tidings_core::breaker::{self, Breaker};
 use tidings_core::decide::facts::SuppressionReason;
 use tidings_core::retry::{NextTry, next_try};
 use tidings_core::{
-    AttemptOutcome, Channel, ContactId, DeliveryState, Dice, ErrorCategory, MessageStatus, Provenance,
-    TenantId,
+    AttemptOutcome, Channel, ConnectionId, ContactId, DeliveryState, Dice, ErrorCategory, MessageStatus, Provenance,
+    ProviderKind, TenantId,
 };
 use tidings_providers::{Rejection, RejectionEffect, SendOutcome};
 use tidings_queue::{FinishReport, Outcome};
@@ -71,6 +71,7 @@ pub(crate) async fn record(
     learn(inner, &mut tx, &told, &mut aside, dice, now).await?;
     write_learned(&mut tx, learned, dice, now).await?;
     let report = fallback::write(inner, &mut tx, aside, dice, now).await?;
+    crate::alerts::refused(&mut tx, &refusals(&told), dice, now).await?;
     inner.fail.pass("outcome_before_commit");
     tx.commit().await?;
     inner.fail.pass("outcome_after_commit");
@@ -445,6 +446,16 @@ fn moved_event(inner: &Inner, moved: Moved) -> Option<NewEvent> {
         subject: Some(connection.to_string()),
         data,
     })
+}
+
+/// Connections whose credentials were refused: an operator hears of it at once.
+fn refusals(told: &[Told]) -> Vec<(TenantId, ConnectionId, ProviderKind)> {
+    let refused = told
+        .iter()
+        .filter(|one| one.result.category == Some(ErrorCategory::AuthFailure));
+    refused
+        .map(|one| (one.result.tenant, one.call.connection, one.call.provider.kind()))
+        .collect()
 }
 
 fn count(one: &Told, now: Timestamp) {

@@ -5,7 +5,7 @@ use crate::deliver::{self, Carried};
 use crate::engine::Inner;
 use crate::error::EngineError;
 use crate::rescue::{is_poison, poison};
-use crate::{batch, foreign, hold, webhook};
+use crate::{alerts, batch, foreign, hold, webhook};
 use serde::Deserialize;
 use tidings_core::job::JobKind;
 use tidings_core::retry::{Failure, NextTry, next_try};
@@ -21,6 +21,8 @@ pub(crate) const KINDS: &[JobKind] = &[
     JobKind::MessageRelease,
     JobKind::BatchClose,
     JobKind::WebhookProcess,
+    JobKind::AlertNotify,
+    JobKind::AlertDigest,
     JobKind::Noop,
 ];
 
@@ -38,6 +40,7 @@ struct Sorted {
     releases: Vec<ClaimedJob>,
     closes: Vec<ClaimedJob>,
     webhooks: Vec<ClaimedJob>,
+    alerts: Vec<ClaimedJob>,
     done: Vec<ClaimedJob>,
     /// Those that kill their workers, but for deliveries, whose message ends with them.
     poison: Vec<ClaimedJob>,
@@ -56,6 +59,7 @@ impl Sorted {
                 (JobKind::MessageRelease, _) => sorted.releases.push(job),
                 (JobKind::BatchClose, _) => sorted.closes.push(job),
                 (JobKind::WebhookProcess, _) => sorted.webhooks.push(job),
+                (JobKind::AlertNotify | JobKind::AlertDigest, _) => sorted.alerts.push(job),
                 (kind, _) if kind.is_send() => sorted.foreign.push(job),
                 _ => sorted.done.push(job),
             }
@@ -89,6 +93,10 @@ pub(crate) async fn process(inner: &Inner, lease: LeaseId, jobs: Vec<ClaimedJob>
     }
     for job in sorted.webhooks {
         let worked = apply_webhook(inner, lease, &job, &mut reports).await;
+        settle_failure(inner, lease, vec![job], worked, &mut reports).await;
+    }
+    for job in sorted.alerts {
+        let worked = alerts::tell(inner, lease, &job, &mut reports).await;
         settle_failure(inner, lease, vec![job], worked, &mut reports).await;
     }
     for job in sorted.closes {

@@ -30,6 +30,10 @@ const MESSAGES_KEPT: SignedDuration = SignedDuration::from_hours(2 * 365 * 24);
 const WEBHOOKS_KEPT: SignedDuration = SignedDuration::from_hours(24);
 /// Campaign runs, with what became of each due row, and the moments of schedules: a season's run can be compared with the last.
 const RUNS_KEPT: SignedDuration = SignedDuration::from_hours(400 * 24);
+/// Alerts that are over.
+const ALERTS_KEPT: SignedDuration = SignedDuration::from_hours(180 * 24);
+/// Moments at which alerts were looked at: one a minute.
+const ROUNDS_KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// Runs of one step; each may have a hundred thousand rows.
 const RUNS_AT_ONCE: i64 = 20;
 /// What the sandbox captured.
@@ -85,10 +89,11 @@ async fn step(inner: &Inner, state: &mut State) -> Result<u64, EngineError> {
         let gone = retention::step(&mut conn, &retention, i64::from(STEP)).await?;
         let runs = campaigns::forget(&mut conn, before(RUNS_KEPT), RUNS_AT_ONCE).await?;
         let moments = tidings_queue::schedule::forget(&mut conn, before(RUNS_KEPT)).await?;
-        if gone < u64::from(STEP) && runs == 0 && moments == 0 {
+        let alerts = crate::alerts::forget(&mut conn, before(ALERTS_KEPT), before(ROUNDS_KEPT), STEP).await?;
+        if gone < u64::from(STEP) && runs == 0 && moments == 0 && alerts == 0 {
             state.retention_due = now.saturating_add(RETENTION_EVERY).unwrap_or(Timestamp::MAX);
         }
-        touched += gone + runs + moments;
+        touched += gone + runs + moments + alerts;
     }
     Ok(touched)
 }

@@ -79,6 +79,14 @@ impl ConfigError {
         }
     }
 
+    /// About one field of a notifier.
+    pub fn new(place: &str, problem: impl Into<String>) -> Self {
+        Self {
+            place: place.to_owned(),
+            problem: problem.into(),
+        }
+    }
+
     /// About the egress client.
     pub fn egress(problem: impl Into<String>) -> Self {
         Self {

@@ -13,6 +13,7 @@ pub mod egress;
 mod email_headers;
 pub mod mask;
 mod multipart;
+pub mod notify;
 pub mod outcome;
 pub mod resend;
 #[cfg(any(test, feature = "test-support"))]

@@ -10,6 +10,7 @@
 //! it is [`set_idle`]. A node that goes to sleep says so, looks once more after a few and after a hundred milliseconds
 //! (a commit may have been under way while it said so), and polls every second besides.
 
+mod age;
 mod arrivals;
 mod cancel;
 mod claim;
@@ -32,6 +33,7 @@ mod stats;
 mod sweep;
 mod tenants;
 
+pub use age::oldest_age;
 pub use arrivals::{Adopted, UnknownKind, adopt_arrivals, reconsider_unknown, unknown_kinds};
 pub use cancel::{Cancelled, cancel};
 pub use claim::{ClaimLimits, Claimed, Claimer, Line};

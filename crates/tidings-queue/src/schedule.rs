@@ -321,6 +321,32 @@ pub async fn forget(conn: &mut PgConnection, before: Timestamp) -> Result<u64, Q
     Ok(done.rows_affected())
 }
 
+/// Forgets decided moments of one schedule before an instant, at most 10,000: for schedules that come due often. Returns
+/// how many.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn forget_of(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    name: &str,
+    before: Timestamp,
+) -> Result<u64, QueueError> {
+    let done = sqlx::query!(
+        r#"
+        DELETE FROM schedule_occurrences WHERE tenant_id = $1 AND name = $2 AND due_at IN (
+            SELECT due_at FROM schedule_occurrences WHERE tenant_id = $1 AND name = $2 AND due_at < $3 LIMIT 10000)
+        "#,
+        tenant.0,
+        name,
+        before.to_sqlx() as _,
+    )
+    .execute(conn)
+    .await
+    .map_err(at("forget old occurrences of a schedule"))?;
+    Ok(done.rows_affected())
+}
+
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]

@@ -6,6 +6,7 @@
 //! tenant does not compile. Functions that take a [`TenantTx`] act for one tenant; those that take a `&mut PgConnection` act
 //! on a batch and want the workers' pool.
 
+pub mod alerts;
 pub mod api_keys;
 pub mod audit;
 pub mod campaigns;

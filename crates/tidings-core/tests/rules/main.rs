@@ -1,6 +1,7 @@
 //! Tables and properties of the rules outside the decision.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod alert;
 mod breaker;
 mod delivery;
 mod idempotency;

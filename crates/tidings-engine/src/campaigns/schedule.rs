@@ -38,6 +38,7 @@ impl Engine {
                 if seen.is_none_or(|seen| now.duration_since(seen) >= SYNC) {
                     let since = seen.and_then(|seen| seen.checked_sub(SKEW).ok());
                     self.sync_schedules(since).await?;
+                    self.sync_alert_schedules().await?;
                     seen = Some(now);
                 }
                 self.decide_moments().await
@@ -80,9 +81,12 @@ impl Engine {
             let mut tx = inner.tx().await?;
             let due = schedule::run_due(&mut tx, inner.node, now, DECIDED_AT_ONCE, next_of).await?;
             let decided = due.len();
+            let (watching, due) = crate::alerts::of_alerts(due);
+            crate::alerts::enqueue_digests(inner, &mut tx, &watching, now).await?;
             let runs = runs_of(inner, &mut tx, due, now).await?;
             created += stored::create(&mut tx, &runs, now).await?;
             tx.commit().await?;
+            crate::alerts::watch(inner, &watching).await;
             if !runs.is_empty() {
                 inner.fail.pass("campaign_decided_after_commit");
             }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod accepting;
+mod alerting;
 mod campaigns;
 mod crashing;
 mod dealer;

@@ -78,14 +78,27 @@ pub struct HttpStandIn {
 impl HttpStandIn {
     /// Starts, with the same behaviour for every request.
     pub fn start(behaviour: Behaviour) -> Self {
+        Self::script(vec![behaviour])
+    }
+
+    /// Starts, with one behaviour a request; the last one goes on. Without any, connections are closed.
+    pub fn script(behaviours: Vec<Behaviour>) -> Self {
         let received = Arc::new(Mutex::new(Vec::new()));
         let (alive, ended) = channel();
         let (log, ended) = (received.clone(), Mutex::new(ended));
         let listener = Listener::start(move |stream| {
             if let Some(request) = read_request(&stream) {
-                log.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+                let turn = {
+                    let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+                    log.push(request);
+                    log.len() - 1
+                };
+                let behaviour = behaviours
+                    .get(turn)
+                    .or(behaviours.last())
+                    .unwrap_or(&Behaviour::Close);
                 // The client may be gone; what it saw is its own matter.
-                let _ = act(stream, &behaviour, &ended);
+                let _ = act(stream, behaviour, &ended);
             }
         });
         Self {
