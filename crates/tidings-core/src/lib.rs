@@ -22,6 +22,7 @@ pub mod redact;
 pub mod retry;
 pub mod route;
 pub mod sms;
+pub mod soft_bounce;
 pub mod status;
 pub mod unknown;
 pub mod word;

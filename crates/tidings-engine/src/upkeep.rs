@@ -8,6 +8,7 @@ use std::time::Duration;
 use tidings_core::JobId;
 use tidings_queue::{roll_up_tallies, sweep};
 use tidings_store::campaigns;
+use tidings_store::suppressions;
 use tidings_store::messages::retention::{self, Retention};
 use tokio_util::sync::CancellationToken;
 
@@ -75,6 +76,7 @@ async fn step(inner: &Inner, state: &mut State) -> Result<u64, EngineError> {
     let swept = sweep(&mut conn, state.place, STEP, before(JOBS_KEPT)).await?;
     state.place = swept.next;
     touched += u64::from(swept.next.is_some());
+    touched += suppressions::lift_expired(&mut conn, i64::from(STEP), now).await?;
     if now >= state.retention_due {
         let retention = Retention {
             messages_before: before(MESSAGES_KEPT),

@@ -9,6 +9,7 @@ mod keyword;
 mod retry;
 mod route;
 mod sms;
+mod soft_bounce;
 mod status;
 mod unknown;
 
