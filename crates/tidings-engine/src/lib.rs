@@ -32,6 +32,7 @@ mod inspect;
 mod late;
 mod limiter;
 pub mod links;
+mod mail;
 mod outcome;
 pub mod preferences;
 pub mod privacy;
@@ -67,6 +68,7 @@ pub use explain::{AttemptTold, DecisionTold, DeliveryTold, DryRun, EventTold, Ex
 pub use failpoint::{FailPointError, FailPoints, NAMES as FAIL_POINT_NAMES};
 pub use figures::describe as describe_figures;
 pub use inspect::TemplatePreview;
+pub use mail::{MOST_MAIL_BYTES, MailRecipient, MailTaken};
 pub use request::{
     AcceptError, AcceptRequest, Accepted, DirectContent, IdempotencyKey, InlineContact, MAX_ATTACHMENT_BYTES,
     MAX_ATTACHMENTS, MAX_CONTEXT_BYTES, MAX_DIRECT_BYTES, MAX_REQUESTS, MAX_SOURCE_REFERENCE, Recipient,

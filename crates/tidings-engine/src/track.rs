@@ -339,7 +339,7 @@ async fn log_suppressed(
 
 /// The address a report is about. A named recipient counts only when it is one of the contact's: a report must not
 /// suppress a stranger.
-async fn address_of(
+pub(crate) async fn address_of(
     tx: &mut TenantTx,
     reported: &Reported,
     event: &ReportedEvent,
@@ -359,7 +359,7 @@ async fn address_of(
 }
 
 /// The delivery in a reference of ours: `<delivery id>-<attempt number>`.
-fn delivery_of(reference: &str) -> Option<DeliveryId> {
+pub(crate) fn delivery_of(reference: &str) -> Option<DeliveryId> {
     let (id, number) = reference.rsplit_once('-')?;
     number.parse::<i32>().ok()?;
     id.parse().ok()

@@ -3,6 +3,8 @@
 
 use crate::engine::{Engine, Inner};
 use crate::error::EngineError;
+use crate::mail::{self, KeptMail};
+use crate::reply::Answered;
 use crate::{reply, track};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -49,9 +51,12 @@ pub struct WebhookReceiver {
 
 /// What of a webhook is kept until it is applied.
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Kept {
-    events: Vec<ReportedEvent>,
-    inbound: Vec<InboundMessage>,
+pub(crate) struct Kept {
+    pub events: Vec<ReportedEvent>,
+    pub inbound: Vec<InboundMessage>,
+    /// A mail as it came, instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mail: Option<KeptMail>,
 }
 
 /// The payload of a `webhook.process` job.
@@ -132,20 +137,25 @@ impl Engine {
         inbound
             .retain(|message| message.channel == target.channel || target.provider == ProviderKind::Sandbox);
         events.iter_mut().for_each(bound);
-        let kept = Kept { events, inbound };
+        let kept = Kept {
+            events,
+            inbound,
+            mail: None,
+        };
         if !kept.events.is_empty() || !kept.inbound.is_empty() {
             self.keep_webhook(target, &kept, &digest(request), now).await?;
         }
         Ok(response)
     }
 
-    async fn keep_webhook(
+    /// Stores what came and its job in one commit; false when the same is stored already.
+    pub(crate) async fn keep_webhook(
         &self,
         target: &WebhookTarget,
         kept: &Kept,
         digest: &[u8],
         now: Timestamp,
-    ) -> Result<(), EngineError> {
+    ) -> Result<bool, EngineError> {
         let content = serde_json::to_vec(kept).map_err(|error| EngineError::Conflict {
             problem: format!("the webhook cannot be kept: {error}"),
         })?;
@@ -157,7 +167,8 @@ impl Engine {
             .await?
             .is_none()
         {
-            return Ok(tx.rollback().await?);
+            tx.rollback().await?;
+            return Ok(false);
         }
         for message in &kept.inbound {
             reply::apply_keyword(&mut tx, target, message, &mut dice, now).await?;
@@ -165,12 +176,12 @@ impl Engine {
         let job = process_job(&self.inner, target.tenant, id)?;
         tidings_queue::enqueue(&mut tx, &[job], now).await?;
         tx.commit().await?;
-        Ok(())
+        Ok(true)
     }
 }
 
 /// What the provider is built from, as routing reads it.
-fn route(found: WebhookConnection) -> RouteRow {
+pub(crate) fn route(found: WebhookConnection) -> RouteRow {
     RouteRow {
         tenant: found.target.tenant,
         id: found.target.connection,
@@ -246,6 +257,10 @@ pub(crate) async fn process(inner: &Inner, job: &ClaimedJob) -> Result<Outcome, 
     let kept: Kept = serde_json::from_slice(&stored.content).map_err(|error| EngineError::Conflict {
         problem: format!("the stored webhook cannot be read: {error}"),
     })?;
+    let (kept, answered) = match kept.mail {
+        Some(letter) => mail::open(&mut tx, stored.connection, letter).await?,
+        None => (kept, Answered::Newest),
+    };
     let unmatched = track::apply(
         inner,
         &mut tx,
@@ -258,7 +273,16 @@ pub(crate) async fn process(inner: &Inner, job: &ClaimedJob) -> Result<Outcome, 
     .await?;
     let mut answers = Vec::new();
     for message in &kept.inbound {
-        let answer = reply::store(inner, &mut tx, stored.connection, message, &mut dice, now).await?;
+        let answer = reply::store(
+            inner,
+            &mut tx,
+            stored.connection,
+            message,
+            &answered,
+            &mut dice,
+            now,
+        )
+        .await?;
         answers.extend(answer.filter(|_| stored.provider == ProviderKind::Sandbox));
     }
     if unmatched > 0

@@ -15,6 +15,7 @@ mod keys;
 mod mailbox;
 mod private;
 mod queue;
+mod returned;
 mod sending;
 mod serving;
 mod world;
