@@ -31,12 +31,10 @@ pub enum Consequence {
 /// reordered: what counts is when things happened, and a bounce that was before the delivery is forgotten.
 pub fn judge(bounces: &[Timestamp], delivered_at: Option<Timestamp>, now: Timestamp) -> Consequence {
     let earliest = now.saturating_sub(WINDOW).unwrap_or(Timestamp::MIN);
-    let counting = bounces
-        .iter()
-        .filter(|at| **at >= earliest && **at <= now && delivered_at.is_none_or(|delivered| **at > delivered));
-    let days: BTreeSet<_> = counting
-        .map(|at| at.to_zoned(TimeZone::UTC).date())
-        .collect();
+    let counting = bounces.iter().filter(|at| {
+        **at >= earliest && **at <= now && delivered_at.is_none_or(|delivered| **at > delivered)
+    });
+    let days: BTreeSet<_> = counting.map(|at| at.to_zoned(TimeZone::UTC).date()).collect();
     if days.len() < DAYS {
         return Consequence::Keep;
     }

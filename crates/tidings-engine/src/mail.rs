@@ -121,7 +121,11 @@ impl Engine {
             .keep_webhook(&recipient.target, &kept, &digest, self.now())
             .await?;
         count("any", if fresh { "stored" } else { "known" });
-        Ok(if fresh { MailTaken::Stored } else { MailTaken::Known })
+        Ok(if fresh {
+            MailTaken::Stored
+        } else {
+            MailTaken::Known
+        })
     }
 }
 
@@ -209,7 +213,10 @@ pub(crate) async fn open(
         }));
         return Ok((letter(&mail, content), answered));
     }
-    count(name_of(kind), if events.is_empty() { "ignored" } else { "applied" });
+    count(
+        name_of(kind),
+        if events.is_empty() { "ignored" } else { "applied" },
+    );
     let kept = Kept {
         events,
         ..Kept::default()
@@ -270,7 +277,10 @@ async fn proven(
 /// The message of a `Message-ID` of ours: `<message id in 32 digits>@<host>`.
 fn message_of(header: &str) -> Option<MessageId> {
     let id = header.trim().trim_matches(['<', '>']).split_once('@')?.0;
-    (id.len() == 32).then(|| Uuid::try_parse(id).ok()).flatten().map(MessageId)
+    (id.len() == 32)
+        .then(|| Uuid::try_parse(id).ok())
+        .flatten()
+        .map(MessageId)
 }
 
 fn reference_of(about: &MailAddress, reported: &Reported) -> String {

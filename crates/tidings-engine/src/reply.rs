@@ -10,8 +10,8 @@ use tidings_core::decide::facts::SuppressionReason;
 use tidings_core::event::DeliveryEventKind;
 use tidings_core::keyword::{self, Keyword};
 use tidings_core::{
-    Address, Category, Channel, ConnectionId, ContactId, DeliveryEventId, DeliveryId, Dice, MessageId, MessageType,
-    Provenance, TenantId, Urgency,
+    Address, Category, Channel, ConnectionId, ContactId, DeliveryEventId, DeliveryId, Dice, MessageId,
+    MessageType, Provenance, TenantId, Urgency,
 };
 use tidings_providers::InboundMessage;
 use tidings_store::events::{self, NewEvent};

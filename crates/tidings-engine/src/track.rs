@@ -242,7 +242,18 @@ async fn learn(
     let code = event.error.as_ref().map(|error| error.1.clone());
     match event.suppress {
         Some(because) => suppress(tx, reported, address, because, code, dice, now).await,
-        None => count_soft_bounce(tx, reported, address, report.occurred_at.min(now), code, dice, now).await,
+        None => {
+            count_soft_bounce(
+                tx,
+                reported,
+                address,
+                report.occurred_at.min(now),
+                code,
+                dice,
+                now,
+            )
+            .await
+        }
     }
 }
 

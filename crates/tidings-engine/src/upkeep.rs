@@ -8,8 +8,8 @@ use std::time::Duration;
 use tidings_core::JobId;
 use tidings_queue::{roll_up_tallies, sweep};
 use tidings_store::campaigns;
-use tidings_store::suppressions;
 use tidings_store::messages::retention::{self, Retention};
+use tidings_store::suppressions;
 use tokio_util::sync::CancellationToken;
 
 /// Between two steps while there is something to do.

@@ -19,7 +19,10 @@ pub fn path<'a>(arguments: &'a str, word: &str) -> Option<Path<'a>> {
         return None;
     }
     // Some clients put a space before the path.
-    let rest = arguments.get(word.len()..)?.strip_prefix(':')?.trim_start_matches(' ');
+    let rest = arguments
+        .get(word.len()..)?
+        .strip_prefix(':')?
+        .trim_start_matches(' ');
     let (address, rest) = rest.strip_prefix('<')?.split_once('>')?;
     if !rest.is_empty() && !rest.starts_with(' ') {
         return None;

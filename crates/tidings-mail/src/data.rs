@@ -131,7 +131,11 @@ mod tests {
     #[case("\r.\r\n")]
     #[case(".\rx")]
     fn bare_line_ends_are_refused(#[case] bytes: &str) {
-        assert_eq!(Text::new(1000).read(bytes.as_bytes()), Read::BareLineEnd, "{bytes:?}");
+        assert_eq!(
+            Text::new(1000).read(bytes.as_bytes()),
+            Read::BareLineEnd,
+            "{bytes:?}"
+        );
     }
 
     #[test]

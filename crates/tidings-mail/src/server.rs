@@ -215,7 +215,11 @@ async fn drive<P: Post>(
             }
             Step::Begin => {
                 receiving = shared.mails.try_acquire().ok();
-                session.begin(if receiving.is_some() { Verdict::Yes } else { Verdict::Later })
+                session.begin(if receiving.is_some() {
+                    Verdict::Yes
+                } else {
+                    Verdict::Later
+                })
             }
             Step::Keep(mail) => {
                 let kept = shared.post.keep(&mail).await;

@@ -207,7 +207,10 @@ impl Session {
         } else {
             self.state = State::Commands;
             self.envelope = None;
-            Step::Say(Reply::new(451, "4.3.1 too much mail at the moment; try again later"))
+            Step::Say(Reply::new(
+                451,
+                "4.3.1 too much mail at the moment; try again later",
+            ))
         }
     }
 
@@ -340,7 +343,10 @@ impl Session {
                     Ok(_) => return self.refuse(552, "5.3.4 the mail is too long"),
                     Err(_) => return self.refuse(501, "5.5.4 SIZE is not a number"),
                 },
-                ("BODY", body) if ["7BIT", "8BITMIME"].iter().any(|known| body.eq_ignore_ascii_case(known)) => {}
+                ("BODY", body)
+                    if ["7BIT", "8BITMIME"]
+                        .iter()
+                        .any(|known| body.eq_ignore_ascii_case(known)) => {}
                 ("SMTPUTF8", "") => utf8 = true,
                 _ => return self.refuse(555, "5.5.4 a parameter is not known"),
             }

@@ -46,7 +46,11 @@ pub async fn listen(
         format!("cannot listen for mail on {address}; is another process there, or is the port below 1024? Set TIDINGS_MAIL_LISTEN")
     })?;
     let bound = listener.local_addr()?;
-    let host = engine.public_base_url().host_str().unwrap_or("localhost").to_owned();
+    let host = engine
+        .public_base_url()
+        .host_str()
+        .unwrap_or("localhost")
+        .to_owned();
     let (post, stop) = (EnginePost(engine.clone()), stop.clone());
     tasks.spawn(async move {
         let _ended = stop.clone().drop_guard();

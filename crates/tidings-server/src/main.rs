@@ -136,7 +136,9 @@ async fn guest(installation: &Installation, command: &Command, json: bool) -> Re
         Command::Approval(command) => commands::approval::run(installation, command, json).await,
         Command::Simulate(options) => Box::pin(commands::simulate::run(installation, options, json)).await,
         Command::Keys(cli::Keys::Rotate) => commands::keys::rotate(installation, json).await,
-        Command::Serve(_) | Command::Demo(_) | Command::Mail(_) | Command::Migrate | Command::Doctor => Ok(()),
+        Command::Serve(_) | Command::Demo(_) | Command::Mail(_) | Command::Migrate | Command::Doctor => {
+            Ok(())
+        }
     }
 }
 

@@ -25,7 +25,15 @@ async fn smtp(world: &mut World, name: &str, key: &str) -> ConnectionId {
         "bounce_domain": DOMAIN, "reply_domain": DOMAIN,
     });
     let credentials = json!({"bounce_key": key});
-    hooks::connect(world, name, ProviderKind::Smtp, Channel::Email, config, credentials).await
+    hooks::connect(
+        world,
+        name,
+        ProviderKind::Smtp,
+        Channel::Email,
+        config,
+        credentials,
+    )
+    .await
 }
 
 /// A message that went to Ann over an SMTP connection.
@@ -165,7 +173,13 @@ async fn a_report_about_somebody_else_changes_nothing() {
 #[tokio::test]
 async fn what_proves_nothing_is_no_recipient() {
     let back = back().await;
-    let forged = verp::address(Purpose::Bounce, &back.reference, b"a key that was guessed", DOMAIN).unwrap();
+    let forged = verp::address(
+        Purpose::Bounce,
+        &back.reference,
+        b"a key that was guessed",
+        DOMAIN,
+    )
+    .unwrap();
     let exchanged = back.answers().replacen("r+", "b+", 1);
     let elsewhere = back.bounces().replace(DOMAIN, "mail.example");
     for address in [
@@ -194,8 +208,15 @@ async fn another_tenants_token_reaches_nothing_of_ours() {
     back.world.tenant = acme;
     let before = picture(&back.world).await;
     // They know the reference and prove it with their own key: it is none of their deliveries.
-    let theirs = verp::address(Purpose::Bounce, &back.reference, b"the bounce key of another", DOMAIN).unwrap();
-    back.take("", &theirs, &dsn("ann@example.com", "failed", "5.1.1")).await;
+    let theirs = verp::address(
+        Purpose::Bounce,
+        &back.reference,
+        b"the bounce key of another",
+        DOMAIN,
+    )
+    .unwrap();
+    back.take("", &theirs, &dsn("ann@example.com", "failed", "5.1.1"))
+        .await;
     assert_eq!(picture(&back.world).await, before);
     // And the shared domain does not hide ours.
     back.take("", &back.bounces(), &dsn("ann@example.com", "failed", "5.1.1"))
@@ -208,8 +229,15 @@ async fn another_connections_token_reaches_nothing() {
     let mut back = back().await;
     smtp(&mut back.world, "second relay", "the key of the second relay").await;
     let before = picture(&back.world).await;
-    let other = verp::address(Purpose::Bounce, &back.reference, b"the key of the second relay", DOMAIN).unwrap();
-    back.take("", &other, &dsn("ann@example.com", "failed", "5.1.1")).await;
+    let other = verp::address(
+        Purpose::Bounce,
+        &back.reference,
+        b"the key of the second relay",
+        DOMAIN,
+    )
+    .unwrap();
+    back.take("", &other, &dsn("ann@example.com", "failed", "5.1.1"))
+        .await;
     assert_eq!(picture(&back.world).await, before);
     assert!(back.reported().await.is_empty(), "{}", back.connection);
 }
@@ -245,8 +273,12 @@ async fn out_of_office_is_recorded_and_stops_nothing() {
 #[tokio::test]
 async fn a_reply_is_joined_by_its_token() {
     let back = back().await;
-    back.take("ann@example.com", &back.answers(), &letter("ann@example.com", "Subject: Re: hello"))
-        .await;
+    back.take(
+        "ann@example.com",
+        &back.answers(),
+        &letter("ann@example.com", "Subject: Re: hello"),
+    )
+    .await;
     assert_eq!(back.inbound().await, [format!("{} {} f", back.ann, back.message)]);
     assert_eq!(back.status().await, MessageStatus::Delivered);
     assert_eq!(events(&back.world, "MessageReceived").await, 1);
@@ -257,8 +289,12 @@ async fn a_reply_in_anothers_name_is_kept_and_concludes_nothing() {
     let mut back = back().await;
     back.world.contact(Some("mallory@example.com"), None).await;
     let status = back.status().await;
-    back.take("m@example.com", &back.answers(), &letter("mallory@example.com", "Subject: Re: hello"))
-        .await;
+    back.take(
+        "m@example.com",
+        &back.answers(),
+        &letter("mallory@example.com", "Subject: Re: hello"),
+    )
+    .await;
     assert_eq!(back.inbound().await, [format!("nobody {} f", back.message)]);
     assert_eq!(back.status().await, status);
     assert_eq!(events(&back.world, "MessageReceived").await, 0);
@@ -268,11 +304,16 @@ async fn a_reply_in_anothers_name_is_kept_and_concludes_nothing() {
 async fn a_reply_to_our_own_address_is_joined_by_what_it_names() {
     let back = back().await;
     let ours = format!("In-Reply-To: <{}@tidings.example>", back.message.0.simple());
-    back.take("ann@example.com", "news@bounce.acme.example", &letter("ann@example.com", &ours))
-        .await;
+    back.take(
+        "ann@example.com",
+        "news@bounce.acme.example",
+        &letter("ann@example.com", &ours),
+    )
+    .await;
     let foreign = "In-Reply-To: <0197a2b0000070008000000000000001@tidings.example>";
     let mail = letter("ann@example.com", foreign).replace("<1@", "<2@");
-    back.take("ann@example.com", "news@bounce.acme.example", &mail).await;
+    back.take("ann@example.com", "news@bounce.acme.example", &mail)
+        .await;
     assert_eq!(
         back.inbound().await,
         [
@@ -282,8 +323,12 @@ async fn a_reply_to_our_own_address_is_joined_by_what_it_names() {
     );
     // A report at an address that everybody knows proves nothing.
     let before = picture(&back.world).await;
-    back.take("", "news@bounce.acme.example", &dsn("ann@example.com", "failed", "5.1.1"))
-        .await;
+    back.take(
+        "",
+        "news@bounce.acme.example",
+        &dsn("ann@example.com", "failed", "5.1.1"),
+    )
+    .await;
     assert_eq!(picture(&back.world).await, before);
 }
 
@@ -325,9 +370,14 @@ async fn hostile_mail_costs_little() {
         ("garbage", &garbage),
     ] {
         let started = Instant::now();
-        let mail = format!("From: MAILER-DAEMON@x.example\nAuto-Submitted: auto-replied\nX-Case: {name}\n{mail}");
+        let mail =
+            format!("From: MAILER-DAEMON@x.example\nAuto-Submitted: auto-replied\nX-Case: {name}\n{mail}");
         back.take("", &back.bounces(), &mail).await;
-        assert!(started.elapsed() < Duration::from_secs(20), "{name}: {:?}", started.elapsed());
+        assert!(
+            started.elapsed() < Duration::from_secs(20),
+            "{name}: {:?}",
+            started.elapsed()
+        );
         assert!(suppressions(&back.world).await.is_empty(), "{name}");
     }
     let events = |picture: Vec<String>| picture.len();

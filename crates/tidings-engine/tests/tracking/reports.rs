@@ -259,10 +259,12 @@ async fn soft_bounces_on_three_days_leave_an_address_alone_for_thirty() {
 async fn a_delivery_between_makes_soft_bounces_count_anew_and_blocks_never_count() {
     let sent = sent().await;
     let delivered = json!({"timestamp": days_ago(1)});
-    sent.report(json!([sent.event("delivered", "d1", delivered)])).await;
+    sent.report(json!([sent.event("delivered", "d1", delivered)]))
+        .await;
     for days in [3, 2] {
         let more = json!({"type": "blocked", "status": "5.7.1", "timestamp": days_ago(days)});
-        sent.report(json!([sent.event("bounce", &format!("b{days}"), more)])).await;
+        sent.report(json!([sent.event("bounce", &format!("b{days}"), more)]))
+            .await;
     }
     // A delivery of another message lies between these.
     sent.world

@@ -26,7 +26,11 @@ fn play(limits: Limits, wire: &[u8], piece: usize) -> (Vec<u16>, Vec<Mail>) {
                 session.step()
             }
             Step::Ask(recipient) => {
-                let verdict = if recipient == KNOWN { Verdict::Yes } else { Verdict::No };
+                let verdict = if recipient == KNOWN {
+                    Verdict::Yes
+                } else {
+                    Verdict::No
+                };
                 session.recipient(verdict)
             }
             Step::Begin => session.begin(Verdict::Yes),
@@ -70,7 +74,10 @@ fn a_mail_is_taken() {
     // A byte at a time nothing is behind DATA when it is read.
     let (_, mails) = play(Limits::default(), wire.as_bytes(), 1);
     assert_eq!(mails.len(), 1);
-    assert_eq!((mails[0].from.as_str(), mails[0].to.as_slice()), ("", &[KNOWN.to_owned()][..]));
+    assert_eq!(
+        (mails[0].from.as_str(), mails[0].to.as_slice()),
+        ("", &[KNOWN.to_owned()][..])
+    );
     assert_eq!(mails[0].raw, b"From: x\r\n\r\n.dot\r\n");
 }
 
@@ -114,7 +121,13 @@ fn what_would_smuggle_ends_the_connection() {
 
 #[test]
 fn everything_is_bounded() {
-    let limits = Limits { line: 100, recipients: 1, commands: 12, refusals: 3, mail: 20 };
+    let limits = Limits {
+        line: 100,
+        recipients: 1,
+        commands: 12,
+        refusals: 3,
+        mail: 20,
+    };
     let last = |wire: &str| play(limits, wire.as_bytes(), 7).0.last().copied();
     assert_eq!(last(&"x".repeat(200)), Some(500));
     assert_eq!(last(&"NOOP\r\n".repeat(13)), Some(421));
@@ -122,7 +135,12 @@ fn everything_is_bounded() {
     let head = "EHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<b+1@b.example>\r\n";
     assert_eq!(last(&format!("{head}RCPT TO:<b+1@b.example>\r\n")), Some(452));
     let data = format!("{head}DATA\r\n");
-    let sent = |text: &str| play(limits, format!("{data}{text}\r\n.\r\n").as_bytes(), 1).0.last().copied();
+    let sent = |text: &str| {
+        play(limits, format!("{data}{text}\r\n.\r\n").as_bytes(), 1)
+            .0
+            .last()
+            .copied()
+    };
     assert_eq!(sent("eighteen bytes it"), Some(250));
     assert_eq!(sent("twenty-one bytes it is"), Some(552));
     // Far too long: it is not listened to any longer.

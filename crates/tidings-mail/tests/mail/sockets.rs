@@ -41,8 +41,19 @@ async fn served(bounds: Bounds) -> Served {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (shelf, stop) = (Shelf::default(), CancellationToken::new());
-    let server = tokio::spawn(serve(listener, "mx.example".to_owned(), shelf.clone(), bounds, stop.clone()));
-    Served { address, shelf, stop, server }
+    let server = tokio::spawn(serve(
+        listener,
+        "mx.example".to_owned(),
+        shelf.clone(),
+        bounds,
+        stop.clone(),
+    ));
+    Served {
+        address,
+        shelf,
+        stop,
+        server,
+    }
 }
 
 impl Served {
@@ -90,7 +101,10 @@ async fn an_independent_client_is_understood() {
     assert_eq!(said.trim(), "done", "{}", String::from_utf8_lossy(&output.stderr));
     let mails = served.shelf.mails.lock().unwrap().clone();
     assert_eq!(mails.len(), 2);
-    assert_eq!((mails[0].from.as_str(), mails[1].from.as_str()), ("", "x@y.example"));
+    assert_eq!(
+        (mails[0].from.as_str(), mails[1].from.as_str()),
+        ("", "x@y.example")
+    );
     assert_eq!(mails[0].raw, b"Subject: one\r\n\r\n.a line with a dot\r\nend\r\n");
     assert_eq!(mails[1].to, ["b+1@b.example"]);
 }

@@ -8,8 +8,8 @@ use super::settings::{SmtpCredentials, SmtpSettings};
 use super::verp::{self, Purpose};
 use crate::config::{self, ConfigError, ConnectionConfig};
 use crate::contract::{
-    Capabilities, CheckReport, Content, Lookup, MailAddress, Provider, Rejection, SendOutcome, Submission, WebhookParsed,
-    WebhookRefusal, WebhookRequest,
+    Capabilities, CheckReport, Content, Lookup, MailAddress, Provider, Rejection, SendOutcome, Submission,
+    WebhookParsed, WebhookRefusal, WebhookRequest,
 };
 use crate::egress::Egress;
 use crate::email_headers;

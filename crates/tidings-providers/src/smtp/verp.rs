@@ -38,7 +38,11 @@ impl Purpose {
 
 /// The token of a reference. References hold letters, digits, dots and hyphens only.
 fn token(purpose: Purpose, reference: &str, key: &[u8]) -> String {
-    let mac = hex::encode(hmac_of(HMAC_SHA256, key, &[purpose.label(), reference.as_bytes()]));
+    let mac = hex::encode(hmac_of(
+        HMAC_SHA256,
+        key,
+        &[purpose.label(), reference.as_bytes()],
+    ));
     format!("{reference}-{}", &mac[..MAC_DIGITS])
 }
 

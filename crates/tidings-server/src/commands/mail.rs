@@ -70,7 +70,9 @@ async fn take(config: Config, environment: Environment, options: &ReceiveMail) -
         return Ok(Told::Unfit("there is no mail on standard input".to_owned()));
     }
     if raw.len() > MOST_MAIL_BYTES {
-        return Ok(Told::Unfit(format!("a mail of more than {MOST_MAIL_BYTES} bytes is not taken")));
+        return Ok(Told::Unfit(format!(
+            "a mail of more than {MOST_MAIL_BYTES} bytes is not taken"
+        )));
     }
     let installation = Installation::open(config, environment, Opening::Guest).await?;
     let told = store(&installation, options, &raw).await;
@@ -95,7 +97,9 @@ async fn store(installation: &Installation, options: &ReceiveMail, raw: &[u8]) -
 /// One byte more than may come, so that too much is seen.
 fn read_bounded() -> std::io::Result<Vec<u8>> {
     let mut raw = Vec::new();
-    let most = u64::try_from(MOST_MAIL_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+    let most = u64::try_from(MOST_MAIL_BYTES)
+        .unwrap_or(u64::MAX)
+        .saturating_add(1);
     std::io::stdin().lock().take(most).read_to_end(&mut raw)?;
     Ok(raw)
 }

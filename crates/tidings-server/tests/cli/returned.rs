@@ -30,7 +30,9 @@ async fn the_exit_code_tells_the_mail_server() {
     assert_eq!(receive(&world, own, LETTER).ok().out.trim(), "stored");
     assert_eq!(receive(&world, own, LETTER).ok().out.trim(), "known");
     assert_eq!(
-        world.count("SELECT count(*) FROM webhook_inbox WHERE processed_at IS NULL").await,
+        world
+            .count("SELECT count(*) FROM webhook_inbox WHERE processed_at IS NULL")
+            .await,
         1
     );
     for unknown in [
@@ -43,11 +45,17 @@ async fn the_exit_code_tells_the_mail_server() {
     }
     receive(&world, own, "").exit(65).says(&["no mail"]);
     let huge = "x".repeat(25 * 1024 * 1024 + 1);
-    receive(&world, own, &huge).exit(65).says(&["25"]).says(&["not taken"]);
+    receive(&world, own, &huge)
+        .exit(65)
+        .says(&["25"])
+        .says(&["not taken"]);
     // The address is on nobody's screen.
     let away = [("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")];
     let args = ["mail", "receive", "--to", own];
-    let told = world.run_with(&away, &args, LETTER).exit(75).says(&["try again later"]);
+    let told = world
+        .run_with(&away, &args, LETTER)
+        .exit(75)
+        .says(&["try again later"]);
     assert!(!told.err.contains("kim@example.com"), "{}", told.err);
 
     // A serving process reads it.

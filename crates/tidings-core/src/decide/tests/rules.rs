@@ -57,14 +57,22 @@ fn a_suppression_ends_by_itself(#[case] until: &str, #[case] goes: bool) {
     let decision = decided(|f, _| {
         only(f, Channel::Email);
         suppress(f, Channel::Email, SuppressionReason::SoftBounce);
-        let suppression = f.addresses.iter_mut().flat_map(|address| &mut address.suppressions).next();
+        let suppression = f
+            .addresses
+            .iter_mut()
+            .flat_map(|address| &mut address.suppressions)
+            .next();
         suppression.unwrap().until = Some(at(until));
     });
     assert_eq!(matches!(decision.verdict, Verdict::Send(_)), goes);
     if !goes {
         let reason = decision.deciding().unwrap();
         assert_eq!(reason.code, ReasonCode::SuppressionSoftBounce);
-        assert!(reason.detail.contains("until 2026-06-17T12:00:01Z"), "{}", reason.detail);
+        assert!(
+            reason.detail.contains("until 2026-06-17T12:00:01Z"),
+            "{}",
+            reason.detail
+        );
     }
 }
 
