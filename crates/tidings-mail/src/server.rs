@@ -175,6 +175,10 @@ async fn drive<P: Post>(
     loop {
         step = match step {
             Step::Say(reply) => {
+                if !session.is_receiving() {
+                    // Also of a mail that was refused for its length.
+                    receiving = None;
+                }
                 write(&mut stream, &reply.to_wire(), shared.bounds.silence).await?;
                 session.step()
             }
@@ -183,36 +187,22 @@ async fn drive<P: Post>(
                 return stream.shutdown().await;
             }
             Step::Read => {
-                let read = tokio::select! {
-                    // What is being received may end; a connection that only waits is told to come again.
-                    () = stop.cancelled(), if receiving.is_none() => {
-                        let bye = "421 4.3.2 the server is stopping; try again later\r\n";
-                        return write(&mut stream, bye, shared.bounds.silence).await;
-                    }
-                    read = tokio::time::timeout(shared.bounds.silence, stream.read(&mut chunk)) => read,
-                };
-                match read {
-                    Ok(Ok(0)) => return Ok(()),
-                    Ok(Ok(count)) => session.feed(&chunk[..count]),
-                    Ok(Err(error)) => return Err(error),
-                    Err(_) => {
-                        let bye = "421 4.4.2 silent for too long\r\n";
-                        return write(&mut stream, bye, shared.bounds.silence).await;
-                    }
+                match listen(
+                    &mut stream,
+                    &mut chunk,
+                    receiving.is_some(),
+                    shared.bounds.silence,
+                    stop,
+                )
+                .await?
+                {
+                    Heard::Bytes(0) => return Ok(()),
+                    Heard::Bytes(count) => session.feed(&chunk[..count]),
+                    Heard::Enough(bye) => return write(&mut stream, bye, shared.bounds.silence).await,
                 }
                 session.step()
             }
-            Step::Ask(recipient) => {
-                let verdict = match shared.post.knows(&recipient).await {
-                    Ok(true) => Verdict::Yes,
-                    Ok(false) => Verdict::No,
-                    Err(error) => {
-                        tracing::warn!(%error, "a recipient of mail could not be looked up");
-                        Verdict::Later
-                    }
-                };
-                session.recipient(verdict)
-            }
+            Step::Ask(recipient) => session.recipient(knows(&shared.post, &recipient).await),
             Step::Begin => {
                 receiving = shared.mails.try_acquire().ok();
                 session.begin(if receiving.is_some() {
@@ -222,18 +212,59 @@ async fn drive<P: Post>(
                 })
             }
             Step::Keep(mail) => {
-                let kept = shared.post.keep(&mail).await;
+                let verdict = keep(&shared.post, &mail).await;
                 drop(mail);
-                receiving = None;
-                session.kept(match kept {
-                    Ok(()) => Verdict::Yes,
-                    Err(error) => {
-                        tracing::warn!(%error, "a mail could not be stored; its sender will try again");
-                        Verdict::Later
-                    }
-                })
+                session.kept(verdict)
             }
         };
+    }
+}
+
+async fn knows<P: Post>(post: &P, recipient: &str) -> Verdict {
+    match post.knows(recipient).await {
+        Ok(true) => Verdict::Yes,
+        Ok(false) => Verdict::No,
+        Err(error) => {
+            tracing::warn!(%error, "a recipient of mail could not be looked up");
+            Verdict::Later
+        }
+    }
+}
+
+async fn keep<P: Post>(post: &P, mail: &Mail) -> Verdict {
+    match post.keep(mail).await {
+        Ok(()) => Verdict::Yes,
+        Err(error) => {
+            tracing::warn!(%error, "a mail could not be stored; its sender will try again");
+            Verdict::Later
+        }
+    }
+}
+
+/// What came of listening.
+enum Heard {
+    /// So many bytes; none: the client has closed.
+    Bytes(usize),
+    /// The connection ends with these words.
+    Enough(&'static str),
+}
+
+async fn listen(
+    stream: &mut TcpStream,
+    chunk: &mut [u8],
+    receiving: bool,
+    silence: Duration,
+    stop: &CancellationToken,
+) -> std::io::Result<Heard> {
+    tokio::select! {
+        // What is being received may end; a connection that only waits is told to come again.
+        () = stop.cancelled(), if !receiving => {
+            Ok(Heard::Enough("421 4.3.2 the server is stopping; try again later\r\n"))
+        }
+        read = tokio::time::timeout(silence, stream.read(chunk)) => match read {
+            Ok(read) => Ok(Heard::Bytes(read?)),
+            Err(_) => Ok(Heard::Enough("421 4.4.2 silent for too long\r\n")),
+        },
     }
 }
 

@@ -158,6 +158,11 @@ impl Session {
         }
     }
 
+    /// Whether a mail is on its way: it takes memory until it is kept or refused.
+    pub fn is_receiving(&self) -> bool {
+        matches!(self.state, State::Data(_) | State::Keeping)
+    }
+
     /// Bytes from the client; to be handed in after [`Step::Read`] only.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
