@@ -243,25 +243,27 @@ fn is_letter(content: &MailContent) -> bool {
 }
 
 /// The delivery a mail is about: by the token of its address, or at our own address by the `Message-ID` it answers. Only what
-/// went over this connection counts. Reports are believed by token alone.
+/// went over this connection counts. Reports are believed at a return path alone.
 async fn proven(
     tx: &mut TenantTx,
     connection: ConnectionId,
     about: &MailAddress,
     content: &MailContent,
 ) -> Result<Option<Reported>, EngineError> {
+    let reports_delivery = matches!(
+        content.report.kind,
+        MailKind::Bounce | MailKind::Delay | MailKind::Delivered | MailKind::Complaint
+    );
+    if (reports_delivery || content.is_report) && !matches!(about, MailAddress::Bounce { .. }) {
+        return Ok(None);
+    }
     let delivery = match about {
         MailAddress::Bounce { reference } | MailAddress::Reply { reference } => {
             let delivery = track::delivery_of(reference);
             reports::find(tx, connection, delivery, None).await?
         }
         MailAddress::Own => {
-            let answered = content
-                .report
-                .original_message_id
-                .as_deref()
-                .and_then(message_of)
-                .filter(|_| !content.is_report);
+            let answered = content.report.original_message_id.as_deref().and_then(message_of);
             match answered {
                 Some(message) => reports::of_message(tx, connection, message).await?,
                 None => None,

@@ -29,11 +29,17 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     end_quietly_with_the_reader();
     let cli = Cli::parse();
+    let takes_mail = matches!(cli.command, Command::Mail(_));
     match start(cli) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::from(failure::exit_code(&error))
+            // A wrong variable must not make a mail server return a mail as undeliverable.
+            ExitCode::from(if takes_mail {
+                commands::mail::TRY_LATER
+            } else {
+                failure::exit_code(&error)
+            })
         }
     }
 }

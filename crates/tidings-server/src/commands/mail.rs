@@ -18,7 +18,7 @@ const NOT_TAKEN: u8 = 65;
 /// No such recipient (`EX_NOUSER`).
 const UNKNOWN_RECIPIENT: u8 = 67;
 /// Try again later (`EX_TEMPFAIL`).
-const TRY_LATER: u8 = 75;
+pub const TRY_LATER: u8 = 75;
 
 /// Takes the mail; the exit code is for the mail server, the words are for its log.
 pub async fn receive(

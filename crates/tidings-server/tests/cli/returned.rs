@@ -58,6 +58,12 @@ async fn the_exit_code_tells_the_mail_server() {
         .says(&["try again later"]);
     assert!(!told.err.contains("kim@example.com"), "{}", told.err);
 
+    let wrong = [("POLL_INTERVAL_MS", "soon")];
+    world
+        .run_with(&wrong, &args, LETTER)
+        .exit(75)
+        .says(&["POLL_INTERVAL_MS"]);
+
     // A serving process reads it.
     let _serving = world.serve(&[]);
     crate::world::until(&world, "SELECT count(*) FROM inbound_messages", 1).await;
