@@ -24,6 +24,7 @@ pub mod redact;
 pub mod retry;
 pub mod route;
 pub mod sms;
+pub mod soft_bounce;
 pub mod status;
 pub mod traffic;
 pub mod unknown;

@@ -57,6 +57,15 @@ pub fn describe() {
         Unit::Seconds,
         "From the acceptance of a request to the moment a provider took it"
     );
+    describe_counter!(
+        "tidings_bounces_total",
+        "Bounces by connection and class: hard (the address), soft (adds up), block (our reputation or content)"
+    );
+    describe_counter!(
+        "tidings_mail_total",
+        "Mail that came back, by kind and outcome: stored, known (again), applied, joined, unjoined, ignored, unproved, \
+         stranger (about somebody the message did not go to), unreadable, unknown_recipient"
+    );
     describe_gauge!("tidings_queue_jobs", "Jobs by type and state");
     describe_gauge!(
         "tidings_connections",

@@ -34,6 +34,7 @@ mod inspect;
 mod late;
 mod limits;
 pub mod links;
+mod mail;
 mod outcome;
 pub mod preferences;
 pub mod privacy;
@@ -75,6 +76,7 @@ pub use explain::{
 pub use failpoint::{FailPointError, FailPoints, NAMES as FAIL_POINT_NAMES};
 pub use figures::describe as describe_figures;
 pub use inspect::TemplatePreview;
+pub use mail::{MOST_MAIL_BYTES, MailRecipient, MailTaken};
 pub use request::{
     AcceptError, AcceptRequest, Accepted, DirectContent, IdempotencyKey, InlineContact, MAX_ATTACHMENT_BYTES,
     MAX_ATTACHMENTS, MAX_CONTEXT_BYTES, MAX_DIRECT_BYTES, MAX_REQUESTS, MAX_SOURCE_REFERENCE, Recipient,

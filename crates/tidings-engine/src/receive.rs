@@ -2,7 +2,7 @@
 
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::reply;
+use crate::reply::{self, Answered};
 use tidings_core::{ConnectionId, ProviderKind, TenantId};
 use tidings_providers::InboundMessage;
 use tidings_store::tracking::inbox::WebhookTarget;
@@ -29,7 +29,16 @@ impl Engine {
         let now = self.now();
         let mut tx = self.store().worker_tenant(tenant).tx().await?;
         reply::apply_keyword(&mut tx, &target, message, &mut dice, now).await?;
-        reply::store(&self.inner, &mut tx, connection, message, &mut dice, now).await?;
+        reply::store(
+            &self.inner,
+            &mut tx,
+            connection,
+            message,
+            &Answered::Newest,
+            &mut dice,
+            now,
+        )
+        .await?;
         tx.commit().await?;
         Ok(reply::keyword_of(message).as_str())
     }

@@ -10,8 +10,8 @@ use tidings_core::decide::facts::SuppressionReason;
 use tidings_core::event::DeliveryEventKind;
 use tidings_core::keyword::{self, Keyword};
 use tidings_core::{
-    Address, Category, Channel, ConnectionId, ContactId, DeliveryEventId, Dice, MessageId, MessageType,
-    Provenance, TenantId, Urgency,
+    Address, Category, Channel, ConnectionId, ContactId, DeliveryEventId, DeliveryId, Dice, MessageId,
+    MessageType, Provenance, TenantId, Urgency,
 };
 use tidings_providers::InboundMessage;
 use tidings_store::events::{self, NewEvent};
@@ -114,21 +114,50 @@ pub(crate) struct ToAnswer {
     pub source_reference: String,
 }
 
-/// Stores a message and joins it to the newest message that went to its sender. The answer says what keyword wants a
+/// What a message from a contact is an answer to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Answered {
+    /// The newest message that went to its sender; the provider vouches for the sender.
+    Newest,
+    /// What its address or its headers prove, if they prove anything. A mail's `From` is only a claim.
+    Proven(Option<Proven>),
+}
+
+/// A delivery that a mail was proved to be about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Proven {
+    /// The message.
+    pub message: MessageId,
+    /// Its delivery.
+    pub delivery: DeliveryId,
+    /// To whom it went.
+    pub contact: ContactId,
+}
+
+/// Stores a message and joins it to what it answers. The answer says what keyword wants a
 /// confirmation; it says so again when the same message comes again.
 pub(crate) async fn store(
     inner: &Inner,
     tx: &mut TenantTx,
     connection: ConnectionId,
     message: &InboundMessage,
+    answered: &Answered,
     dice: &mut Dice,
     now: Timestamp,
 ) -> Result<Option<ToAnswer>, EngineError> {
     let (index, holders) = whatsapp::author(tx, connection, message).await?;
-    let contact = holders.first().copied();
-    let answered = match contact {
-        Some(contact) => reports::last_sent_to(tx, contact, message.channel).await?,
-        None => None,
+    let (contact, answered) = match (answered, holders.first().copied()) {
+        (Answered::Newest, None) => (None, None),
+        (Answered::Newest, Some(contact)) => (
+            Some(contact),
+            reports::last_sent_to(tx, contact, message.channel).await?,
+        ),
+        (Answered::Proven(None), contact) => (contact, None),
+        // Somebody else who holds the address of the answer: kept with it, but nothing is concluded about the contact.
+        (Answered::Proven(Some(proven)), _) => (
+            holders.contains(&proven.contact).then_some(proven.contact),
+            Some((proven.message, Some(proven.delivery))),
+        ),
     };
     let word = keyword_of(message);
     let content = serde_json::to_vec(message).map_err(|error| EngineError::Conflict {

@@ -9,6 +9,7 @@ use crate::whatsapp;
 use jiff::Timestamp;
 use tidings_core::decide::facts::SuppressionReason;
 use tidings_core::event::{BounceClass, DeliveryEventKind};
+use tidings_core::soft_bounce::{self, Consequence};
 use tidings_core::status::{self, Standing};
 use tidings_core::{
     Address, ConnectionId, DeliveryEventId, DeliveryId, DeliveryState, Dice, MessageStatus, Provenance,
@@ -18,11 +19,6 @@ use tidings_store::events::{self, NewEvent};
 use tidings_store::suppressions::{self, NewSuppression};
 use tidings_store::tracking::reports::{self, NewReport, Reported};
 use tidings_store::{BlindIndex, TenantTx, contacts};
-
-/// So many soft bounces within [`SOFT_BOUNCE_HOURS`] count as a hard one.
-const SOFT_BOUNCE_LIMIT: u32 = 5;
-/// Soft bounces further apart start a new count.
-const SOFT_BOUNCE_HOURS: u32 = 14 * 24;
 
 /// Applies the reports of one webhook; returns how many found no delivery.
 pub(crate) async fn apply(
@@ -96,7 +92,7 @@ async fn record(
     {
         figures::delivery_time(reported.channel, report.occurred_at.duration_since(sent_at));
     }
-    learn(tx, reported, event, dice, now).await
+    learn(tx, reported, &report, event, dice, now).await
 }
 
 /// A failure of an attempt that was followed by another.
@@ -223,18 +219,25 @@ const fn log_kind(status: MessageStatus) -> &'static str {
     }
 }
 
-/// What a report teaches about the address: suppressions, bad addresses, soft bounces counted.
+/// What a report teaches about the address: suppressions, bad addresses, soft bounces that add up. A block is about the
+/// connection's reputation or the content; it is counted for the connection and never against the address.
 async fn learn(
     tx: &mut TenantTx,
     reported: &Reported,
+    report: &NewReport,
     event: &ReportedEvent,
     dice: &mut Dice,
     now: Timestamp,
 ) -> Result<(), EngineError> {
+    let class = event
+        .bounce_class
+        .filter(|_| event.kind == DeliveryEventKind::Bounced);
+    if let Some(class) = class {
+        metrics::counter!("tidings_bounces_total", "connection" => report.connection.to_string(), "class" => class.as_str())
+            .increment(1);
+    }
     // Without a code a soft bounce says nothing about the address.
-    let soft = event.kind == DeliveryEventKind::Bounced
-        && event.bounce_class == Some(BounceClass::Soft)
-        && event.error.is_some();
+    let soft = class == Some(BounceClass::Soft) && event.error.is_some();
     if event.suppress.is_none() && !soft {
         return Ok(());
     }
@@ -245,16 +248,49 @@ async fn learn(
         tracing::warn!(message = %reported.message, "a report names a recipient that is none of the contact's; nothing was suppressed");
         return Ok(());
     };
-    let tenant = tx.tenant();
-    if soft {
-        let count = contacts::note_soft_bounce(tx, tenant, address, SOFT_BOUNCE_HOURS, now).await?;
-        if count < SOFT_BOUNCE_LIMIT {
-            return Ok(());
+    let code = event.error.as_ref().map(|error| error.1.clone());
+    match event.suppress {
+        Some(because) => suppress(tx, reported, address, because, code, dice, now).await,
+        None => {
+            count_soft_bounce(
+                tx,
+                reported,
+                address,
+                report.occurred_at.min(now),
+                code,
+                dice,
+                now,
+            )
+            .await
         }
     }
-    let because = event.suppress.unwrap_or(SuppressBecause::HardBounce);
-    let code = event.error.as_ref().map(|error| error.1.clone());
-    suppress(tx, reported, address, because, code, dice, now).await
+}
+
+/// Notes a soft bounce and, when they add up, leaves the address alone for a while.
+async fn count_soft_bounce(
+    tx: &mut TenantTx,
+    reported: &Reported,
+    address: BlindIndex,
+    bounced_at: Timestamp,
+    code: Option<String>,
+    dice: &mut Dice,
+    now: Timestamp,
+) -> Result<(), EngineError> {
+    let known = contacts::note_soft_bounce(tx, reported.channel, address, bounced_at, now).await?;
+    let Consequence::LeaveAlone { until } = soft_bounce::judge(&known.at, known.delivered_at, now) else {
+        return Ok(());
+    };
+    let reason = SuppressionReason::SoftBounce;
+    let item = NewSuppression {
+        tenant: tx.tenant(),
+        channel: reported.channel,
+        blind_index: address,
+        reason,
+        source: "soft bounces on three days".to_owned(),
+        detail: code,
+    };
+    suppressions::add_until(tx, item, until, dice, now).await?;
+    log_suppressed(tx, reported, reason, Some(until), dice, now).await
 }
 
 async fn suppress(
@@ -297,13 +333,24 @@ async fn suppress(
         SuppressBecause::Stop => contacts::stop(tx, reported.contact, reported.channel, now).await?,
         SuppressBecause::Complaint | SuppressBecause::Unsubscribe | SuppressBecause::MarketingStop => {}
     }
+    log_suppressed(tx, reported, reason, None, dice, now).await
+}
+
+async fn log_suppressed(
+    tx: &mut TenantTx,
+    reported: &Reported,
+    reason: SuppressionReason,
+    until: Option<Timestamp>,
+    dice: &mut Dice,
+    now: Timestamp,
+) -> Result<(), EngineError> {
     let event = NewEvent {
-        tenant,
+        tenant: tx.tenant(),
         kind: "AddressSuppressed".to_owned(),
         contact: Some(reported.contact),
         message: Some(reported.message),
         subject: None,
-        data: serde_json::json!({ "channel": reported.channel, "reason": reason }),
+        data: serde_json::json!({ "channel": reported.channel, "reason": reason, "until": until }),
     };
     events::append(tx, &[event], dice, now).await?;
     tracing::info!(message = %reported.message, reason = reason.as_str(), "an address was suppressed");
@@ -312,7 +359,7 @@ async fn suppress(
 
 /// The address a report is about. A named recipient counts only when it is one of the contact's: a report must not
 /// suppress a stranger.
-async fn address_of(
+pub(crate) async fn address_of(
     tx: &mut TenantTx,
     reported: &Reported,
     event: &ReportedEvent,
@@ -332,7 +379,7 @@ async fn address_of(
 }
 
 /// The delivery in a reference of ours: `<delivery id>-<attempt number>`.
-fn delivery_of(reference: &str) -> Option<DeliveryId> {
+pub(crate) fn delivery_of(reference: &str) -> Option<DeliveryId> {
     let (id, number) = reference.rsplit_once('-')?;
     number.parse::<i32>().ok()?;
     id.parse().ok()

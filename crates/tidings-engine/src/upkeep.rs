@@ -9,6 +9,7 @@ use tidings_core::JobId;
 use tidings_queue::{roll_up_tallies, sweep};
 use tidings_store::campaigns;
 use tidings_store::messages::retention::{self, Retention};
+use tidings_store::suppressions;
 use tokio_util::sync::CancellationToken;
 
 /// Between two steps while there is something to do.
@@ -79,6 +80,7 @@ async fn step(inner: &Inner, state: &mut State) -> Result<u64, EngineError> {
     let swept = sweep(&mut conn, state.place, STEP, before(JOBS_KEPT)).await?;
     state.place = swept.next;
     touched += u64::from(swept.next.is_some());
+    touched += suppressions::lift_expired(&mut conn, i64::from(STEP), now).await?;
     if now >= state.retention_due {
         let retention = Retention {
             messages_before: before(MESSAGES_KEPT),

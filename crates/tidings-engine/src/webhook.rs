@@ -3,6 +3,8 @@
 
 use crate::engine::{Engine, Inner};
 use crate::error::EngineError;
+use crate::mail::{self, KeptMail};
+use crate::reply::Answered;
 use crate::{reply, track, whatsapp};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -50,13 +52,16 @@ pub struct WebhookReceiver {
 
 /// What of a webhook is kept until it is applied.
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Kept {
-    events: Vec<ReportedEvent>,
-    inbound: Vec<InboundMessage>,
+pub(crate) struct Kept {
+    pub events: Vec<ReportedEvent>,
+    pub inbound: Vec<InboundMessage>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    templates: Vec<TemplateReport>,
+    pub templates: Vec<TemplateReport>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    links: Vec<UserLink>,
+    pub links: Vec<UserLink>,
+    /// A mail as it came, instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mail: Option<KeptMail>,
 }
 
 impl Kept {
@@ -65,6 +70,7 @@ impl Kept {
             && self.inbound.is_empty()
             && self.templates.is_empty()
             && self.links.is_empty()
+            && self.mail.is_none()
     }
 }
 
@@ -153,6 +159,7 @@ impl Engine {
             inbound,
             templates,
             links,
+            mail: None,
         };
         if !kept.is_empty() {
             self.keep_webhook(target, &kept, &digest(request), now).await?;
@@ -160,13 +167,14 @@ impl Engine {
         Ok(response)
     }
 
-    async fn keep_webhook(
+    /// Stores what came and its job in one commit; false when the same is stored already.
+    pub(crate) async fn keep_webhook(
         &self,
         target: &WebhookTarget,
         kept: &Kept,
         digest: &[u8],
         now: Timestamp,
-    ) -> Result<(), EngineError> {
+    ) -> Result<bool, EngineError> {
         let content = serde_json::to_vec(kept).map_err(|error| EngineError::Conflict {
             problem: format!("the webhook cannot be kept: {error}"),
         })?;
@@ -178,7 +186,8 @@ impl Engine {
             .await?
             .is_none()
         {
-            return Ok(tx.rollback().await?);
+            tx.rollback().await?;
+            return Ok(false);
         }
         for message in &kept.inbound {
             reply::apply_keyword(&mut tx, target, message, &mut dice, now).await?;
@@ -189,7 +198,7 @@ impl Engine {
         let job = process_job(&self.inner, target.tenant, id)?;
         tidings_queue::enqueue(&mut tx, &[job], now).await?;
         tx.commit().await?;
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -275,6 +284,10 @@ pub(crate) async fn process(inner: &Inner, job: &ClaimedJob) -> Result<Outcome, 
     })?;
     whatsapp::note_reviews(&mut tx, &kept.templates, stored.received_at, &mut dice, now).await?;
     whatsapp::link(&mut tx, stored.connection, &kept.links, &mut dice, now).await?;
+    let (kept, answered) = match kept.mail {
+        Some(letter) => mail::open(&mut tx, stored.connection, letter).await?,
+        None => (kept, Answered::Newest),
+    };
     let unmatched = track::apply(
         inner,
         &mut tx,
@@ -287,7 +300,16 @@ pub(crate) async fn process(inner: &Inner, job: &ClaimedJob) -> Result<Outcome, 
     .await?;
     let mut answers = Vec::new();
     for message in &kept.inbound {
-        let answer = reply::store(inner, &mut tx, stored.connection, message, &mut dice, now).await?;
+        let answer = reply::store(
+            inner,
+            &mut tx,
+            stored.connection,
+            message,
+            &answered,
+            &mut dice,
+            now,
+        )
+        .await?;
         answers.extend(answer.filter(|_| stored.provider == ProviderKind::Sandbox));
     }
     if unmatched > 0

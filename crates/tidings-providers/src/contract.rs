@@ -370,6 +370,24 @@ pub struct InboundMedia {
     pub location: String,
 }
 
+/// What an address of a connection takes mail for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum MailAddress {
+    /// The return path of one dispatch; its token was proved.
+    Bounce {
+        /// Our reference of the dispatch.
+        reference: String,
+    },
+    /// Where one message is answered to; its token was proved.
+    Reply {
+        /// Our reference of the dispatch.
+        reference: String,
+    },
+    /// The sender's own address: proves nothing.
+    Own,
+}
+
 /// What a connection test found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CheckReport {
@@ -399,6 +417,11 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
 
     /// Asks whether an earlier call with this reference arrived.
     async fn lookup(&self, reference: &str) -> Lookup;
+
+    /// What an address takes mail for; none where it is no address of this connection, or its token is forged. Pure.
+    fn mail_address(&self, _address: &str) -> Option<MailAddress> {
+        None
+    }
 
     /// Tests credentials and endpoint without sending.
     async fn check(&self) -> CheckReport;

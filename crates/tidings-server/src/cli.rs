@@ -56,6 +56,9 @@ pub enum Command {
     /// Look at connections and how they stand, test one, and break one on purpose.
     #[command(subcommand)]
     Connection(Connection),
+    /// Take mail that came back: bounces, complaints, answers.
+    #[command(subcommand)]
+    Mail(Mail),
     /// Make, list and revoke API keys.
     #[command(subcommand)]
     Key(Key),
@@ -90,6 +93,9 @@ pub struct Serve {
     /// Address and port to bind (TIDINGS_LISTEN).
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<std::net::SocketAddr>,
+    /// Also take mail that came back, by SMTP at this address and port (TIDINGS_MAIL_LISTEN); with the role api or all.
+    #[arg(long, value_name = "ADDR")]
+    pub mail_listen: Option<std::net::SocketAddr>,
     /// Do not migrate at start; refuse to start on an older schema.
     #[arg(long)]
     pub no_migrate: bool,
@@ -433,6 +439,26 @@ pub struct Purge {
     /// Really delete.
     #[arg(long)]
     pub yes: bool,
+}
+
+/// Mail that came back.
+#[derive(Debug, Subcommand)]
+pub enum Mail {
+    /// Take one mail from standard input, as a mail server's pipe hands it over.
+    ///
+    /// Ends with the codes such a pipe knows (sysexits): 0 stored, 65 not a mail that can be taken, 67 unknown recipient, 75 try again later.
+    Receive(ReceiveMail),
+}
+
+/// Options of `mail receive`.
+#[derive(Debug, Args)]
+pub struct ReceiveMail {
+    /// The envelope's sender; empty for reports.
+    #[arg(long, value_name = "ADDR", default_value = "", allow_hyphen_values = true)]
+    pub from: String,
+    /// The envelope's recipient.
+    #[arg(long, value_name = "ADDR")]
+    pub to: String,
 }
 
 /// API keys.

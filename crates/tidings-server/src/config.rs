@@ -27,6 +27,8 @@ pub struct Config {
     pub pg_bin: Option<PathBuf>,
     /// `TIDINGS_LISTEN`: the address the HTTP server binds.
     pub listen: SocketAddr,
+    /// `TIDINGS_MAIL_LISTEN`: the address at which mail that came back is taken by SMTP; none: it is not.
+    pub mail_listen: Option<SocketAddr>,
     /// `TIDINGS_PUBLIC_URL`: how the world reaches the server; in links and webhook signatures.
     pub public_url: Option<Url>,
     /// `TIDINGS_MASTER_KEY` (or `DB_ENCRYPTION_KEY`): 32 bytes, hex or base64.
@@ -144,6 +146,14 @@ impl Config {
                 .into(),
             pg_bin: environment.get(&["TIDINGS_PG_BIN"]).map(PathBuf::from),
             listen,
+            mail_listen: match environment.get(&["TIDINGS_MAIL_LISTEN"]) {
+                None => None,
+                Some(_) => Some(environment.parsed(
+                    "TIDINGS_MAIL_LISTEN",
+                    listen,
+                    "an address and port such as 0.0.0.0:25",
+                )?),
+            },
             public_url,
             master_key: secret(&["TIDINGS_MASTER_KEY", "DB_ENCRYPTION_KEY"]),
             previous_master_keys: environment
@@ -308,6 +318,7 @@ mod tests {
         for (name, value) in [
             ("POLL_INTERVAL_MS", "soon"),
             ("TIDINGS_LISTEN", "8420"),
+            ("TIDINGS_MAIL_LISTEN", "25"),
             ("TIDINGS_PUBLIC_URL", "tidings"),
             ("TIDINGS_ALLOW_LOOPBACK", "maybe"),
             ("ENABLE_WINBACK_DETECTION", "perhaps"),

@@ -9,6 +9,7 @@ mod database;
 mod failure;
 mod folder;
 mod installation;
+mod mail_in;
 mod master_key;
 mod node;
 mod scratch;
@@ -28,11 +29,17 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     end_quietly_with_the_reader();
     let cli = Cli::parse();
+    let takes_mail = matches!(cli.command, Command::Mail(_));
     match start(cli) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::from(failure::exit_code(&error))
+            // A wrong variable must not make a mail server return a mail as undeliverable.
+            ExitCode::from(if takes_mail {
+                commands::mail::TRY_LATER
+            } else {
+                failure::exit_code(&error)
+            })
         }
     }
 }
@@ -59,6 +66,7 @@ fn start(cli: Cli) -> Result<ExitCode> {
     if let Command::Serve(options) = &cli.command {
         // Before anything is built on it: links lead to the address that is really served.
         config.listen = options.listen.unwrap_or(config.listen);
+        config.mail_listen = options.mail_listen.or(config.mail_listen);
     }
     if cli.pg_bin.is_some() {
         config.pg_bin.clone_from(&cli.pg_bin);
@@ -109,6 +117,9 @@ async fn dispatch(cli: Cli, config: Config, environment: Environment) -> Result<
             let code = commands::doctor::run(config, environment, json).await?;
             Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
         }
+        Command::Mail(cli::Mail::Receive(options)) => {
+            Ok(commands::mail::receive(config, environment, &options, json).await)
+        }
         Command::Migrate => {
             let installation = Installation::open(config, environment, Opening::GuestAnySchema).await?;
             let done = commands::migrate::run(&installation, json).await;
@@ -136,7 +147,12 @@ async fn guest(installation: &Installation, command: &Command, json: bool) -> Re
         Command::Approval(command) => commands::approval::run(installation, command, json).await,
         Command::Simulate(options) => Box::pin(commands::simulate::run(installation, options, json)).await,
         Command::Keys(cli::Keys::Rotate) => commands::keys::rotate(installation, json).await,
-        Command::Serve(_) | Command::Demo(_) | Command::Migrate | Command::Doctor | Command::Sandbox(_) => {
+        Command::Serve(_)
+        | Command::Demo(_)
+        | Command::Mail(_)
+        | Command::Migrate
+        | Command::Doctor
+        | Command::Sandbox(_) => {
             Ok(())
         }
     }

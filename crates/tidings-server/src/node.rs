@@ -136,6 +136,11 @@ pub async fn start(
     } else {
         None
     };
+    if roles.api
+        && let Some(address) = installation.config.mail_listen
+    {
+        crate::mail_in::listen(&engine, address, &tasks, &stop).await?;
+    }
     if roles.worker {
         let (engine, stop) = (engine.clone(), stop.clone());
         tasks.spawn(async move {

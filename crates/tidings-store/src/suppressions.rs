@@ -45,6 +45,8 @@ pub struct Suppression {
     pub detail: Option<String>,
     /// Since when.
     pub created_at: Timestamp,
+    /// When it ends by itself; none where it stays until it is lifted.
+    pub expires_at: Option<Timestamp>,
     /// Until when; none while in force.
     pub lifted_at: Option<Timestamp>,
     /// Who lifted it.
@@ -125,6 +127,66 @@ pub async fn add(
     .execute(conn)
     .await?;
     Ok(done.rows_affected())
+}
+
+/// Enters a suppression that ends by itself. One in force for the same reason is prolonged, never shortened; one whose time is
+/// over counts as lifted then.
+pub async fn add_until(
+    tx: &mut TenantTx,
+    item: NewSuppression,
+    until: Timestamp,
+    dice: &mut Dice,
+    now: Timestamp,
+) -> Result<()> {
+    let (channel, index, reason) = (item.channel, item.blind_index, item.reason);
+    lock_holders(&mut *tx, &[item.tenant.0], &[index.0.to_vec()]).await?;
+    sqlx::query!(
+        "UPDATE suppressions SET lifted_at = expires_at, lifted_by = $6
+         WHERE tenant_id = $1 AND blind_index = $2 AND channel = $3 AND reason = $4 AND lifted_at IS NULL AND expires_at <= $5",
+        item.tenant.0,
+        index.as_bytes().as_slice(),
+        channel.as_str(),
+        reason.as_str(),
+        now.to_sqlx() as _,
+        TIME_OVER,
+    )
+    .execute(&mut **tx)
+    .await?;
+    let tenant = item.tenant;
+    let fresh = add(&mut *tx, &[item], dice, now).await? == 1;
+    sqlx::query!(
+        "UPDATE suppressions SET expires_at = CASE WHEN $6 THEN $5 ELSE greatest(expires_at, $5) END
+         WHERE tenant_id = $1 AND blind_index = $2 AND channel = $3 AND reason = $4 AND lifted_at IS NULL
+           AND ($6 OR expires_at IS NOT NULL)",
+        tenant.0,
+        index.as_bytes().as_slice(),
+        channel.as_str(),
+        reason.as_str(),
+        until.to_sqlx() as _,
+        fresh,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Who lifted a suppression whose time was over.
+const TIME_OVER: &str = "its time was over";
+
+/// Lifts suppressions whose time is over, of every tenant, at most `limit`; returns how many. The rules do not wait for it.
+pub async fn lift_expired(conn: &mut PgConnection, limit: i64, now: Timestamp) -> Result<u64> {
+    let lifted = sqlx::query!(
+        "UPDATE suppressions SET lifted_at = expires_at, lifted_by = $3
+         WHERE (tenant_id, id) IN (
+             SELECT tenant_id, id FROM suppressions
+             WHERE lifted_at IS NULL AND expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
+        now.to_sqlx() as _,
+        limit,
+        TIME_OVER,
+    )
+    .execute(conn)
+    .await?;
+    Ok(lifted.rows_affected())
 }
 
 /// Lifts one suppression.
@@ -209,7 +271,7 @@ pub async fn list(
     limit: u32,
 ) -> Result<Page<Suppression, SuppressionId>> {
     let rows = sqlx::query!(
-        r#"SELECT s.id, s.channel, s.blind_index, s.reason, s.source, s.detail, s.created_at, s.lifted_at, s.lifted_by,
+        r#"SELECT s.id, s.channel, s.blind_index, s.reason, s.source, s.detail, s.created_at, s.expires_at, s.lifted_at, s.lifted_by,
                   ARRAY(SELECT a.contact_id FROM addresses a WHERE a.tenant_id = s.tenant_id AND a.blind_index = s.blind_index
                         ORDER BY a.contact_id LIMIT 10) AS "contacts!"
            FROM suppressions s
@@ -237,6 +299,7 @@ pub async fn list(
             source: row.source,
             detail: row.detail,
             created_at: row.created_at.to_jiff(),
+            expires_at: row.expires_at.map(jiff_sqlx::Timestamp::to_jiff),
             lifted_at: row.lifted_at.map(jiff_sqlx::Timestamp::to_jiff),
             lifted_by: row.lifted_by,
             contacts: row.contacts.into_iter().map(ContactId).collect(),

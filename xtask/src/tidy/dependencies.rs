@@ -6,6 +6,7 @@ use super::{File, Finding};
 const DIRECTIONS: &[(&str, &[&str])] = &[
     ("tidings-core", &[]),
     ("tidings-postgres", &[]),
+    ("tidings-mail", &[]),
     ("tidings-render", &["tidings-core"]),
     ("tidings-providers", &["tidings-core"]),
     ("tidings-ai", &["tidings-core"]),
@@ -29,6 +30,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
         "tidings-server",
         &[
             "tidings-core",
+            "tidings-mail",
             "tidings-postgres",
             "tidings-queue",
             "tidings-render",

@@ -207,6 +207,8 @@ pub struct SuppressionView {
     pub detail: Option<String>,
     /// Since when.
     pub created_at: Timestamp,
+    /// Ends by itself then; null: stays until it is lifted.
+    pub expires_at: Option<Timestamp>,
     /// Lifted since then; null while in force.
     pub lifted_at: Option<Timestamp>,
     /// Who lifted it.
@@ -224,6 +226,7 @@ impl From<Suppression> for SuppressionView {
             source: suppression.source,
             detail: suppression.detail,
             created_at: suppression.created_at,
+            expires_at: suppression.expires_at,
             lifted_at: suppression.lifted_at,
             lifted_by: suppression.lifted_by,
             contact_ids: suppression

@@ -96,6 +96,9 @@ pub struct SuppressionFacts {
     pub reason: SuppressionReason,
     /// Since when.
     pub since: Timestamp,
+    /// Until when; none until it is lifted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
 }
 
 crate::word::word_enum! {
@@ -113,6 +116,8 @@ crate::word::word_enum! {
         Manual = "manual",
         /// The contact was erased.
         Erased = "erased",
+        /// Soft bounces added up; ends by itself.
+        SoftBounce = "soft_bounce",
     }
 }
 

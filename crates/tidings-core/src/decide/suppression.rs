@@ -18,16 +18,17 @@ pub(super) const RULE: ChannelRule = ChannelRule {
 };
 
 /// Gravest first: of several the first is named.
-const BY_GRAVITY: [SuppressionReason; 6] = [
+const BY_GRAVITY: [SuppressionReason; 7] = [
     SuppressionReason::Erased,
     SuppressionReason::Stop,
     SuppressionReason::Complaint,
     SuppressionReason::HardBounce,
     SuppressionReason::Manual,
+    SuppressionReason::SoftBounce,
     SuppressionReason::Unsubscribe,
 ];
 
-fn channel(facts: &Facts, _: &Policy, channel: Channel, _: Timestamp) -> Option<Remark> {
+fn channel(facts: &Facts, _: &Policy, channel: Channel, now: Timestamp) -> Option<Remark> {
     let address = facts
         .addresses
         .iter()
@@ -38,17 +39,28 @@ fn channel(facts: &Facts, _: &Policy, channel: Channel, _: Timestamp) -> Option<
     BY_GRAVITY
         .into_iter()
         .filter(|reason| binding(*reason))
-        .find(|reason| {
-            address
-                .suppressions
-                .iter()
-                .any(|suppression| suppression.reason == *reason)
+        .find_map(|reason| {
+            address.suppressions.iter().find(|suppression| {
+                suppression.reason == reason && suppression.until.is_none_or(|until| until > now)
+            })
         })
-        .map(remark)
+        .map(|suppression| remark(suppression.reason, suppression.until))
 }
 
-fn remark(reason: SuppressionReason) -> Remark {
+fn remark(reason: SuppressionReason, until: Option<Timestamp>) -> Remark {
     match reason {
+        SuppressionReason::SoftBounce => Remark::new(
+            ReasonCode::SuppressionSoftBounce,
+            match until {
+                Some(until) => format!(
+                    "The address returned messages on several days (soft bounces); it is left alone until {until}."
+                )
+                .into(),
+                None => std::borrow::Cow::Borrowed(
+                    "The address returned messages on several days (soft bounces).",
+                ),
+            },
+        ),
         SuppressionReason::HardBounce => Remark::new(
             ReasonCode::SuppressionHardBounce,
             "The address returned a message for good (hard bounce).",

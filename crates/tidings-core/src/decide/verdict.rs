@@ -152,6 +152,8 @@ crate::word::word_enum! {
         SuppressionManual = "suppression.manual",
         /// The address belonged to an erased contact.
         SuppressionErased = "suppression.erased",
+        /// Soft bounces of the address added up; ends by itself.
+        SuppressionSoftBounce = "suppression.soft_bounce",
         /// There is a usable address.
         AddressUsable = "address.usable",
         /// The contact has no address for the channel; listed for follow-up.

@@ -10,6 +10,7 @@ mod keyword;
 mod retry;
 mod route;
 mod sms;
+mod soft_bounce;
 mod status;
 mod traffic;
 mod unknown;

@@ -54,7 +54,8 @@ pub struct Sandbox {
     pub connection: ConnectionId,
 }
 
-async fn connect(
+/// A connection with these settings.
+pub async fn connect(
     world: &mut World,
     name: &str,
     provider: ProviderKind,

@@ -5,6 +5,7 @@ mod engagement;
 mod hooks;
 mod late;
 mod links;
+mod mail;
 mod preferences;
 mod replies;
 mod reports;

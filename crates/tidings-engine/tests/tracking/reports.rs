@@ -220,20 +220,65 @@ async fn a_complaint_suppresses_and_a_block_does_not() {
     assert_eq!(suppressions(&sent.world).await, ["email complaint"]);
 }
 
-#[tokio::test]
-async fn soft_bounces_add_up() {
-    let sent = sent().await;
-    for number in 1..=5 {
-        assert!(suppressions(&sent.world).await.is_empty(), "{number}");
-        let id = format!("e{number}");
-        sent.report(json!([sent.event(
-            "bounce",
-            &id,
-            json!({"type": "expired", "status": "4.2.2"})
-        )]))
-        .await;
+/// When the event named `e<days ago>` happened.
+fn days_ago(days: i64) -> i64 {
+    1_781_622_000 - days * 86_400
+}
+
+impl Sent {
+    async fn soft_bounce(&self, id: &str, days: i64) {
+        let more = json!({"type": "bounce", "status": "5.2.2", "timestamp": days_ago(days)});
+        self.report(json!([self.event("bounce", id, more)])).await;
     }
-    assert_eq!(suppressions(&sent.world).await, ["email hard_bounce"]);
+}
+
+#[tokio::test]
+async fn soft_bounces_on_three_days_leave_an_address_alone_for_thirty() {
+    let sent = sent().await;
+    for (id, days) in [("e1", 2), ("e2", 2), ("e3", 1)] {
+        sent.soft_bounce(id, days).await;
+        assert!(suppressions(&sent.world).await.is_empty(), "{id}");
+    }
+    // The same report again is no other bounce; one of a third day is.
+    sent.soft_bounce("e3", 1).await;
+    assert!(suppressions(&sent.world).await.is_empty());
+    sent.soft_bounce("e4", 0).await;
+    assert_eq!(suppressions(&sent.world).await, ["email soft_bounce"]);
+    assert_eq!(events(&sent.world, "AddressSuppressed").await, 1);
+    let refused = sent.world.accept(welcome(sent.ann)).await.unwrap();
+    assert_eq!(refused.status, MessageStatus::Suppressed);
+    let why = format!("{:?}", sent.world.explain(refused.message_id).await.decisions);
+    assert!(why.contains("left alone until 2026-07-16T15:00:00Z"), "{why}");
+    // It ends by itself.
+    sent.world.advance(30 * 86_400);
+    let again = sent.world.accept(welcome(sent.ann)).await.unwrap();
+    assert_ne!(again.status, MessageStatus::Suppressed);
+}
+
+#[tokio::test]
+async fn a_delivery_between_makes_soft_bounces_count_anew_and_blocks_never_count() {
+    let sent = sent().await;
+    let delivered = json!({"timestamp": days_ago(1)});
+    sent.report(json!([sent.event("delivered", "d1", delivered)]))
+        .await;
+    for days in [3, 2] {
+        let more = json!({"type": "blocked", "status": "5.7.1", "timestamp": days_ago(days)});
+        sent.report(json!([sent.event("bounce", &format!("b{days}"), more)]))
+            .await;
+    }
+    // A delivery of another message lies between these.
+    sent.world
+        .database
+        .execute("UPDATE deliveries SET state = 'delivered'")
+        .await;
+    for days in [3, 2, 0] {
+        sent.soft_bounce(&format!("e{days}"), days).await;
+        sent.world
+            .database
+            .execute("UPDATE deliveries SET state = 'delivered'")
+            .await;
+    }
+    assert!(suppressions(&sent.world).await.is_empty());
 }
 
 #[tokio::test]

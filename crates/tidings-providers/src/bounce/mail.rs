@@ -24,6 +24,8 @@ pub struct MailContent {
     pub subject: Option<Private<String>>,
     /// The text, made from the HTML when there is no other.
     pub text: Private<String>,
+    /// It is a report of some kind (`multipart/report`), not a letter.
+    pub is_report: bool,
     /// A machine wrote it.
     pub automatic: bool,
     /// When it was written, by its own account.
@@ -43,6 +45,7 @@ pub fn read_inbound(raw: &[u8], envelope: &Envelope<'_>) -> Option<MailContent> 
         name: from.and_then(|a| a.name()).map(|n| Private::new(n.to_owned())),
         subject: message.subject().map(|s| Private::new(s.to_owned())),
         text: Private::new(text_of(&message)),
+        is_report: super::report_type(&message).is_some(),
         automatic: report.kind == MailKind::AutoReply || heuristics::is_automatic(&message),
         date: message
             .date()

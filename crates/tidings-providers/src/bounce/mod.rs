@@ -8,11 +8,13 @@
 //! `smtp::verp` has proved it, and then only a recipient of that message.
 
 mod class;
+mod events;
 mod fields;
 mod heuristics;
 mod mail;
 
 pub use class::{StatusClass, class_of_status, enhanced_code};
+pub use events::reported;
 pub use mail::{MailContent, read_inbound};
 pub(crate) use mail::{cut, text_of_html};
 

@@ -2,7 +2,7 @@
 
 use super::dkim::Signer;
 use super::settings::SmtpSettings;
-use super::verp;
+use super::verp::{self, Purpose};
 use crate::contract::{Attachment, EmailContent, Rejection, Submission};
 use crate::email_headers::{self, wrong};
 use base64::Engine as _;
@@ -39,8 +39,20 @@ pub fn compose(
         .subject(email.subject.clone())
         .message_id(Some(format!("<{}>", email.message_id_header)));
     let builder = optional_headers(builder, email)?;
+    let builder = match (&settings.reply_domain, bounce_key, &email.reply_to) {
+        (Some(domain), Some(key), None) => {
+            match verp::address(Purpose::Reply, &submission.reference, key, domain) {
+                Some(text) => builder.reply_to(Mailbox::new(
+                    settings.from_name.clone(),
+                    address(&text, "reply address")?,
+                )),
+                None => builder,
+            }
+        }
+        _ => builder,
+    };
     let envelope_from = match (&settings.bounce_domain, bounce_key) {
-        (Some(domain), Some(key)) => verp::address(&submission.reference, key, domain)
+        (Some(domain), Some(key)) => verp::address(Purpose::Bounce, &submission.reference, key, domain)
             .map_or(Ok(sender.clone()), |text| address(&text, "bounce address"))?,
         _ => sender,
     };

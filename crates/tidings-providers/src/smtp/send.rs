@@ -5,10 +5,11 @@ use super::dialogue::{Ended, Server, close, transmit};
 use super::dkim::Signer;
 use super::pool::Pool;
 use super::settings::{SmtpCredentials, SmtpSettings};
+use super::verp::{self, Purpose};
 use crate::config::{self, ConfigError, ConnectionConfig};
 use crate::contract::{
-    Capabilities, CheckReport, Content, Lookup, Provider, Rejection, SendOutcome, Submission, WebhookParsed,
-    WebhookRefusal, WebhookRequest,
+    Capabilities, CheckReport, Content, Lookup, MailAddress, Provider, Rejection, SendOutcome, Submission,
+    WebhookParsed, WebhookRefusal, WebhookRequest,
 };
 use crate::egress::Egress;
 use crate::email_headers;
@@ -129,6 +130,30 @@ impl Provider for SmtpProvider {
     async fn lookup(&self, _reference: &str) -> Lookup {
         Lookup::Unavailable {
             detail: "SMTP cannot be asked; a bounce, or its absence, tells".to_owned(),
+        }
+    }
+
+    fn mail_address(&self, address: &str) -> Option<MailAddress> {
+        let key = self.bounce_key.as_ref()?.expose_secret().as_bytes();
+        let (local, domain) = address.rsplit_once('@')?;
+        let is = |wanted: &Option<String>| {
+            wanted
+                .as_deref()
+                .is_some_and(|name| name.eq_ignore_ascii_case(domain))
+        };
+        if is(&self.settings.bounce_domain)
+            && let Some(reference) = verp::verify(Purpose::Bounce, local, key)
+        {
+            return Some(MailAddress::Bounce { reference });
+        }
+        if !is(&self.settings.reply_domain) {
+            return None;
+        }
+        match verp::verify(Purpose::Reply, local, key) {
+            Some(reference) => Some(MailAddress::Reply { reference }),
+            None => address
+                .eq_ignore_ascii_case(self.settings.from_email.as_str())
+                .then_some(MailAddress::Own),
         }
     }
 

@@ -52,6 +52,9 @@ pub struct SmtpSettings {
     pub hello_name: Option<String>,
     /// Where bounces go; each message gets its own address there (VERP), proved by the credential `bounce_key`.
     pub bounce_domain: Option<String>,
+    /// Where answers go, when Tidings takes mail for it: each message without a reply address of its own gets one there,
+    /// proved by the credential `bounce_key`.
+    pub reply_domain: Option<String>,
     /// Up to two signatures (RSA and Ed25519 side by side).
     #[serde(default)]
     pub dkim: Vec<DkimSettings>,
@@ -110,6 +113,7 @@ impl SmtpSettings {
         for (field, name) in [
             ("hello_name", &self.hello_name),
             ("bounce_domain", &self.bounce_domain),
+            ("reply_domain", &self.reply_domain),
         ] {
             if name.as_deref().is_some_and(|name| !is_host(name)) {
                 return wrong(field, "must be a host name");
@@ -125,11 +129,12 @@ impl SmtpSettings {
             .bounce_key
             .as_ref()
             .map(|key| key.expose_secret().len());
-        if self.bounce_domain.is_some() && key.is_none_or(|length| length < 16) {
+        let needs_key = self.bounce_domain.is_some() || self.reply_domain.is_some();
+        if needs_key && key.is_none_or(|length| length < 16) {
             return Err(ConfigError::credential(
                 kind,
                 "bounce_key",
-                "bounce_domain needs one of 16 characters or more",
+                "bounce_domain and reply_domain need one of 16 characters or more",
             ));
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Bounce addresses that prove which message they belong to.
 //!
-//! `b+<reference>-<mac>@<bounce domain>`: the mac is HMAC-SHA256 under the connection's bounce key, cut to 80 bits.
+//! `b+<reference>-<mac>@<bounce domain>`, and `r+<reference>-<mac>@<reply domain>` for answers: the mac is HMAC-SHA256 under the connection's bounce key, cut to 80 bits.
 //! A bounce that arrives elsewhere, or with a token that does not verify, suppresses nothing.
 
 use crate::signature::{hmac_of, same};
@@ -11,26 +11,56 @@ const LONGEST_LOCAL_PART: usize = 64;
 /// Hexadecimal digits of the mac.
 const MAC_DIGITS: usize = 20;
 
+/// What an address is for; a token for one proves nothing for the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Where reports of delivery come back to.
+    Bounce,
+    /// Where the recipient answers to.
+    Reply,
+}
+
+impl Purpose {
+    const fn mailbox(self) -> &'static str {
+        match self {
+            Self::Bounce => "b",
+            Self::Reply => "r",
+        }
+    }
+
+    const fn label(self) -> &'static [u8] {
+        match self {
+            Self::Bounce => b"bounce|",
+            Self::Reply => b"reply|",
+        }
+    }
+}
+
 /// The token of a reference. References hold letters, digits, dots and hyphens only.
-fn token(reference: &str, key: &[u8]) -> String {
-    let mac = hex::encode(hmac_of(HMAC_SHA256, key, &[b"bounce|", reference.as_bytes()]));
+fn token(purpose: Purpose, reference: &str, key: &[u8]) -> String {
+    let mac = hex::encode(hmac_of(
+        HMAC_SHA256,
+        key,
+        &[purpose.label(), reference.as_bytes()],
+    ));
     format!("{reference}-{}", &mac[..MAC_DIGITS])
 }
 
-/// The envelope sender for a message; nothing when the reference does not fit into one.
-pub fn address(reference: &str, key: &[u8], domain: &str) -> Option<String> {
+/// The address of a message for a purpose; nothing when the reference does not fit into one.
+pub fn address(purpose: Purpose, reference: &str, key: &[u8], domain: &str) -> Option<String> {
     let plain = reference
         .bytes()
         .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'));
-    let local = format!("b+{}", token(reference, key));
+    let local = format!("{}+{}", purpose.mailbox(), token(purpose, reference, key));
     (plain && !reference.is_empty() && local.len() <= LONGEST_LOCAL_PART).then(|| format!("{local}@{domain}"))
 }
 
-/// The reference a token proves. Case does not count: some servers change it.
-pub fn verify(given: &str, key: &[u8]) -> Option<String> {
-    let given = given.to_ascii_lowercase();
+/// The reference that the local part of an address proves. Case does not count: some servers change it.
+pub fn verify(purpose: Purpose, local_part: &str, key: &[u8]) -> Option<String> {
+    let given = local_part.to_ascii_lowercase();
+    let given = given.strip_prefix(purpose.mailbox())?.strip_prefix('+')?;
     let (reference, _) = given.rsplit_once('-')?;
-    same(token(reference, key).as_bytes(), given.as_bytes()).then(|| reference.to_owned())
+    same(token(purpose, reference, key).as_bytes(), given.as_bytes()).then(|| reference.to_owned())
 }
 
 #[cfg(test)]
@@ -39,16 +69,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_proves_its_reference_only() {
+    fn an_address_proves_its_reference_and_purpose_only() {
         let reference = "0197c0de00007000800000000000000a.1";
-        let address = address(reference, b"key", "bounce.brand.test").unwrap();
-        let token = address.strip_prefix("b+").unwrap().split('@').next().unwrap();
-        assert_eq!(verify(token, b"key").as_deref(), Some(reference));
-        assert_eq!(verify(&token.to_uppercase(), b"key").as_deref(), Some(reference));
-        assert_eq!(verify(token, b"other"), None);
-        assert_eq!(verify(&token.replace("0a.1", "0b.1"), b"key"), None);
-        assert_eq!(verify("x", b"key"), None);
-        assert!(super::address("a@b", b"key", "d.test").is_none());
-        assert!(super::address(&"a".repeat(60), b"key", "d.test").is_none());
+        for (purpose, other) in [
+            (Purpose::Bounce, Purpose::Reply),
+            (Purpose::Reply, Purpose::Bounce),
+        ] {
+            let address = address(purpose, reference, b"key", "bounce.brand.test").unwrap();
+            let local = address.split('@').next().unwrap();
+            assert_eq!(verify(purpose, local, b"key").as_deref(), Some(reference));
+            assert_eq!(
+                verify(purpose, &local.to_uppercase(), b"key").as_deref(),
+                Some(reference)
+            );
+            assert_eq!(verify(purpose, local, b"other"), None);
+            assert_eq!(verify(purpose, &local.replace("0a.1", "0b.1"), b"key"), None);
+            let exchanged = local.replacen(purpose.mailbox(), other.mailbox(), 1);
+            assert_eq!(verify(other, &exchanged, b"key"), None);
+            assert!(super::address(purpose, "a@b", b"key", "d.test").is_none());
+            assert!(super::address(purpose, &"a".repeat(60), b"key", "d.test").is_none());
+        }
+        for nonsense in ["", "b", "b+", "b+x", "x+a-b", "b+-"] {
+            assert_eq!(verify(Purpose::Bounce, nonsense, b"key"), None, "{nonsense}");
+        }
     }
 }

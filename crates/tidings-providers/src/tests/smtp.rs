@@ -1,11 +1,12 @@
 //! SMTP on the wire.
 
 use super::provider;
-use crate::contract::{Attachment, Content, EmailContent, Provider, Rejection, SendOutcome, Submission};
+use crate::contract::{
+    Attachment, Content, EmailContent, MailAddress, Provider, Rejection, SendOutcome, Submission,
+};
 use crate::egress::{Egress, EgressPolicy};
 use crate::samples;
 use crate::smtp::dkim::Signer;
-use crate::smtp::verp;
 use crate::stand_in::smtp::{AfterDot, Mail, Script, SmtpStandIn};
 use mail_parser::{MessageParser, MimeHeaders};
 use serde_json::{Value, json};
@@ -363,11 +364,52 @@ async fn bounces_find_their_message() {
         .iter()
         .find_map(|c| c.strip_prefix("MAIL FROM:<"))
         .unwrap();
-    let token = from.strip_prefix("b+").unwrap().split('@').next().unwrap();
+    let address = from.split('>').next().unwrap();
+    let reference = submission.reference.clone();
     assert_eq!(
-        verp::verify(token, key.as_bytes()).as_deref(),
-        Some(submission.reference.as_str())
+        provider.mail_address(address),
+        Some(MailAddress::Bounce { reference })
     );
+    let other = smtp(
+        &stand_in,
+        &json!({ "bounce_domain": "bounce.brand.test" }),
+        &json!({ "bounce_key": "another bounce key of some length" }),
+    );
+    assert_eq!(other.mail_address(address), None);
+    assert_eq!(provider.mail_address("b+x-y@bounce.brand.test"), None);
+    assert_eq!(provider.mail_address("shop@brand.test"), None);
+}
+
+#[tokio::test]
+async fn answers_find_their_message() {
+    let stand_in = SmtpStandIn::start(Script::default());
+    let provider = smtp(
+        &stand_in,
+        &json!({ "reply_domain": "brand.test" }),
+        &json!({ "bounce_key": "a bounce key of some length" }),
+    );
+    let submission = with(|email| email.reply_to = None);
+    provider.send(&submission).await;
+    let reply_to = |mail: &str| {
+        mail.lines()
+            .find_map(|line| line.strip_prefix("Reply-To: "))
+            .map(|to| to.trim().rsplit('<').next().unwrap().trim_matches('>').to_owned())
+    };
+    let data = stand_in.mails()[0].data.replace("\r\n ", " ");
+    let address = reply_to(&data).unwrap();
+    let reference = submission.reference.clone();
+    assert_eq!(
+        provider.mail_address(&address),
+        Some(MailAddress::Reply { reference })
+    );
+    // As a return path it proves nothing, and one's own address is known to everybody.
+    assert_eq!(provider.mail_address(&address.replacen("r+", "b+", 1)), None);
+    assert_eq!(provider.mail_address("Shop@Brand.test"), Some(MailAddress::Own));
+    // A reply address that the message names stays.
+    let submission = with(|email| email.reply_to = Some("desk@brand.test".to_owned()));
+    provider.send(&submission).await;
+    let data = stand_in.mails()[1].data.clone();
+    assert_eq!(reply_to(&data).as_deref(), Some("desk@brand.test"));
 }
 
 #[test]

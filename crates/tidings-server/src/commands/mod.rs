@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod explain;
 pub mod key;
 pub mod keys;
+pub mod mail;
 pub mod migrate;
 pub mod queue;
 pub mod sandbox;

@@ -16,6 +16,7 @@ mod keys;
 mod mailbox;
 mod private;
 mod queue;
+mod returned;
 mod sending;
 mod serving;
 mod stand_ins;

@@ -7,7 +7,7 @@ use crate::{BlindIndex, Result, StoreError, TenantTx};
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use sqlx::PgConnection;
-use tidings_core::{AddressId, ContactId, Dice, TenantId};
+use tidings_core::{AddressId, Channel, ContactId, Dice, TenantId};
 use uuid::Uuid;
 
 /// An address that cannot be used as it is.
@@ -161,29 +161,71 @@ pub async fn mark_known_bad(
     Ok(marked.rows_affected())
 }
 
-/// Counts a soft bounce on an address; the caller suppresses it when the count passes its limit. Bounces more than `window_hours`
-/// apart start a new count.
+/// Soft bounces of one address that are kept.
+const KEPT_BOUNCES: usize = 10;
+
+/// What is known of an address's soft bounces.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SoftBounces {
+    /// When they were; the newest ten.
+    pub at: Vec<Timestamp>,
+    /// When a message last arrived at a contact that has the address.
+    pub delivered_at: Option<Timestamp>,
+}
+
+/// Notes a soft bounce wherever the tenant has the address, and says what is known of it now. What follows is a rule
+/// (`tidings_core::soft_bounce`).
 pub async fn note_soft_bounce(
-    conn: &mut PgConnection,
-    tenant: TenantId,
+    tx: &mut TenantTx,
+    channel: Channel,
     address: BlindIndex,
-    window_hours: u32,
+    bounced_at: Timestamp,
     now: Timestamp,
-) -> Result<u32> {
-    let window = jiff::SignedDuration::from_hours(i64::from(window_hours));
-    let earliest = now.saturating_sub(window).unwrap_or(Timestamp::MIN);
-    let counts = sqlx::query_scalar!(
-        "UPDATE addresses SET last_soft_bounce_at = $3, updated_at = $3,
-                soft_bounces = CASE WHEN last_soft_bounce_at >= $4 THEN soft_bounces + 1 ELSE 1 END
-         WHERE tenant_id = $1 AND blind_index = $2 RETURNING soft_bounces",
+) -> Result<SoftBounces> {
+    let tenant = tx.tenant();
+    let rows = sqlx::query!(
+        r#"SELECT a.soft_bounced_at AS "soft_bounced_at: Vec<jiff_sqlx::Timestamp>",
+               (SELECT max(m.delivered_at) FROM (
+                    SELECT y.delivered_at FROM messages y
+                    JOIN deliveries d ON d.tenant_id = y.tenant_id AND d.message_id = y.id AND d.channel = $3
+                    WHERE y.tenant_id = a.tenant_id AND y.contact_id = a.contact_id AND d.state = 'delivered'
+                    ORDER BY y.id DESC LIMIT 200) m) AS delivered_at
+           FROM addresses a WHERE a.tenant_id = $1 AND a.blind_index = $2
+           ORDER BY a.id LIMIT 100 FOR UPDATE OF a"#,
         tenant.0,
         address.as_bytes().as_slice(),
-        now.to_sqlx() as _,
-        earliest.to_sqlx() as _,
+        channel.as_str(),
     )
-    .fetch_all(conn)
+    .fetch_all(&mut **tx)
     .await?;
-    Ok(counts.into_iter().max().unwrap_or(0).unsigned_abs())
+    let mut known = SoftBounces::default();
+    for row in rows {
+        known
+            .at
+            .extend(row.soft_bounced_at.into_iter().map(jiff_sqlx::Timestamp::to_jiff));
+        known.delivered_at = known
+            .delivered_at
+            .max(row.delivered_at.map(jiff_sqlx::Timestamp::to_jiff));
+    }
+    known.at.push(bounced_at);
+    known.at.sort_unstable();
+    known.at.dedup();
+    let surplus = known.at.len().saturating_sub(KEPT_BOUNCES);
+    known.at.drain(..surplus);
+    let times: Vec<_> = known.at.iter().map(|at| at.to_sqlx()).collect();
+    sqlx::query!(
+        "UPDATE addresses SET soft_bounced_at = $3, last_soft_bounce_at = $4, soft_bounces = cardinality($3::timestamptz[]),
+                updated_at = $5
+         WHERE tenant_id = $1 AND blind_index = $2",
+        tenant.0,
+        address.as_bytes().as_slice(),
+        &times as _,
+        known.at.last().map(|at| at.to_sqlx()) as _,
+        now.to_sqlx() as _,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(known)
 }
 
 /// Makes the given addresses primary, the others of their kind not.

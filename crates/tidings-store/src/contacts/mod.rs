@@ -11,7 +11,8 @@ mod update;
 mod upsert;
 
 pub use addresses::{
-    AddressToMend, add_address, make_primary, mark_known_bad, note_soft_bounce, remove_address, to_mend,
+    AddressToMend, SoftBounces, add_address, make_primary, mark_known_bad, note_soft_bounce, remove_address,
+    to_mend,
 };
 pub use preferences::{
     Preferences, PreferencesChange, note_whatsapp_inbound, start, stop, update_preferences,

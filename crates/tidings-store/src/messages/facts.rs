@@ -115,6 +115,7 @@ struct SuppressionRow {
     channel: Channel,
     reason: SuppressionReason,
     since: Timestamp,
+    until: Option<Timestamp>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -167,7 +168,8 @@ pub async fn load(
             SELECT jsonb_agg(jsonb_build_object('kind', x.kind, 'valid', x.valid, 'known_bad', x.known_bad,
                 'blind_index', encode(x.blind_index, 'hex'),
                 'suppressions', (
-                    SELECT jsonb_agg(jsonb_build_object('channel', s.channel, 'reason', s.reason, 'since', s.created_at))
+                    SELECT jsonb_agg(jsonb_build_object('channel', s.channel, 'reason', s.reason, 'since', s.created_at,
+                        'until', s.expires_at))
                     FROM suppressions s
                     WHERE s.tenant_id = x.tenant_id AND s.blind_index = x.blind_index AND s.lifted_at IS NULL))
                 ORDER BY x.is_primary DESC, x.valid DESC, x.created_at, x.id) AS list
@@ -312,6 +314,7 @@ fn address_facts(rows: Vec<AddressRow>) -> Result<Addresses> {
                     .map(|row| SuppressionFacts {
                         reason: row.reason,
                         since: row.since,
+                        until: row.until,
                     })
                     .collect(),
             });

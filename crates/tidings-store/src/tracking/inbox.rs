@@ -69,6 +69,38 @@ pub async fn connection(conn: &mut PgConnection, id: ConnectionId) -> Result<Opt
     }))
 }
 
+/// Connections asked about one address; more take mail for no domain.
+const MOST_OF_A_DOMAIN: i64 = 500;
+
+/// The connections, of any tenant, that take bounces or answers at a domain, the newest first. Which of them an address
+/// belongs to, its token proves. In the workers' role.
+pub async fn connections_at(conn: &mut PgConnection, domain: &str) -> Result<Vec<WebhookConnection>> {
+    let rows = sqlx::query!(
+        "SELECT tenant_id, id, provider, channel, config, credentials_sealed FROM connections
+         WHERE provider = 'smtp' AND (config ? 'bounce_domain' AND lower(config ->> 'bounce_domain') = $1
+             OR config ? 'reply_domain' AND lower(config ->> 'reply_domain') = $1)
+         ORDER BY created_at DESC LIMIT $2",
+        domain.to_lowercase(),
+        MOST_OF_A_DOMAIN,
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut found = Vec::with_capacity(rows.len());
+    for row in rows {
+        found.push(WebhookConnection {
+            target: WebhookTarget {
+                tenant: TenantId(row.tenant_id),
+                connection: ConnectionId(row.id),
+                provider: crate::columns::word("connections.provider", &row.provider)?,
+                channel: crate::columns::word("connections.channel", &row.channel)?,
+            },
+            config: row.config,
+            credentials_sealed: row.credentials_sealed,
+        });
+    }
+    Ok(found)
+}
+
 /// Stores what a webhook said; none when the same webhook is stored already.
 pub async fn store(
     tx: &mut TenantTx,

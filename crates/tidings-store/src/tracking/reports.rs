@@ -107,6 +107,27 @@ pub async fn find(
     Ok(found.map(DeliveryId))
 }
 
+/// The delivery of a message that went over a connection: what an answer that names the message is about.
+pub async fn of_message(
+    tx: &mut TenantTx,
+    connection: ConnectionId,
+    message: MessageId,
+) -> Result<Option<DeliveryId>> {
+    let found = sqlx::query_scalar!(
+        "SELECT d.id FROM deliveries d
+         WHERE d.tenant_id = $1 AND d.message_id = $2 AND EXISTS (
+             SELECT FROM attempts a
+             WHERE a.tenant_id = d.tenant_id AND a.delivery_id = d.id AND a.connection_id = $3)
+         ORDER BY d.position DESC LIMIT 1",
+        tx.tenant().0,
+        message.0,
+        connection.0,
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(found.map(DeliveryId))
+}
+
 /// The newest delivery of a message: what an open, a click or an unsubscribe is about.
 pub async fn newest_of(tx: &mut TenantTx, message: MessageId) -> Result<Option<DeliveryId>> {
     let found = sqlx::query_scalar!(

@@ -305,11 +305,19 @@ async fn what_providers_say_of_an_address_is_noted() {
     let mut tx = world.tx().await;
     let index = contacts::get(&mut tx, contact).await.unwrap().addresses[0].blind_index;
     let later = |hours| world.now.checked_add(SignedDuration::from_hours(hours)).unwrap();
-    for (at, expected) in [(world.now, 1), (later(1), 2), (later(100), 1)] {
-        let count = contacts::note_soft_bounce(&mut tx, world.tenant, index, 72, at)
+    for (hours, expected) in [(0, 1), (0, 1), (1, 2), (100, 3)] {
+        let at = later(hours);
+        let known = contacts::note_soft_bounce(&mut tx, Channel::Email, index, at, at)
             .await
             .unwrap();
-        assert_eq!(count, expected);
+        assert_eq!((known.at.len(), known.at.last()), (expected, Some(&at)));
+        assert_eq!(known.delivered_at, None);
+    }
+    for hours in 101..130 {
+        let known = contacts::note_soft_bounce(&mut tx, Channel::Email, index, later(hours), later(hours))
+            .await
+            .unwrap();
+        assert!(known.at.len() <= 10, "the oldest are forgotten");
     }
     assert_eq!(
         contacts::mark_known_bad(&mut tx, world.tenant, index, "5.1.1", world.now)

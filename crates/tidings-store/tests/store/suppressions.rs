@@ -131,3 +131,40 @@ async fn a_suppression_locks_every_contact_with_the_address() {
     }
     tx.commit().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_suppression_with_an_end_is_prolonged_never_shortened_and_ends() {
+    let mut world = world().await;
+    let contact = world.contact("c-1", "a@example.com").await;
+    let index = index_of(&world, contact).await;
+    let soft = new(&world, index, SuppressionReason::SoftBounce);
+    let day = |days: i64| world.now + jiff::SignedDuration::from_hours(24 * days);
+    let mut tx = world.tx().await;
+    let filter = SuppressionFilter {
+        with_lifted: true,
+        ..SuppressionFilter::default()
+    };
+    for (until, expect) in [(day(3), day(3)), (day(2), day(3)), (day(5), day(5))] {
+        suppressions::add_until(&mut tx, soft.clone(), until, &mut world.dice, world.now)
+            .await
+            .unwrap();
+        let listed = suppressions::list(&mut tx, filter, None, 10).await.unwrap();
+        assert_eq!(listed.items.len(), 1);
+        assert_eq!(listed.items[0].expires_at, Some(expect));
+    }
+    // Its time is over before anybody swept: the next one is another.
+    suppressions::add_until(&mut tx, soft, day(40), &mut world.dice, day(10))
+        .await
+        .unwrap();
+    let listed = suppressions::list(&mut tx, filter, None, 10).await.unwrap();
+    let lifted: Vec<_> = listed.items.iter().map(|item| item.lifted_at).collect();
+    assert_eq!(lifted, [None, Some(day(5))]);
+    assert_eq!(suppressions::lift_expired(&mut tx, 10, day(39)).await.unwrap(), 0);
+    assert_eq!(suppressions::lift_expired(&mut tx, 10, day(40)).await.unwrap(), 1);
+    assert!(
+        suppressions::in_force(&mut tx, &[(world.tenant, index)])
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}

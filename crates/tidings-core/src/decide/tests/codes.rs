@@ -57,6 +57,7 @@ fn case(code: ReasonCode) -> Change {
         C::SuppressionStop => |f, _| suppressed(f, SuppressionReason::Stop),
         C::SuppressionManual => |f, _| suppressed(f, SuppressionReason::Manual),
         C::SuppressionErased => |f, _| suppressed(f, SuppressionReason::Erased),
+        C::SuppressionSoftBounce => |f, _| suppressed(f, SuppressionReason::SoftBounce),
         C::AddressUsable => |_, p| p.whatsapp_web_enabled = true,
         C::AddressMissing => |f, _| f.addresses.clear(),
         C::AddressInvalid => |f, _| f.addresses[0].valid = false,

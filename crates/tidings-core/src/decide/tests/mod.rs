@@ -98,6 +98,7 @@ fn suppress(facts: &mut Facts, channel: Channel, reason: SuppressionReason) {
     address.suppressions.push(SuppressionFacts {
         reason,
         since: at("2026-01-01T00:00:00Z"),
+        until: None,
     });
 }
 

@@ -32,6 +32,7 @@ fn a_duplicate_is_answered_by_the_earlier_message_and_nothing_else_is_asked() {
 #[case(SuppressionReason::Stop, [false; 3])]
 #[case(SuppressionReason::Manual, [false; 3])]
 #[case(SuppressionReason::Erased, [false; 3])]
+#[case(SuppressionReason::SoftBounce, [false; 3])]
 fn suppressions_by_category(#[case] reason: SuppressionReason, #[case] goes: [bool; 3]) {
     for (category, goes) in Category::ALL.iter().zip(goes) {
         let decision = decided(|f, _| {
@@ -44,6 +45,33 @@ fn suppressions_by_category(#[case] reason: SuppressionReason, #[case] goes: [bo
             matches!(decision.verdict, Verdict::Send(_)),
             goes,
             "{category} {reason}"
+        );
+    }
+}
+
+#[rstest]
+#[case::before_its_end("2026-06-17T12:00:01Z", false)]
+#[case::at_its_end(NOON, true)]
+#[case::after_it("2026-06-01T00:00:00Z", true)]
+fn a_suppression_ends_by_itself(#[case] until: &str, #[case] goes: bool) {
+    let decision = decided(|f, _| {
+        only(f, Channel::Email);
+        suppress(f, Channel::Email, SuppressionReason::SoftBounce);
+        let suppression = f
+            .addresses
+            .iter_mut()
+            .flat_map(|address| &mut address.suppressions)
+            .next();
+        suppression.unwrap().until = Some(at(until));
+    });
+    assert_eq!(matches!(decision.verdict, Verdict::Send(_)), goes);
+    if !goes {
+        let reason = decision.deciding().unwrap();
+        assert_eq!(reason.code, ReasonCode::SuppressionSoftBounce);
+        assert!(
+            reason.detail.contains("until 2026-06-17T12:00:01Z"),
+            "{}",
+            reason.detail
         );
     }
 }

@@ -48,7 +48,7 @@ prop_compose! {
         all.addresses.retain(|address| addressed.contains(&address.channel));
         for address in &mut all.addresses {
             if let Some((_, reason)) = suppression.filter(|(channel, _)| *channel == address.channel) {
-                address.suppressions.push(SuppressionFacts { reason, since: at(NOON) });
+                address.suppressions.push(SuppressionFacts { reason, since: at(NOON), until: None });
             }
         }
         let purpose = request.category;

@@ -1,0 +1,13 @@
+//! Mail in: a small SMTP server for return paths and reply addresses, and for nothing else.
+//!
+//! It relays nothing, authenticates nobody and answers no mail. [`session`] is the protocol: bytes in, steps out, no I/O.
+//! [`server`] is the thin part with sockets. Whose mail an address takes, and where mail is kept, is handed in as a
+//! [`Post`], so this crate knows no engine and no database.
+
+pub mod address;
+pub mod data;
+pub mod server;
+pub mod session;
+
+pub use server::{Bounds, Later, Post, serve};
+pub use session::{Limits, Mail, Reply, Session, Step, Verdict};

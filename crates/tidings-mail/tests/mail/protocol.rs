@@ -1,0 +1,185 @@
+//! Bytes in, replies out.
+
+use proptest::prelude::*;
+use rstest::rstest;
+use tidings_mail::{Limits, Mail, Session, Step, Verdict};
+
+const KNOWN: &str = "b+1@b.example";
+
+/// Plays one connection: what was replied, what was kept, and how much it held at most of what it was given.
+fn play(limits: Limits, wire: &[u8], piece: usize) -> (Vec<u16>, Vec<Mail>) {
+    let mut session = Session::new("mx.example", limits);
+    let (mut codes, mut mails) = (vec![session.greeting().code], Vec::new());
+    let mut pieces = wire.chunks(piece.max(1));
+    let mut step = session.step();
+    loop {
+        step = match step {
+            Step::Read => match pieces.next() {
+                Some(bytes) => {
+                    session.feed(bytes);
+                    session.step()
+                }
+                None => return (codes, mails),
+            },
+            Step::Say(reply) => {
+                codes.push(reply.code);
+                session.step()
+            }
+            Step::Ask(recipient) => {
+                let verdict = if recipient == KNOWN {
+                    Verdict::Yes
+                } else {
+                    Verdict::No
+                };
+                session.recipient(verdict)
+            }
+            Step::Begin => session.begin(Verdict::Yes),
+            Step::Keep(mail) => {
+                mails.push(mail);
+                session.kept(Verdict::Yes)
+            }
+            Step::End(reply) => {
+                codes.push(reply.code);
+                return (codes, mails);
+            }
+        };
+    }
+}
+
+/// A line at a time, as a client that waits for each answer.
+fn codes(lines: &[&str]) -> Vec<u16> {
+    let mut session = Vec::new();
+    for line in lines {
+        session.extend_from_slice(line.as_bytes());
+        session.extend_from_slice(b"\r\n");
+    }
+    play(Limits::default(), &session, 1).0
+}
+
+#[test]
+fn a_mail_is_taken() {
+    let lines = [
+        "EHLO a.example",
+        "MAIL FROM:<> SIZE=10 BODY=8BITMIME",
+        "RCPT TO:<b+1@b.example>",
+        "DATA",
+        "From: x",
+        "",
+        "..dot",
+        ".",
+        "QUIT",
+    ];
+    assert_eq!(codes(&lines), [220, 250, 250, 250, 354, 250, 221]);
+    let wire = format!("{}\r\n", lines.join("\r\n"));
+    // A byte at a time nothing is behind DATA when it is read.
+    let (_, mails) = play(Limits::default(), wire.as_bytes(), 1);
+    assert_eq!(mails.len(), 1);
+    assert_eq!(
+        (mails[0].from.as_str(), mails[0].to.as_slice()),
+        ("", &[KNOWN.to_owned()][..])
+    );
+    assert_eq!(mails[0].raw, b"From: x\r\n\r\n.dot\r\n");
+}
+
+#[rstest]
+#[case::before_hello(&["MAIL FROM:<>"], &[220, 503])]
+#[case::rcpt_before_mail(&["HELO a", "RCPT TO:<b+1@b.example>"], &[220, 250, 503])]
+#[case::data_before_rcpt(&["HELO a", "MAIL FROM:<>", "DATA"], &[220, 250, 250, 554])]
+#[case::unknown_recipient(&["HELO a", "MAIL FROM:<>", "RCPT TO:<ann@b.example>", "DATA"], &[220, 250, 250, 550, 554])]
+#[case::relay(&["HELO a", "MAIL FROM:<>", "RCPT TO:<b+1@b.example@elsewhere.example>"], &[220, 250, 250, 550])]
+#[case::mail_twice(&["HELO a", "MAIL FROM:<>", "MAIL FROM:<>"], &[220, 250, 250, 503])]
+#[case::rset(&["HELO a", "MAIL FROM:<>", "RSET", "MAIL FROM:<>"], &[220, 250, 250, 250, 250])]
+#[case::hello_forgets(&["HELO a", "MAIL FROM:<>", "EHLO a", "RCPT TO:<b+1@b.example>"], &[220, 250, 250, 250, 503])]
+#[case::too_long(&["HELO a", "MAIL FROM:<> SIZE=26214401"], &[220, 250, 552])]
+#[case::odd_size(&["HELO a", "MAIL FROM:<> SIZE=x"], &[220, 250, 501])]
+#[case::unknown_parameter(&["HELO a", "MAIL FROM:<> RET=HDRS"], &[220, 250, 555])]
+#[case::utf8_unsaid(&["HELO a", "MAIL FROM:<ü@b.example>"], &[220, 250, 553])]
+#[case::utf8(&["EHLO a", "MAIL FROM:<ü@b.example> SMTPUTF8"], &[220, 250, 250])]
+#[case::no_name(&["EHLO"], &[220, 501])]
+#[case::not_offered(&["VRFY ann", "AUTH PLAIN x", "STARTTLS", "NOOP"], &[220, 502, 502, 502, 250])]
+#[case::nonsense(&["GET / HTTP/1.1"], &[220, 500])]
+fn replies(#[case] lines: &[&str], #[case] expect: &[u16]) {
+    assert_eq!(codes(lines), expect);
+}
+
+#[test]
+fn what_would_smuggle_ends_the_connection() {
+    let head = "EHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<b+1@b.example>\r\nDATA\r\n";
+    let smuggled = "MAIL FROM:<evil@x>\r\nRCPT TO:<b+1@b.example>\r\nDATA\r\nevil\r\n.\r\n";
+    for end in ["\n.\n", "\n.\r\n", "\r.\r", "\r\n.\n", "\r.\r\n"] {
+        let wire = format!("{head}innocent{end}{smuggled}");
+        let (codes, mails) = play(Limits::default(), wire.as_bytes(), 1);
+        assert!(mails.is_empty(), "{end:?}");
+        assert_eq!(codes.last(), Some(&521), "{end:?}");
+    }
+    // Behind DATA and before its answer; a bare LF in a command.
+    let (codes, mails) = play(Limits::default(), format!("{head}x\r\n.\r\n").as_bytes(), 4_096);
+    assert_eq!((codes.last(), mails.len()), (Some(&503), 0));
+    let (codes, _) = play(Limits::default(), b"EHLO a\nQUIT\r\n", 4_096);
+    assert_eq!(codes, [220, 521]);
+}
+
+#[test]
+fn everything_is_bounded() {
+    let limits = Limits {
+        line: 100,
+        recipients: 1,
+        commands: 12,
+        refusals: 3,
+        mail: 20,
+    };
+    let last = |wire: &str| play(limits, wire.as_bytes(), 7).0.last().copied();
+    assert_eq!(last(&"x".repeat(200)), Some(500));
+    assert_eq!(last(&"NOOP\r\n".repeat(13)), Some(421));
+    assert_eq!(last(&"WHAT\r\n".repeat(3)), Some(421));
+    let head = "EHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<b+1@b.example>\r\n";
+    assert_eq!(last(&format!("{head}RCPT TO:<b+1@b.example>\r\n")), Some(452));
+    let data = format!("{head}DATA\r\n");
+    let sent = |text: &str| {
+        play(limits, format!("{data}{text}\r\n.\r\n").as_bytes(), 1)
+            .0
+            .last()
+            .copied()
+    };
+    assert_eq!(sent("eighteen bytes it"), Some(250));
+    assert_eq!(sent("twenty-one bytes it is"), Some(552));
+    // Far too long: it is not listened to any longer.
+    let endless = play(limits, format!("{data}{}", "x".repeat(100)).as_bytes(), 1).0;
+    assert_eq!(endless.last(), Some(&552));
+}
+
+fn command() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just("EHLO a\r\n".to_owned()),
+        Just("MAIL FROM:<>\r\n".to_owned()),
+        Just("RCPT TO:<b+1@b.example>\r\n".to_owned()),
+        Just("DATA\r\n".to_owned()),
+        Just("RSET\r\n".to_owned()),
+        Just(".\r\n".to_owned()),
+        "[a-zA-Z:<>@ .=\r\n\u{0}-\u{ff}]{0,40}",
+        "[a-z]{0,20}\r\n",
+    ]
+}
+
+proptest! {
+    /// Whatever comes: it ends, nothing panics, only known recipients' mail is kept, and no more than the bounds.
+    #[test]
+    fn nothing_breaks_it(commands in proptest::collection::vec(command(), 0..40), piece in 1usize..50) {
+        let limits = Limits { mail: 100, ..Limits::default() };
+        let wire = commands.concat();
+        let (codes, mails) = play(limits, wire.as_bytes(), piece);
+        prop_assert!(codes.iter().all(|code| (200..600).contains(code)));
+        for mail in &mails {
+            prop_assert_eq!(mail.to.as_slice(), &[KNOWN.to_owned()][..]);
+            prop_assert!(mail.raw.len() <= 100);
+            prop_assert!(mail.raw.is_empty() || mail.raw.ends_with(b"\r\n"));
+        }
+    }
+
+    #[test]
+    fn bytes_break_nothing(bytes in proptest::collection::vec(any::<u8>(), 0..4_000), piece in 1usize..500) {
+        let (codes, mails) = play(Limits::default(), &bytes, piece);
+        prop_assert!(codes.len() <= bytes.len() + 2);
+        prop_assert!(mails.is_empty());
+    }
+}
