@@ -302,6 +302,7 @@ async fn make(inner: &Inner, call: Call, place: Option<SemaphorePermit<'_>>) -> 
         return Ended {
             call,
             outcome: Held::outcome(),
+            began: inner.now(),
         };
     }
     inner.fail.pass("provider_before_call");

@@ -328,6 +328,7 @@ fn letter(mail: &KeptMail, content: MailContent) -> Kept {
         name: content.name,
         subject: content.subject,
         text: content.text,
+        whatsapp: None,
         provider_message_id: content.message_id.map(|id| id.chars().take(500).collect()),
         occurred_at: None,
         media: media

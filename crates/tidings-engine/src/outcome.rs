@@ -387,6 +387,11 @@ async fn write_learned(
     Ok(())
 }
 
+/// The slot of the call had passed before it began: nobody was called.
+fn was_held(outcome: &SendOutcome) -> bool {
+    matches!(outcome, SendOutcome::Rejected(rejection) if rejection.code == HELD_CODE)
+}
+
 /// Moves breakers by what calls brought, and says so where one opened or closed.
 async fn learn(
     inner: &Inner,
@@ -398,6 +403,8 @@ async fn learn(
 ) -> Result<(), EngineError> {
     let lessons: Vec<Lesson> = told
         .iter()
+        // A call that this node held back says nothing about the provider.
+        .filter(|one| !was_held(&one.outcome))
         .map(|one| {
             let (result, detail) = health(&one.outcome);
             Lesson {

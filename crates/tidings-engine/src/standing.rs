@@ -2,11 +2,11 @@
 
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::limiter::RateLimit;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde_json::json;
 use tidings_core::breaker::{Breaker, LONGEST_DRILL, Ramp, TripCause};
+use tidings_core::limit::RateLimit;
 use tidings_core::traffic::Tally;
 use tidings_core::{ConnectionId, TenantId};
 use tidings_store::audit::{self, AuditEntry};
@@ -150,13 +150,14 @@ impl Engine {
     }
 
     fn standing_of(&self, connection: Connection, tally: Tally) -> Standing {
-        let own = connection
-            .rate_limit
-            .map(|own| json!({"limit": own.limit, "per_ms": own.per_ms}));
-        let rate = RateLimit::of(connection.provider, own.as_ref()).map(|rate| connections::RateLimit {
-            limit: rate.limit,
-            per_ms: u64::try_from(rate.per.as_millis()).unwrap_or(u64::MAX),
-        });
+        let own = connection.rate_limit;
+        let own = own.and_then(|own| RateLimit::new(u64::from(own.limit), own.per_ms).ok());
+        let rate = own
+            .or_else(|| RateLimit::default_of(connection.provider))
+            .map(|rate| connections::RateLimit {
+                limit: rate.limit(),
+                per_ms: u64::try_from(rate.per().as_millis()).unwrap_or(u64::MAX),
+            });
         let process_ms = u64::try_from(self.inner.limits.call.as_millis()).unwrap_or(u64::MAX);
         let position = connection.breaker.position;
         Standing {

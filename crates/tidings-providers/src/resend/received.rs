@@ -126,6 +126,7 @@ fn message(
                 location: file.id.clone(),
             })
             .collect(),
+        whatsapp: None,
         handled_keyword: None,
         in_reply_to: mail.report.original_message_id,
         automatic: mail.automatic,

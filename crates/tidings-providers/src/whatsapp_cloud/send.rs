@@ -204,7 +204,11 @@ impl Provider for WhatsappCloudProvider {
         }
     }
 
-    fn webhook(&self, request: &WebhookRequest, _now: Timestamp) -> Result<WebhookParsed, WebhookRefusal> {
+    async fn webhook(
+        &self,
+        request: &WebhookRequest,
+        _now: Timestamp,
+    ) -> Result<WebhookParsed, WebhookRefusal> {
         webhook::read(request, &self.settings, &self.credentials)
     }
 }

@@ -116,6 +116,7 @@ fn message(message: &Inbound, channel: Channel, id: &str, now: Timestamp) -> Inb
         handled_keyword: None,
         in_reply_to: message.in_reply_to.clone(),
         automatic: false,
+        whatsapp: None,
     }
 }
 
