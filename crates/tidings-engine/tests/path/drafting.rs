@@ -61,7 +61,7 @@ impl World {
             .into_iter()
             .filter_map(|mail| match mail.content.into_exposed() {
                 Content::Email(mail) => Some(mail),
-                Content::Text { .. } => None,
+                _ => None,
             })
             .collect();
         (rows, mails)
