@@ -1,5 +1,6 @@
 //! The operations under `/v1`, one file a group.
 
+pub mod alerts;
 pub mod api_keys;
 pub mod approvals;
 pub mod campaigns;
@@ -37,6 +38,7 @@ pub(crate) fn router() -> OpenApiRouter<ApiState> {
         .merge(template_preview::router())
         .merge(templates::router())
         .merge(connections::router())
+        .merge(alerts::router())
         .merge(queue::router())
         .merge(dead_letters::router())
         .merge(sandbox::router())
