@@ -40,6 +40,13 @@ pub fn install_mariadb() -> anyhow::Result<()> {
     install("mariadb-server-core")
 }
 
+/// Installs Prometheus, for its tool; it is not started.
+pub fn install_prometheus() -> anyhow::Result<()> {
+    let _policy = Replaced::write(POLICY, "#!/bin/sh\nexit 101\n", 0o755)?;
+    update()?;
+    install("prometheus")
+}
+
 fn update() -> anyhow::Result<()> {
     shell::run(apt_get().args(["update", "-qq"]))
 }

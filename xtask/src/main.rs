@@ -12,6 +12,7 @@ mod ci;
 mod demo;
 mod mysql;
 mod postgres;
+mod promtool;
 mod proof;
 mod redis;
 mod shell;

@@ -2,7 +2,7 @@
 
 use crate::mysql::{self, Mariadb};
 use crate::redis::{self, Redis};
-use crate::{postgres, shell, watcher};
+use crate::{postgres, promtool, shell, watcher};
 use anyhow::Context as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -49,6 +49,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         redis.as_ref().map_or("no Redis", |_| "Redis"),
         mariadb.as_ref().map_or("no MariaDB", |_| "MariaDB")
     );
+
+    promtool::check(&dir)?;
 
     let mut command = tests(&args.args);
     command.env("TIDINGS_TEST_POSTGRES", cluster.instance().url_of("postgres"));

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 mod dependencies;
 mod layout;
+mod metrics;
 mod text;
 
 /// Folders that hold nothing of ours.
@@ -92,6 +93,7 @@ fn check(files: &[File]) -> Vec<Finding> {
         })
         .collect();
     findings.extend(layout::check_all(files));
+    findings.extend(metrics::check_all(files));
     findings.sort_by(|a, b| (&a.path, a.line).cmp(&(&b.path, b.line)));
     findings
 }
@@ -150,6 +152,7 @@ fn is_checked(path: &Path) -> bool {
                 | "mjml"
         )
     ) || path.ends_with(".ci/run")
+        || (extension == Some("json") && path.components().any(|part| part.as_os_str() == "grafana"))
 }
 
 fn read(root: &Path, path: &PathBuf) -> anyhow::Result<File> {

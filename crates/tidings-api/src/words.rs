@@ -1,11 +1,14 @@
 //! The words of the vocabulary as OpenAPI schemas: one list, in core; here only how they are described.
 
+use tidings_core::alert::{AlertRule, Notifier, Severity, Told};
 use tidings_core::decide::facts::SuppressionReason;
 use tidings_core::decide::verdict::{Rule, RuleVerdict};
 use tidings_core::event::{BounceClass, DeliveryEventKind};
 use tidings_core::job::{JobKind, JobStatus};
 use tidings_core::{Category, ErrorCategory, MessageStatus, ProviderKind, Urgency};
 use tidings_engine::render::{ButtonWord, HeaderKind};
+use tidings_engine::store::alerts::AlertState;
+use tidings_engine::store::alerts::notifications::NotificationState;
 use tidings_engine::store::templates::{BodyFormat, TemplateState};
 use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
@@ -45,6 +48,18 @@ words! {
     CategoryWord = Category, "What the message is in law; decides about consent, caps, opt-outs and footers";
     /// Schema of [`MessageStatus`].
     MessageStatusWord = MessageStatus, "What is known of a message; moves forward only";
+    /// Schema of [`AlertRule`].
+    AlertRuleWord = AlertRule, "What is watched; see docs/alerts.md";
+    /// Schema of [`Severity`].
+    SeverityWord = Severity, "How loudly an alert speaks";
+    /// Schema of [`AlertState`].
+    AlertStateWord = AlertState, "Whether an alert holds";
+    /// Schema of [`Notifier`].
+    NotifierWord = Notifier, "Who passes an alert on";
+    /// Schema of [`Told`].
+    ToldWord = Told, "What a notifier has been told of an alert";
+    /// Schema of [`NotificationState`].
+    NotificationStateWord = NotificationState, "Where telling stands: waiting, settled, or failed (given up)";
     /// Schema of [`JobKind`].
     JobKindWord = JobKind, "What a job does";
     /// Schema of [`JobStatus`].

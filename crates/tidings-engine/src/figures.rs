@@ -88,7 +88,7 @@ pub fn describe() {
     describe_counter!("tidings_alerts_raised_total", "Alerts opened, by rule");
     describe_counter!(
         "tidings_alert_notifications_total",
-        "Calls to notifiers, by notifier and outcome: told, refused (tried again), failed (given up), unknown"
+        "Calls to notifiers, by notifier and outcome: told, refused (tried again), failed (given up), unknown (no answer)"
     );
 }
 

@@ -50,6 +50,9 @@ pub enum Command {
     /// Look at messages that wait for a person's yes, and give it.
     #[command(subcommand)]
     Approval(Approval),
+    /// Look at alerts, and try who is told of them.
+    #[command(subcommand)]
+    Alert(Alert),
     /// Look at the queue and its dead letters.
     #[command(subcommand)]
     Queue(Queue),
@@ -381,6 +384,25 @@ pub struct NamedConnection {
     pub tenant: Tenant,
     /// The connection's name or id.
     pub connection: String,
+}
+
+/// Alerts.
+#[derive(Debug, Subcommand)]
+pub enum Alert {
+    /// List alerts with what was told of them, the newest first.
+    List {
+        /// The tenant.
+        #[command(flatten)]
+        tenant: Tenant,
+        /// Those that are over, too.
+        #[arg(long)]
+        all: bool,
+        /// How many at most.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+    /// Raise an alert that means nothing, to try the notifiers; it is over by itself soon.
+    Test(Tenant),
 }
 
 /// The queue.

@@ -144,6 +144,7 @@ async fn guest(installation: &Installation, command: &Command, json: bool) -> Re
         Command::Key(command) => commands::key::run(installation, command, json).await,
         Command::Source(command) => commands::source::run(installation, command, json).await,
         Command::Campaign(command) => commands::campaign::run(installation, command, json).await,
+        Command::Alert(command) => commands::alert::run(installation, command, json).await,
         Command::Approval(command) => commands::approval::run(installation, command, json).await,
         Command::Simulate(options) => Box::pin(commands::simulate::run(installation, options, json)).await,
         Command::Keys(cli::Keys::Rotate) => commands::keys::rotate(installation, json).await,

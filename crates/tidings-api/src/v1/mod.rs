@@ -1,5 +1,6 @@
 //! The operations under `/v1`, one file a group.
 
+pub mod alerts;
 pub mod api_keys;
 pub mod approvals;
 pub mod campaigns;
@@ -42,6 +43,7 @@ pub(crate) fn router() -> OpenApiRouter<ApiState> {
         .merge(templates::router())
         .merge(connection_standing::router())
         .merge(connections::router())
+        .merge(alerts::router())
         .merge(queue::router())
         .merge(dead_letters::router())
         .merge(sandbox::router())

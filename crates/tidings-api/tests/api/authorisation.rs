@@ -86,6 +86,7 @@ async fn live_ids(api: &TestApi, key: &str) -> BTreeMap<String, String> {
     let job = dead_letter(api, key).await;
     own_campaign(api, "bobs_own").await;
     let run = api.act(key, "/v1/campaigns/bobs_own/run").await.expect(202);
+    let alert = api.engine.test_alert(api.bob.id).await.unwrap();
     let made = api
         .post(
             key,
@@ -109,6 +110,7 @@ async fn live_ids(api: &TestApi, key: &str) -> BTreeMap<String, String> {
         ("campaign".to_owned(), "bobs_own".to_owned()),
         ("contact".to_owned(), "B-1".to_owned()),
         ("run_id".to_owned(), text(&run["run_id"])),
+        ("alert_id".to_owned(), alert.alert.id.to_string()),
     ])
 }
 

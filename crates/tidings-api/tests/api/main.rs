@@ -1,6 +1,7 @@
 //! The API in process, on a real database: every operation, every refusal, and who may do what.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod alerts;
 mod authorisation;
 mod bad_input;
 mod campaigns;

@@ -49,6 +49,9 @@ pub struct TenantSection {
     /// The language model its campaigns may draft with.
     #[serde(default)]
     pub model: Option<ModelSection>,
+    /// Who is told of its alerts, and from where on a figure is bad. Left out: as it is; given: all there is.
+    #[serde(default)]
+    pub alerts: Option<AlertSection>,
     /// Changes to built-in campaigns, and campaigns of its own. Left out: as they are; given: all there are.
     #[serde(default)]
     pub campaigns: Option<Vec<toml::Table>>,
@@ -93,6 +96,50 @@ pub struct ModelSection {
     /// `kind`, `model`, `base_url` and its limits; see docs/ai.md. Unknown ones are refused where they are read.
     #[serde(flatten)]
     pub settings: toml::Table,
+}
+
+/// Alerts as they should be.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AlertSection {
+    /// PagerDuty hears of critical ones.
+    pub pagerduty: Option<PagerdutySection>,
+    /// A Slack channel hears of high and medium ones.
+    pub slack: Option<SlackSection>,
+    /// An operator reads of low ones once a day.
+    pub digest: Option<DigestSection>,
+    /// From where on a figure is bad; those left out are the product's.
+    #[serde(default)]
+    pub thresholds: tidings_core::alert::Thresholds,
+}
+
+/// An integration of PagerDuty, Events API v2.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PagerdutySection {
+    /// The integration key, or `{ env = "NAME" }`.
+    pub routing_key: Credential,
+    /// Instead of PagerDuty's own address.
+    pub base_url: Option<String>,
+}
+
+/// An incoming webhook of Slack.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SlackSection {
+    /// Its URL, or `{ env = "NAME" }`: who knows it may write to the channel.
+    pub webhook_url: Credential,
+}
+
+/// The daily digest.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DigestSection {
+    /// An operator's e-mail address, or `{ env = "NAME" }`.
+    pub to: Credential,
+    /// The hour of the day, UTC.
+    #[serde(default = "seven")]
+    pub hour_utc: u8,
 }
 
 /// A connection as it should be.
@@ -219,6 +266,10 @@ fn yes() -> bool {
 
 fn one() -> i32 {
     1
+}
+
+fn seven() -> u8 {
+    7
 }
 
 fn english() -> String {

@@ -88,6 +88,9 @@ impl Applier<'_> {
         if let Some(model) = &section.model {
             entries.push(self.model(&mut tx, &section.slug, model).await?);
         }
+        if let Some(alerts) = &section.alerts {
+            entries.push(self.alerts(&mut tx, &section.slug, alerts).await?);
+        }
         if let Some(campaigns) = &section.campaigns {
             entries.extend(self.campaigns(&mut tx, &section.slug, campaigns).await?);
         }

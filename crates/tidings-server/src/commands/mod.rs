@@ -1,5 +1,6 @@
 //! One file a command: parse, call, print.
 
+pub mod alert;
 pub mod apply;
 pub mod approval;
 pub mod campaign;

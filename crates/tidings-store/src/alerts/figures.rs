@@ -12,7 +12,7 @@ use tidings_core::{ConnectionId, MessageType, ProviderKind, TenantId};
 use uuid::Uuid;
 
 /// The newest calls of a tenant within the window that are looked at.
-const CALLS: i64 = 20_000;
+const CALLS: i64 = 5_000;
 /// The newest mail of a tenant that is looked at for open rates.
 const MAILS: i64 = 500;
 /// Dead letters and held outcomes are counted up to here.

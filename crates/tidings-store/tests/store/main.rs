@@ -1,6 +1,7 @@
 //! The store on a real database: every function, the catalogue, tenancy, sealing, and what goes wrong.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod alerts;
 mod api_keys;
 mod campaigns;
 mod catalogue;
