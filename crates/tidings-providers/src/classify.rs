@@ -1,7 +1,7 @@
 //! The error tables as pure functions, by provider: for `vectors`, and for reports that arrive later.
 
 use crate::contract::{Rejection, RejectionEffect};
-use crate::{resend, sendgrid, smtp, twilio, whatsapp_cloud};
+use crate::{resend, sendgrid, ses, smtp, twilio, whatsapp_cloud};
 use tidings_core::{ErrorCategory, ProviderKind};
 
 pub use crate::smtp::Stage;
@@ -29,8 +29,8 @@ pub fn classify_http(
         ProviderKind::Twilio => twilio::classify(status, headers, body),
         ProviderKind::Resend => resend::classify(status, headers, body),
         ProviderKind::WhatsappCloud => whatsapp_cloud::classify(status, headers, body),
+        ProviderKind::Ses => ses::classify(status, headers, body),
         ProviderKind::Smtp
-        | ProviderKind::Ses
         | ProviderKind::WhatsappWeb
         | ProviderKind::Sandbox => return Verdict::NoProvider,
     };

@@ -9,6 +9,7 @@ use crate::egress::{Egress, EgressUrl};
 use crate::resend::ResendProvider;
 use crate::sandbox::{Capture, SandboxProvider};
 use crate::sendgrid::SendgridProvider;
+use crate::ses::SesProvider;
 use crate::smtp::SmtpProvider;
 use crate::twilio::TwilioProvider;
 use crate::whatsapp_cloud::WhatsappCloudProvider;
@@ -121,10 +122,11 @@ pub fn build(
         ProviderKind::Smtp => Ok(Arc::new(SmtpProvider::new(config, egress)?)),
         ProviderKind::Resend => Ok(Arc::new(ResendProvider::new(config, egress)?)),
         ProviderKind::WhatsappCloud => Ok(Arc::new(WhatsappCloudProvider::new(config, egress)?)),
-        ProviderKind::Ses | ProviderKind::WhatsappWeb => Err(ConfigError {
+        ProviderKind::Ses => Ok(Arc::new(SesProvider::new(config, egress)?)),
+        ProviderKind::WhatsappWeb => Err(ConfigError {
             place: format!("{kind} connection"),
             problem:
-                "this version of Tidings has no such provider yet; use smtp, sendgrid, resend, twilio, whatsapp_cloud or sandbox"
+                "this version of Tidings has no such provider yet; use smtp, sendgrid, ses, resend, twilio, whatsapp_cloud or sandbox"
                     .to_owned(),
         }),
     }

@@ -194,7 +194,7 @@ async fn a_key_that_may_be_forgotten_is_not_used() {
 async fn a_repetition_that_had_to_wait_too_long_is_unknown_again() {
     let one_in_two_days = RateLimit {
         limit: 1,
-        per_ms: 48 * HOUR * 1_000,
+        per_ms: 48 * 3_600 * 1_000,
     };
     let lost = lost(Category::Service, Some(one_in_two_days)).await;
     lost.world.advance(15);

@@ -23,14 +23,14 @@ const MOST_MEDIA: usize = 50;
 pub struct Received {
     text: Option<String>,
     html: Option<String>,
-    headers: BTreeMap<String, Value>,
-    attachments: Vec<File>,
+    headers: Option<BTreeMap<String, Value>>,
+    attachments: Option<Vec<File>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 struct File {
-    id: String,
+    id: Option<String>,
     content_type: Option<String>,
 }
 
@@ -106,7 +106,7 @@ fn message(
         Some(text) if !text.trim().is_empty() => cut(text),
         _ => received.html.as_deref().map(text_of_html).unwrap_or_default(),
     };
-    let media = received.attachments.iter().take(MOST_MEDIA);
+    let media = received.attachments.iter().flatten().take(MOST_MEDIA);
     InboundMessage {
         dedupe_key: webhook_id.to_owned(),
         channel: Channel::Email,
@@ -123,7 +123,7 @@ fn message(
                     .content_type
                     .clone()
                     .unwrap_or_else(|| "application/octet-stream".to_owned()),
-                location: file.id.clone(),
+                location: file.id.clone().unwrap_or_default(),
             })
             .collect(),
         whatsapp: None,
@@ -142,7 +142,7 @@ fn assembled(data: &Map<String, Value>, from: &str, received: &Received) -> Stri
             raw.extend([name, ": ", value.replace(['\r', '\n'], " ").as_str(), "\r\n"]);
         }
     };
-    for (name, value) in received.headers.iter().take(200) {
+    for (name, value) in received.headers.iter().flatten().take(200) {
         let lower = name.to_ascii_lowercase();
         if !lower.starts_with("content-") && !matches!(lower.as_str(), "mime-version" | "from" | "subject") {
             add(name, value.as_str().unwrap_or_default());
@@ -200,8 +200,10 @@ mod tests {
 
     #[tokio::test]
     async fn machines_are_told_and_html_stands_in() {
-        let mail =
-            json!({ "html": "<p>Away &amp; back</p>", "headers": { "Auto-Submitted": "auto-replied" } });
+        let mail = json!({
+            "html": "<p>Away &amp; back</p>", "text": null, "attachments": null,
+            "headers": { "Auto-Submitted": "auto-replied" }
+        });
         let parsed = receive("sales@in.brand.test", mail).await;
         assert_eq!(parsed.inbound[0].text.expose().trim(), "Away & back");
         assert!(parsed.inbound[0].automatic);
