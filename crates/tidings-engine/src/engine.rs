@@ -140,7 +140,7 @@ impl Engine {
             tasks.clone(),
         );
         let inner = Arc::new(Inner {
-            providers: Providers::new(options.egress, line),
+            providers: Providers::new(options.egress.with_clock(Arc::clone(&options.clock)), line),
             templates: Templates::new(),
             limiter: Limiter::new(),
             calls: tokio::sync::Semaphore::new(options.limits.calls.max(1)),

@@ -1,7 +1,7 @@
 //! The error tables as pure functions, by provider: for `vectors`, and for reports that arrive later.
 
 use crate::contract::{Rejection, RejectionEffect};
-use crate::{resend, sendgrid, smtp, twilio};
+use crate::{resend, sendgrid, ses, smtp, twilio};
 use tidings_core::{ErrorCategory, ProviderKind};
 
 pub use crate::smtp::Stage;
@@ -28,8 +28,8 @@ pub fn classify_http(
         ProviderKind::Sendgrid => sendgrid::classify(status, headers, body),
         ProviderKind::Twilio => twilio::classify(status, headers, body),
         ProviderKind::Resend => resend::classify(status, headers, body),
+        ProviderKind::Ses => ses::classify(status, headers, body),
         ProviderKind::Smtp
-        | ProviderKind::Ses
         | ProviderKind::WhatsappCloud
         | ProviderKind::WhatsappWeb
         | ProviderKind::Sandbox => return Verdict::NoProvider,

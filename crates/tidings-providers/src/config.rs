@@ -9,6 +9,7 @@ use crate::egress::{Egress, EgressUrl};
 use crate::resend::ResendProvider;
 use crate::sandbox::{Capture, SandboxProvider};
 use crate::sendgrid::SendgridProvider;
+use crate::ses::SesProvider;
 use crate::smtp::SmtpProvider;
 use crate::twilio::TwilioProvider;
 use secrecy::{ExposeSecret, SecretString};
@@ -111,12 +112,12 @@ pub fn build(
         ProviderKind::Twilio => Ok(Arc::new(TwilioProvider::new(config, egress)?)),
         ProviderKind::Smtp => Ok(Arc::new(SmtpProvider::new(config, egress)?)),
         ProviderKind::Resend => Ok(Arc::new(ResendProvider::new(config, egress)?)),
-        ProviderKind::Ses
-        | ProviderKind::WhatsappCloud
+        ProviderKind::Ses => Ok(Arc::new(SesProvider::new(config, egress)?)),
+        ProviderKind::WhatsappCloud
         | ProviderKind::WhatsappWeb => Err(ConfigError {
             place: format!("{kind} connection"),
             problem:
-                "this version of Tidings has no such provider yet; use smtp, sendgrid, resend, twilio or sandbox"
+                "this version of Tidings has no such provider yet; use smtp, sendgrid, ses, resend, twilio or sandbox"
                     .to_owned(),
         }),
     }

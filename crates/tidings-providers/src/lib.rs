@@ -19,6 +19,7 @@ pub mod resend;
 pub mod samples;
 pub mod sandbox;
 pub mod sendgrid;
+pub mod ses;
 pub mod signature;
 pub mod smtp;
 #[cfg(any(test, feature = "test-support"))]

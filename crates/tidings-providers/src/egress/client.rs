@@ -4,12 +4,14 @@ use super::address::{ResolveError, resolve};
 use super::{EgressPolicy, EgressUrl};
 use crate::config::ConfigError;
 use bytes::{Bytes, BytesMut};
+use jiff::Timestamp;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect;
 use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
+use tidings_core::Clock;
 
 /// Bytes of an answer that are read unless a request says otherwise.
 pub const DEFAULT_RESPONSE_LIMIT: usize = 64 * 1024;
@@ -19,6 +21,7 @@ pub const DEFAULT_RESPONSE_LIMIT: usize = 64 * 1024;
 pub struct Egress {
     client: reqwest::Client,
     policy: Arc<EgressPolicy>,
+    clock: Option<Arc<dyn Clock>>,
 }
 
 /// One request. Header values are checked when it is built: no CR, LF or NUL gets on the wire.
@@ -156,7 +159,25 @@ impl Egress {
         let client = builder
             .build()
             .map_err(|error| wrong(format!("the HTTP client cannot be built: {error}")))?;
-        Ok(Self { client, policy })
+        Ok(Self {
+            client,
+            policy,
+            clock: None,
+        })
+    }
+
+    /// With a clock, for requests that are signed with the time.
+    #[must_use]
+    pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock: Some(clock),
+            ..self
+        }
+    }
+
+    /// The present instant, where there is a clock.
+    pub fn now(&self) -> Option<Timestamp> {
+        self.clock.as_ref().map(|clock| clock.now())
     }
 
     /// What the operator allows.

@@ -31,6 +31,9 @@ pub struct EgressPolicy {
     pub total_timeout: Duration,
     /// Certificates of private authorities (PEM), trusted besides the system's.
     pub extra_roots_pem: Vec<String>,
+    /// A stand-in that answers for the URLs of Amazon SNS (certificates, confirmations). For tests only: who sets it
+    /// decides whose webhooks are believed.
+    pub sns_stand_in: Option<String>,
 }
 
 impl Default for EgressPolicy {
@@ -42,6 +45,7 @@ impl Default for EgressPolicy {
             connect_timeout: Duration::from_secs(3),
             total_timeout: Duration::from_secs(15),
             extra_roots_pem: Vec::new(),
+            sns_stand_in: None,
         }
     }
 }

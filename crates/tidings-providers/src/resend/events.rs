@@ -33,9 +33,9 @@ pub fn read(kind: &str, id: &str, body: &Object, data: &Object) -> WebhookParsed
     };
     let recipients = recipients(data);
     let several = recipients.len() > 1;
-    for recipient in &recipients {
+    for (at, recipient) in recipients.iter().enumerate() {
         let dedupe_key = if several {
-            format!("{id}:{recipient}")
+            format!("{id}#{at}")
         } else {
             id.to_owned()
         };

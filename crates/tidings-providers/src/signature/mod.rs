@@ -3,6 +3,7 @@
 //! All compare in constant time on digests of fixed length, and an empty secret never verifies. None remembers
 //! what it saw: replays are caught by the events' dedupe keys.
 
+pub mod aws;
 pub mod hubspot;
 pub mod meta;
 pub mod sendgrid;

@@ -147,6 +147,11 @@ pub fn verify(
         .map_err(|_| WebhookRefusal::SignatureInvalid)
 }
 
+/// Whether a text is a PEM certificate with a key in it.
+pub fn is_certificate(pem: &str) -> bool {
+    rsa_key(pem).is_some()
+}
+
 /// The RSAPublicKey inside the first certificate of a PEM text (RFC 5280 section 4.1).
 fn rsa_key(pem: &str) -> Option<Vec<u8>> {
     let armoured = pem

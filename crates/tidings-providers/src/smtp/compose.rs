@@ -11,6 +11,7 @@ use lettre::address::Envelope;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Attachment as MimeAttachment, Mailbox, MessageBuilder, MultiPart, SinglePart};
 use lettre::{Address, Message};
+use tidings_core::EmailAddress;
 
 /// A message ready for the wire.
 #[derive(Debug)]
@@ -32,27 +33,15 @@ pub fn compose(
     email_headers::check(submission, email)?;
     let recipient = address(submission.to.expose().as_str(), "recipient")?;
     let sender = address(settings.from_email.as_str(), "sender")?;
-    let name = submission.to_name.as_ref().map(|name| name.expose().clone());
-    let builder = Message::builder()
-        .from(Mailbox::new(settings.from_name.clone(), sender.clone()))
-        .to(Mailbox::new(name, recipient.clone()))
-        .subject(email.subject.clone())
-        .message_id(Some(format!("<{}>", email.message_id_header)));
-    let builder = optional_headers(builder, email)?;
     let envelope_from = match (&settings.bounce_domain, bounce_key) {
         (Some(domain), Some(key)) => verp::address(&submission.reference, key, domain)
             .map_or(Ok(sender.clone()), |text| address(&text, "bounce address"))?,
-        _ => sender,
+        _ => sender.clone(),
     };
     let envelope = Envelope::new(Some(envelope_from), vec![recipient])
         .map_err(|_| wrong("the envelope cannot be built".to_owned()))?;
-    let builder = builder.envelope(envelope.clone());
-    let message = match body(email)? {
-        Body::Single(part) => builder.singlepart(part),
-        Body::Multi(part) => builder.multipart(part),
-    }
-    .map_err(|_| wrong("the message cannot be built".to_owned()))?;
-    let unsigned = message.formatted();
+    let from = Mailbox::new(settings.from_name.clone(), sender);
+    let unsigned = built(submission, email, from, envelope.clone())?;
     let mut bytes = Vec::with_capacity(unsigned.len() + 1_024);
     for signer in signers {
         let line = signer
@@ -62,6 +51,44 @@ pub fn compose(
     }
     bytes.extend_from_slice(&unsigned);
     Ok(Composed { envelope, bytes })
+}
+
+/// The bytes of a message that somebody else signs and delivers.
+pub fn unsigned_message(
+    submission: &Submission,
+    email: &EmailContent,
+    from_email: &EmailAddress,
+    from_name: Option<&str>,
+) -> Result<Vec<u8>, Rejection> {
+    let recipient = address(submission.to.expose().as_str(), "recipient")?;
+    let sender = address(from_email.as_str(), "sender")?;
+    let envelope = Envelope::new(Some(sender.clone()), vec![recipient])
+        .map_err(|_| wrong("the envelope cannot be built".to_owned()))?;
+    let from = Mailbox::new(from_name.map(str::to_owned), sender);
+    built(submission, email, from, envelope)
+}
+
+fn built(
+    submission: &Submission,
+    email: &EmailContent,
+    from: Mailbox,
+    envelope: Envelope,
+) -> Result<Vec<u8>, Rejection> {
+    let recipient = address(submission.to.expose().as_str(), "recipient")?;
+    let name = submission.to_name.as_ref().map(|name| name.expose().clone());
+    let builder = Message::builder()
+        .from(from)
+        .to(Mailbox::new(name, recipient))
+        .subject(email.subject.clone())
+        .message_id(Some(format!("<{}>", email.message_id_header)))
+        .envelope(envelope);
+    let builder = optional_headers(builder, email)?;
+    let message = match body(email)? {
+        Body::Single(part) => builder.singlepart(part),
+        Body::Multi(part) => builder.multipart(part),
+    }
+    .map_err(|_| wrong("the message cannot be built".to_owned()))?;
+    Ok(message.formatted())
 }
 
 /// An address with its domain in ASCII form, so that only a non-ASCII local part asks for SMTPUTF8.

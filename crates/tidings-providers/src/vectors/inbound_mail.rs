@@ -1,9 +1,11 @@
-//! Inbound payloads of Resend: signed here with a throwaway secret, read by the provider's own webhook code.
+//! Inbound payloads of Resend, signed here with a throwaway secret, and of SES, whose signature the vectors of SNS
+//! cover; both read by the providers' own webhook code.
 
 use super::case::{Case, Verdict};
 use super::inbound::{NOW_S, URL, judge};
 use crate::contract::{WebhookParsed, WebhookRefusal, WebhookRequest};
 use crate::resend;
+use crate::ses;
 use crate::signature::standard;
 use futures::FutureExt;
 use jiff::Timestamp;
@@ -71,4 +73,17 @@ pub fn resend(_: &Path, case: Case<'_>) -> Verdict {
         }
     }
     judge(case, parsed)
+}
+
+/// The text of one SNS notification.
+pub fn ses(_: &Path, case: Case<'_>) -> Verdict {
+    let id = case.text("sns_message_id").unwrap_or("sns-vector");
+    let text = case
+        .text("message_text")
+        .map(str::to_owned)
+        .or_else(|| case.get("message_json").map(Value::to_string));
+    match text {
+        Some(text) => judge(case, Ok(ses::read_notification(&text, id))),
+        None => Verdict::Failed("the case has no message".to_owned()),
+    }
 }

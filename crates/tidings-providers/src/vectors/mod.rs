@@ -104,6 +104,7 @@ fn runner(file: &str, section: &str) -> Result<Runner, &'static str> {
         ("inbound_payloads/twilio", "cases") => inbound::twilio,
         ("inbound_payloads/sendgrid_events", "cases") => inbound::sendgrid_events,
         ("inbound_payloads/sendgrid_inbound_parse", "cases") => inbound::sendgrid_inbound,
+        ("inbound_payloads/ses_sns", "cases") => inbound_mail::ses,
         ("inbound_payloads/resend", "cases") => inbound_mail::resend,
         ("sms_segmentation", "cases") => rules::segmentation,
         ("sms_segmentation", "smart_encoding") => rules::smart_encoding,
@@ -115,7 +116,6 @@ fn runner(file: &str, section: &str) -> Result<Runner, &'static str> {
         ("timezones", "calendar") => rules::calendar,
         ("timezones", "zone_ids") => rules::zone_id,
         ("timezones", "fresh_tzdb") => rules::fresh_tzdb,
-        ("inbound_payloads/ses_sns", _) => return Err("there is no provider ses yet"),
         ("inbound_payloads/whatsapp_cloud", _) => return Err("there is no provider whatsapp_cloud yet"),
         _ => return Err("this kind of vector is not known to this version"),
     })
