@@ -4,6 +4,7 @@ use super::address::{ResolveError, resolve};
 use super::{EgressPolicy, EgressUrl};
 use crate::config::ConfigError;
 use bytes::{Bytes, BytesMut};
+use jiff::Timestamp;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect;

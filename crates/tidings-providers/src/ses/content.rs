@@ -100,7 +100,9 @@ fn simple(email: &EmailContent, headers: &[(&'static str, String)]) -> Value {
     }
     let mut simple = json!({ "Subject": text(&email.subject), "Body": body });
     if !headers.is_empty() {
-        let headers = headers.iter().map(|(name, value)| json!({ "Name": name, "Value": value }));
+        let headers = headers
+            .iter()
+            .map(|(name, value)| json!({ "Name": name, "Value": value }));
         simple["Headers"] = Value::Array(headers.collect());
     }
     if !email.attachments.is_empty() {
@@ -191,7 +193,8 @@ mod tests {
             unreachable!()
         };
         change(&mut email);
-        let settings = json!({ "from_email": "shop@bücher.test", "from_name": "A, B", "region": "eu-west-1" });
+        let settings =
+            json!({ "from_email": "shop@bücher.test", "from_name": "A, B", "region": "eu-west-1" });
         request(&submission, &email, &serde_json::from_value(settings).unwrap()).unwrap()
     }
 
@@ -204,10 +207,20 @@ mod tests {
     fn names_and_domains_are_ascii_on_the_wire() {
         let request = built(|email| email.reply_to = Some("Zoë <zoe@example.com>".to_owned()));
         assert_eq!(request["FromEmailAddress"], "\"A, B\" <shop@xn--bcher-kva.test>");
-        assert_eq!(request["Destination"]["ToAddresses"], json!(["=?UTF-8?B?Wm/Dqw==?= <bob@example.com>"]));
-        assert_eq!(request["ReplyToAddresses"], json!(["=?UTF-8?B?Wm/Dqw==?= <zoe@example.com>"]));
+        assert_eq!(
+            request["Destination"]["ToAddresses"],
+            json!(["=?UTF-8?B?Wm/Dqw==?= <bob@example.com>"])
+        );
+        assert_eq!(
+            request["ReplyToAddresses"],
+            json!(["=?UTF-8?B?Wm/Dqw==?= <zoe@example.com>"])
+        );
         assert!(request["Content"]["Simple"].is_object());
-        assert!(encoded_words(&"ä".repeat(30)).split(' ').all(|word| word.len() <= 75));
+        assert!(
+            encoded_words(&"ä".repeat(30))
+                .split(' ')
+                .all(|word| word.len() <= 75)
+        );
     }
 
     #[test]
@@ -215,7 +228,10 @@ mod tests {
         let long = format!("https://brand.test/u/{}", "x".repeat(860));
         let request = built(|email| email.unsubscribe_url = Some(long.clone()));
         let message = raw(&request);
-        assert!(message.contains(&format!("List-Unsubscribe: <{long}>\r\n")), "{message}");
+        assert!(
+            message.contains(&format!("List-Unsubscribe: <{long}>\r\n")),
+            "{message}"
+        );
         assert!(message.contains("List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"));
         let request = built(|email| {
             email.attachments.push(Attachment {

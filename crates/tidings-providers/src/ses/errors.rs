@@ -95,9 +95,10 @@ fn of_type(kind: &str, message: &str) -> Option<ErrorCategory> {
         | "RequestExpired"
         | "OptInRequired"
         | "NotAuthorized" => ErrorCategory::AuthFailure,
-        "BadRequestException" | "NotFoundException" | "RequestEntityTooLargeException" | "ValidationError" => {
-            ErrorCategory::InvalidInput
-        }
+        "BadRequestException"
+        | "NotFoundException"
+        | "RequestEntityTooLargeException"
+        | "ValidationError" => ErrorCategory::InvalidInput,
         "InternalFailure"
         | "InternalServerError"
         | "InternalServiceErrorException"
@@ -117,12 +118,36 @@ mod tests {
     use rstest::rstest;
 
     #[rstest]
-    #[case(429, "TooManyRequestsException", "Maximum sending rate exceeded.", ErrorCategory::RateLimit, None)]
-    #[case(400, "LimitExceededException", "Daily message quota exceeded.", ErrorCategory::RateLimit, Some(3_600))]
+    #[case(
+        429,
+        "TooManyRequestsException",
+        "Maximum sending rate exceeded.",
+        ErrorCategory::RateLimit,
+        None
+    )]
+    #[case(
+        400,
+        "LimitExceededException",
+        "Daily message quota exceeded.",
+        ErrorCategory::RateLimit,
+        Some(3_600)
+    )]
     #[case(400, "ThrottlingException", "Rate exceeded", ErrorCategory::RateLimit, None)]
-    #[case(400, "MessageRejected", "Email address is not verified. bob@example.com", ErrorCategory::AuthFailure, None)]
+    #[case(
+        400,
+        "MessageRejected",
+        "Email address is not verified. bob@example.com",
+        ErrorCategory::AuthFailure,
+        None
+    )]
     #[case(400, "MessageRejected", "Illegal content", ErrorCategory::Permanent, None)]
-    #[case(400, "MailFromDomainNotVerifiedException", "x", ErrorCategory::AuthFailure, None)]
+    #[case(
+        400,
+        "MailFromDomainNotVerifiedException",
+        "x",
+        ErrorCategory::AuthFailure,
+        None
+    )]
     #[case(400, "AccountSuspendedException", "x", ErrorCategory::AuthFailure, None)]
     #[case(400, "SendingPausedException", "x", ErrorCategory::AuthFailure, None)]
     #[case(400, "BadRequestException", "x", ErrorCategory::InvalidInput, None)]

@@ -22,7 +22,9 @@ pub fn read(message: &str, message_id: &str) -> WebhookParsed {
     let Ok(Value::Object(event)) = serde_json::from_str::<Value>(message) else {
         // On setting up, SES says in plain text that it can publish to the topic.
         if !message.starts_with("Successfully validated SNS topic") {
-            parsed.skipped.push("a notification is not an event of SES".to_owned());
+            parsed
+                .skipped
+                .push("a notification is not an event of SES".to_owned());
         }
         return parsed;
     };
@@ -71,7 +73,13 @@ fn instant(object: &Object) -> Option<Timestamp> {
 
 fn reference(mail: &Object) -> Option<String> {
     let values = object(mail, "tags")?.get(tag::REFERENCE)?;
-    tag::decode(values.as_array().and_then(|list| list.first()).unwrap_or(values).as_str()?)
+    tag::decode(
+        values
+            .as_array()
+            .and_then(|list| list.first())
+            .unwrap_or(values)
+            .as_str()?,
+    )
 }
 
 /// Whom a report is about, and what it says; key and ids are the caller's.
@@ -168,7 +176,11 @@ fn bounced(bounce: &Object) -> Told {
         let code = text(recipient, "status").unwrap_or(sub_type);
         let said = text(recipient, "diagnosticCode").map(mask).unwrap_or_default();
         ReportedEvent {
-            bounce_class: Some(if hard { BounceClass::Hard } else { BounceClass::Soft }),
+            bounce_class: Some(if hard {
+                BounceClass::Hard
+            } else {
+                BounceClass::Soft
+            }),
             suppress: hard.then_some(SuppressBecause::HardBounce),
             error: counted.then(|| (ErrorCategory::Permanent, mask(code))),
             detail: Some(format!("{kind}/{sub_type} {said}").trim().to_owned()),
@@ -279,7 +291,11 @@ mod tests {
         let told = &parsed.events[0];
         assert_eq!((told.kind, told.suppress), (kind, suppress));
         assert_eq!(
-            (told.dedupe_key.as_str(), told.provider_message_id.as_deref(), told.reference.as_deref()),
+            (
+                told.dedupe_key.as_str(),
+                told.provider_message_id.as_deref(),
+                told.reference.as_deref()
+            ),
             ("sns-1", Some("m-1"), Some("d1-1"))
         );
         assert!(told.occurred_at.is_some(), "the mail's time stands in");
@@ -307,13 +323,22 @@ mod tests {
     #[test]
     fn each_recipient_has_its_report() {
         let recipients = json!([{ "emailAddress": "bob@example.com", "status": "5.1.1" }, { "emailAddress": "Amy <amy@example.com>" }]);
-        let inner = json!({ "bounceType": "Permanent", "bounceSubType": "General", "bouncedRecipients": recipients });
+        let inner =
+            json!({ "bounceType": "Permanent", "bounceSubType": "General", "bouncedRecipients": recipients });
         let events = event("Bounce", "bounce", inner).events;
         let told: Vec<_> = events
             .iter()
-            .map(|event| (event.dedupe_key.as_str(), event.recipient.as_ref().unwrap().expose().as_str()))
+            .map(|event| {
+                (
+                    event.dedupe_key.as_str(),
+                    event.recipient.as_ref().unwrap().expose().as_str(),
+                )
+            })
             .collect();
-        assert_eq!(told, [("sns-1#0", "bob@example.com"), ("sns-1#1", "amy@example.com")]);
+        assert_eq!(
+            told,
+            [("sns-1#0", "bob@example.com"), ("sns-1#1", "amy@example.com")]
+        );
         assert_eq!(events[0].error.as_ref().unwrap().1, "5.1.1");
     }
 

@@ -103,9 +103,10 @@ impl SesProvider {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Result<EgressResponse, EgressFailure> {
-        let now = self.egress.now().ok_or_else(|| {
-            EgressFailure::NotSent("there is no clock to sign the request by".to_owned())
-        })?;
+        let now = self
+            .egress
+            .now()
+            .ok_or_else(|| EgressFailure::NotSent("there is no clock to sign the request by".to_owned()))?;
         let mut signed: Vec<(&str, &str)> = headers.to_vec();
         if let Some(token) = &self.credentials.session_token {
             signed.push(("x-amz-security-token", token.expose_secret()));
@@ -215,7 +216,10 @@ fn found(answer: &EgressResponse) -> CheckReport {
     if let Some(no) = errors::classify(answer.status, &answer.headers, &answer.body) {
         return CheckReport {
             ok: false,
-            findings: vec![format!("SES answered {}: {} ({})", answer.status, no.detail, no.code)],
+            findings: vec![format!(
+                "SES answered {}: {} ({})",
+                answer.status, no.detail, no.code
+            )],
         };
     }
     let Ok(account) = serde_json::from_slice::<Account>(&answer.body) else {

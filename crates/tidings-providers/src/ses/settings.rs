@@ -73,7 +73,11 @@ impl SesSettings {
                     .bytes()
                     .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
         };
-        if self.configuration_set.as_deref().is_some_and(|set| !name(set, 64)) {
+        if self
+            .configuration_set
+            .as_deref()
+            .is_some_and(|set| !name(set, 64))
+        {
             return wrong(
                 "configuration_set",
                 "must be 1 to 64 letters, digits, - and _, as it is called in the SES console",
@@ -85,7 +89,11 @@ impl SesSettings {
                 "at most 20, each arn:aws:sns:REGION:ACCOUNT:NAME, as the SNS console shows it",
             );
         }
-        if self.identity_arn.as_deref().is_some_and(|arn| !is_arn(arn, "ses")) {
+        if self
+            .identity_arn
+            .as_deref()
+            .is_some_and(|arn| !is_arn(arn, "ses"))
+        {
             return wrong("identity_arn", "must be arn:aws:ses:REGION:ACCOUNT:identity/NAME");
         }
         let ours = |key: &str| key.starts_with("tidings_") || key.starts_with("ses_");
@@ -138,12 +146,16 @@ impl SesCredentials {
             return wrong("access_key_id", "must be an access key id (AKIA...)");
         }
         if !visible(&self.secret_access_key) {
-            return wrong("secret_access_key", "must be the secret that belongs to the access key id");
+            return wrong(
+                "secret_access_key",
+                "must be the secret that belongs to the access key id",
+            );
         }
         match &self.session_token {
-            Some(token) if !visible(token) => {
-                wrong("session_token", "must be a session token; leave it out for keys without one")
-            }
+            Some(token) if !visible(token) => wrong(
+                "session_token",
+                "must be a session token; leave it out for keys without one",
+            ),
             None if id.starts_with("ASIA") => wrong(
                 "session_token",
                 "is missing; an access key id that begins with ASIA is of temporary credentials",

@@ -72,7 +72,9 @@ pub async fn read(
         Kind::SubscriptionConfirmation => confirm(&message, egress).await,
         // Its SubscribeURL would subscribe again; whoever ended it may have meant it.
         Kind::UnsubscribeConfirmation => Ok(WebhookParsed {
-            skipped: vec!["the subscription of the topic was ended; subscribe again if that was not meant".to_owned()],
+            skipped: vec![
+                "the subscription of the topic was ended; subscribe again if that was not meant".to_owned(),
+            ],
             ..WebhookParsed::default()
         }),
     }
@@ -126,7 +128,10 @@ async fn confirm(message: &Message, egress: &Egress) -> Result<WebhookParsed, We
         return Err(malformed());
     }
     fetch(&url, egress, CERTIFICATE_LIMIT, "the confirmation").await?;
-    tracing::info!(topic = message.text("TopicArn"), "the subscription of an SNS topic is confirmed");
+    tracing::info!(
+        topic = message.text("TopicArn"),
+        "the subscription of an SNS topic is confirmed"
+    );
     Ok(WebhookParsed::default())
 }
 

@@ -88,7 +88,12 @@ fn canonical(request: &Request<'_>, date: &str) -> (String, String) {
     query.sort_unstable();
     let names: Vec<&str> = headers.iter().map(|(name, _)| *name).collect();
     let names = names.join(";");
-    let mut text = format!("{}\n{}\n{}\n", request.method, request.url.path(), query.join("&"));
+    let mut text = format!(
+        "{}\n{}\n{}\n",
+        request.method,
+        request.url.path(),
+        query.join("&")
+    );
     for (name, value) in &headers {
         text.extend([*name, ":", value, "\n"]);
     }

@@ -12,6 +12,7 @@ mod send;
 mod settings;
 pub mod verp;
 
+pub(crate) use compose::unsigned_message;
 pub use errors::{Stage, classify};
 pub use send::SmtpProvider;
 pub use settings::{DkimSettings, SmtpCredentials, SmtpSettings, TlsMode};

@@ -183,6 +183,38 @@ async fn resend() {
 }
 
 #[tokio::test]
+async fn ses() {
+    let subject = HttpSubject {
+        kind: ProviderKind::Ses,
+        submission: samples::email("bob@example.com"),
+        settings: |url| json!({ "from_email": "shop@brand.test", "region": "eu-west-1", "base_url": url }),
+        credentials: json!({
+            "access_key_id": "AKIAIOSFODNN7EXAMPLE", "secret_access_key": "s3cret/s3cret",
+            "session_token": "s3cret-token"
+        }),
+        success: Reply::json(200, r#"{"MessageId":"0102018f-aaaa-000000"}"#),
+        rejection: |category| {
+            let error = |status, kind: &str, message: &str| {
+                Reply::json(status, &format!(r#"{{"message":"{message} bob@example.com"}}"#)).with(
+                    "x-amzn-ErrorType",
+                    &format!("{kind}:http://internal.amazon.com/coral/"),
+                )
+            };
+            Some(match category {
+                ErrorCategory::Transient => error(503, "ServiceUnavailable", "later"),
+                ErrorCategory::Permanent => error(400, "MessageRejected", "virus"),
+                ErrorCategory::RateLimit => error(429, "TooManyRequestsException", "rate exceeded"),
+                ErrorCategory::AuthFailure => error(403, "AccessDeniedException", "no"),
+                ErrorCategory::InvalidInput => error(400, "BadRequestException", "no"),
+            })
+        },
+        injections: injections(),
+        secret: "s3cret",
+    };
+    problems("ses", &run_compliance(&subject).await);
+}
+
+#[tokio::test]
 async fn twilio() {
     let subject = HttpSubject {
         kind: ProviderKind::Twilio,

@@ -5,6 +5,7 @@ mod bounces;
 mod compliance;
 mod egress;
 mod sending;
+mod ses;
 mod smtp;
 mod webhooks;
 mod whatsapp;
@@ -18,17 +19,27 @@ use secrecy::SecretString;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
+use tidings_core::clock::FixedClock;
 use tidings_core::{Channel, ProviderKind};
 
-/// Egress with short timeouts that may reach this machine and trusts the stand-ins' authority.
-fn egress() -> Egress {
-    Egress::new(EgressPolicy {
+/// Short timeouts, this machine may be reached, and the stand-ins' authority is trusted.
+fn policy() -> EgressPolicy {
+    EgressPolicy {
         connect_timeout: Duration::from_millis(500),
         total_timeout: Duration::from_millis(700),
         extra_roots_pem: vec![TEST_AUTHORITY.to_owned()],
         ..EgressPolicy::for_stand_ins()
-    })
-    .unwrap()
+    }
+}
+
+/// Egress by a policy, with a clock that stands at 2026-11-20T10:00:00Z.
+fn egress_by(policy: EgressPolicy) -> Egress {
+    let clock = FixedClock::new("2026-11-20T10:00:00Z".parse().unwrap());
+    Egress::new(policy).unwrap().with_clock(Arc::new(clock))
+}
+
+fn egress() -> Egress {
+    egress_by(policy())
 }
 
 /// A provider from settings and credentials as they would be stored.

@@ -10,7 +10,7 @@ use tidings_core::redact::Private;
 use url::form_urlencoded;
 
 /// With a way to unsubscribe and an inline image.
-fn full(mut submission: Submission) -> Submission {
+pub(super) fn full(mut submission: Submission) -> Submission {
     let Content::Email(mut email) = submission.content.into_exposed() else {
         unreachable!()
     };
