@@ -192,10 +192,11 @@ pub(crate) async fn open(
     let reference = reference_of(&mail.about, &reported_about);
     let mut events = reported(&content.report, &reference, &mail.digest);
     if kind == MailKind::Unsubscribe && !content.is_report {
-        // By its sender, who must be who the message went to.
-        events.iter_mut().for_each(|event| {
-            event.recipient.clone_from(&content.from);
-        });
+        // By its sender, who must be who the message went to; one that names none is nobody.
+        let sender = content.from.as_ref().unwrap_or(&mail.from);
+        for event in &mut events {
+            event.recipient = Some(sender.clone());
+        }
     }
     let before = events.len();
     let events = of_recipients(tx, &reported_about, events).await?;
