@@ -17,7 +17,9 @@ use tidings_core::decide::facts::RequestFacts;
 use tidings_core::decide::{Facts, GateVerdict, StopScope, gate, whatsapp_window_open};
 use tidings_core::retry::{NextTry, next_try};
 use tidings_core::route::{CONVERSATION, Route};
-use tidings_core::{AttemptId, Channel, ConnectionId, ContactId, DeliveryState, Dice, ErrorCategory, TenantId};
+use tidings_core::{
+    AttemptId, Channel, ConnectionId, ContactId, DeliveryState, Dice, ErrorCategory, TenantId,
+};
 use tidings_queue::{Finish, FinishReport, LeaseId, Outcome};
 use tidings_store::Conn;
 use tidings_store::messages::dispatch::{self, Dispatchable};

@@ -16,8 +16,8 @@ use tidings_core::breaker::{self, Breaker};
 use tidings_core::decide::facts::SuppressionReason;
 use tidings_core::retry::{NextTry, next_try};
 use tidings_core::{
-    AttemptOutcome, Channel, ConnectionId, ContactId, DeliveryState, Dice, ErrorCategory, MessageStatus, Provenance,
-    ProviderKind, TenantId,
+    AttemptOutcome, Channel, ConnectionId, ContactId, DeliveryState, Dice, ErrorCategory, MessageStatus,
+    Provenance, ProviderKind, TenantId,
 };
 use tidings_providers::{Rejection, RejectionEffect, SendOutcome};
 use tidings_queue::{FinishReport, Outcome};

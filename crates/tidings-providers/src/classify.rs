@@ -30,9 +30,7 @@ pub fn classify_http(
         ProviderKind::Resend => resend::classify(status, headers, body),
         ProviderKind::WhatsappCloud => whatsapp_cloud::classify(status, headers, body),
         ProviderKind::Ses => ses::classify(status, headers, body),
-        ProviderKind::Smtp
-        | ProviderKind::WhatsappWeb
-        | ProviderKind::Sandbox => return Verdict::NoProvider,
+        ProviderKind::Smtp | ProviderKind::WhatsappWeb | ProviderKind::Sandbox => return Verdict::NoProvider,
     };
     rejection.map_or(Verdict::Success, Verdict::No)
 }

@@ -153,9 +153,7 @@ async fn guest(installation: &Installation, command: &Command, json: bool) -> Re
         | Command::Mail(_)
         | Command::Migrate
         | Command::Doctor
-        | Command::Sandbox(_) => {
-            Ok(())
-        }
+        | Command::Sandbox(_) => Ok(()),
     }
 }
 

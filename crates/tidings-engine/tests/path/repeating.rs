@@ -28,6 +28,7 @@ fn settings(stand_in: &HttpStandIn, rate_limit: Option<RateLimit>) -> Connection
         weight: 1,
         enabled: true,
         rate_limit,
+        call_limit_ms: None,
     }
 }
 

@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect;
-use jiff::Timestamp;
 use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;

@@ -34,12 +34,10 @@ pub fn compose(
     let recipient = address(submission.to.expose().as_str(), "recipient")?;
     let sender = address(settings.from_email.as_str(), "sender")?;
     let answers_to = match (&settings.reply_domain, bounce_key, &email.reply_to) {
-        (Some(domain), Some(key), None) => {
-            verp::address(Purpose::Reply, &submission.reference, key, domain)
-                .map(|text| address(&text, "reply address"))
-                .transpose()?
-                .map(|reply| Mailbox::new(settings.from_name.clone(), reply))
-        }
+        (Some(domain), Some(key), None) => verp::address(Purpose::Reply, &submission.reference, key, domain)
+            .map(|text| address(&text, "reply address"))
+            .transpose()?
+            .map(|reply| Mailbox::new(settings.from_name.clone(), reply)),
         _ => None,
     };
     let envelope_from = match (&settings.bounce_domain, bounce_key) {

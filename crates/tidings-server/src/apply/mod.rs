@@ -1,8 +1,8 @@
 //! `tidings apply`: brings tenants, connections, templates, sources, campaigns and contacts to what a TOML file says. Idempotent; every
 //! difference is shown, and with `--dry-run` nothing else happens.
 
-pub(crate) mod alerts;
-mod check;
+mod alerts;
+pub(crate) mod check;
 pub mod diff;
 pub mod file;
 mod lifecycle;

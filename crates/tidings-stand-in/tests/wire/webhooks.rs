@@ -123,7 +123,7 @@ async fn send_and_read(
     }
     let outcome = provider.send(&submission).await;
     assert!(matches!(outcome, SendOutcome::Accepted { .. }), "{outcome:?}");
-    let parsed = provider.webhook(&receiver.next().await, now()).unwrap();
+    let parsed = provider.webhook(&receiver.next().await, now()).await.unwrap();
     for event in &parsed.events {
         assert_eq!(event.reference.as_deref(), Some(submission.reference.as_str()));
     }
@@ -149,7 +149,7 @@ async fn twilio_signs_both_ways(#[case] secrets: Value) {
     assert_eq!(parsed.events[0].kind, DeliveryEventKind::Failed);
     assert_eq!(parsed.events[0].error.as_ref().unwrap().1, "30006");
     let twilio = provider(&stand_in, ProviderKind::Twilio, &json!({}), LIMIT);
-    let stop = twilio.webhook(&receiver.next().await, now()).unwrap();
+    let stop = twilio.webhook(&receiver.next().await, now()).await.unwrap();
     assert_eq!(stop.inbound[0].text.expose(), "STOP");
     assert_eq!(stop.inbound[0].from.expose(), "+14155552671");
 }
@@ -187,7 +187,7 @@ async fn sendgrid_signs_a_batch_that_is_turned_around_and_repeated() {
     assert_eq!((status, &told["status"]), (200, &json!(200)));
     let settings = json!({ "webhook_public_key": settings["webhook_public_key"], "inbound_domains": ["reply.brand.test"] });
     let sendgrid = provider(&stand_in, ProviderKind::Sendgrid, &settings, LIMIT);
-    let read = sendgrid.webhook(&receiver.next().await, now()).unwrap();
+    let read = sendgrid.webhook(&receiver.next().await, now()).await.unwrap();
     assert_eq!(read.inbound[0].text.expose(), "Hello");
 }
 
@@ -209,7 +209,7 @@ async fn a_report_is_made_again_until_it_is_answered_well() {
     let first = send_and_read(&stand_in, ProviderKind::Sandbox, &json!({}), &mut receiver).await;
     let sandbox = provider(&stand_in, ProviderKind::Sandbox, &json!({}), LIMIT);
     for _ in 0..2 {
-        let again = sandbox.webhook(&receiver.next().await, now()).unwrap();
+        let again = sandbox.webhook(&receiver.next().await, now()).await.unwrap();
         assert_eq!(again.events, first.events);
     }
     stand_in
@@ -244,7 +244,7 @@ async fn a_report_can_come_before_the_answer() {
     // It was answered before the call was: nothing is left to wait for.
     let reported = receiver.requests.try_recv().unwrap();
     assert_eq!(
-        sandbox.webhook(&reported, now()).unwrap().events[0].kind,
+        sandbox.webhook(&reported, now()).await.unwrap().events[0].kind,
         DeliveryEventKind::Delivered
     );
 }
