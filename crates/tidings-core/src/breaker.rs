@@ -219,13 +219,12 @@ impl Breaker {
     #[must_use]
     pub fn after(self, call: Ended, traffic: &Traffic, now: Timestamp, dice: &mut Dice) -> Self {
         match self {
-            Self::Open { .. } => self,
             Self::HalfOpen {
                 probe_until,
                 trips,
                 cause,
             } if call.probe == Some(probe_until) => after_probe(call.result, trips, cause, now, dice),
-            Self::HalfOpen { .. } => self,
+            Self::Open { .. } | Self::HalfOpen { .. } => self,
             Self::Closed { ramp } => self.while_closed(ramp, call, traffic, now, dice),
         }
     }

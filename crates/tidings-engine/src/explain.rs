@@ -216,7 +216,7 @@ impl Engine {
         };
         tx.commit().await?;
         story
-            .map(|story| told(story, names))
+            .map(|story| told(story, &names))
             .ok_or_else(|| EngineError::NotFound {
                 what: "message",
                 id: message.to_string(),
@@ -331,7 +331,7 @@ impl Engine {
     }
 }
 
-fn told(story: MessageStory, names: HashMap<ConnectionId, String>) -> Explanation {
+fn told(story: MessageStory, names: &HashMap<ConnectionId, String>) -> Explanation {
     let MessageStory {
         message,
         decisions,
@@ -349,7 +349,7 @@ fn told(story: MessageStory, names: HashMap<ConnectionId, String>) -> Explanatio
                     attempt_no: attempt.attempt_no,
                     connection_id: attempt.connection,
                     connection: attempt.connection_name.clone(),
-                    route: RouteTold::of(attempt.route.as_ref(), &names),
+                    route: RouteTold::of(attempt.route.as_ref(), names),
                     outcome: attempt.outcome,
                     category: attempt.category,
                     code: attempt.code.clone(),

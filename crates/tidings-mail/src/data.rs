@@ -33,7 +33,7 @@ pub enum Read {
 #[derive(Debug)]
 pub struct Text {
     place: Place,
-    text: Vec<u8>,
+    kept: Vec<u8>,
     length: usize,
     most: usize,
 }
@@ -43,7 +43,7 @@ impl Text {
     pub fn new(most: usize) -> Self {
         Self {
             place: Place::Start,
-            text: Vec::new(),
+            kept: Vec::new(),
             length: 0,
             most,
         }
@@ -56,7 +56,7 @@ impl Text {
 
     /// The mail; none when it is longer than what is kept.
     pub fn into_whole(self) -> Option<Vec<u8>> {
-        (self.length <= self.most).then_some(self.text)
+        (self.length <= self.most).then_some(self.kept)
     }
 
     /// Reads on.
@@ -84,10 +84,10 @@ impl Text {
     fn keep(&mut self, bytes: &[u8]) {
         self.length = self.length.saturating_add(bytes.len());
         if self.length <= self.most {
-            self.text.extend_from_slice(bytes);
+            self.kept.extend_from_slice(bytes);
         } else {
             // Too long: it will be refused, so nothing of it is held.
-            self.text = Vec::new();
+            self.kept = Vec::new();
         }
     }
 }
@@ -142,7 +142,7 @@ mod tests {
     fn too_long_is_counted_and_not_held() {
         let mut text = Text::new(10);
         text.read(&[b'x'; 11]);
-        assert_eq!(text.text.capacity(), 0);
+        assert_eq!(text.kept.capacity(), 0);
         assert_eq!(text.read(b"\r\n.\r\n"), Read::End(5));
         assert_eq!(text.length(), 13);
         assert!(text.into_whole().is_none());
@@ -152,11 +152,12 @@ mod tests {
         /// Stuffing and unstuffing are inverse, in whatever pieces it comes.
         #[test]
         fn what_was_stuffed_comes_out(lines in proptest::collection::vec("[^\r\n]{0,20}", 0..20), piece in 1usize..7) {
-            let plain: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
-            let stuffed: String = lines
+            let plain = lines.join("\r\n") + if lines.is_empty() { "" } else { "\r\n" };
+            let dotted: Vec<String> = lines
                 .iter()
-                .map(|line| if line.starts_with('.') { format!(".{line}\r\n") } else { format!("{line}\r\n") })
+                .map(|line| if line.starts_with('.') { format!(".{line}") } else { line.clone() })
                 .collect();
+            let stuffed = dotted.join("\r\n") + if lines.is_empty() { "" } else { "\r\n" };
             let wire = format!("{stuffed}.\r\n");
             let mut text = Text::new(10_000);
             let mut ended = false;

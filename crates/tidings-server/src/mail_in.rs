@@ -11,7 +11,11 @@ struct EnginePost(Engine);
 
 impl Post for EnginePost {
     async fn knows(&self, recipient: &str) -> Result<bool, Later> {
-        let found = self.0.mail_recipient(recipient).await.map_err(later)?;
+        let found = self
+            .0
+            .mail_recipient(recipient)
+            .await
+            .map_err(|error| later(&error))?;
         Ok(found.is_some())
     }
 
@@ -20,18 +24,18 @@ impl Post for EnginePost {
     async fn keep(&self, mail: &Mail) -> Result<(), Later> {
         for to in &mail.to {
             // A connection may have been removed since its recipient was taken; then nobody is left to keep it for.
-            if let Some(recipient) = self.0.mail_recipient(to).await.map_err(later)? {
+            if let Some(recipient) = self.0.mail_recipient(to).await.map_err(|error| later(&error))? {
                 self.0
                     .receive_mail(&recipient, &mail.from, &mail.raw)
                     .await
-                    .map_err(later)?;
+                    .map_err(|error| later(&error))?;
             }
         }
         Ok(())
     }
 }
 
-fn later(error: EngineError) -> Later {
+fn later(error: &EngineError) -> Later {
     Later(error.to_string())
 }
 

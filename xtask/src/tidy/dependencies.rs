@@ -103,6 +103,7 @@ const CONFINED: &[(&[&str], &[&str], &str)] = &[
             "tidings-source",
             "tidings-providers",
             "tidings-ai",
+            "tidings-mail",
             "tidings-engine",
             "tidings-api",
             "tidings-server",

@@ -57,7 +57,7 @@ async fn list_templates(
     let names: Vec<String> = rows
         .items
         .iter()
-        .filter_map(|template| bound(template))
+        .filter_map(bound)
         .map(|bound| bound.name)
         .collect();
     let reviews = reviews::standings(&mut tx, &names).await?;

@@ -177,6 +177,7 @@ pub struct Pace {
 impl Pace {
     /// The safe share of one of so many nodes that cannot ask each other: their slots together are those of one bucket.
     /// Never nothing, never more than the limit; without savings, and only just ahead, because the others do not know.
+    #[must_use]
     pub fn shared_by(self, nodes: u32) -> Self {
         Self {
             interval_us: self.interval_us.saturating_mul(i64::from(nodes.max(1))),

@@ -48,7 +48,9 @@ pub(super) async fn open(
     let tenants: Vec<TenantId> = raised.iter().map(|alert| alert.tenant).collect();
     let configured = settings::load(conn, &tenants).await?;
     tell_of(conn, &raised, &configured, now).await?;
-    raised.iter().for_each(|alert| count(alert.rule));
+    for alert in &raised {
+        count(alert.rule);
+    }
     Ok(raised)
 }
 

@@ -41,6 +41,7 @@ async fn served(bounds: Bounds) -> Served {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (shelf, stop) = (Shelf::default(), CancellationToken::new());
+    #[expect(clippy::disallowed_methods, reason = "the test joins it when it is stopped")]
     let server = tokio::spawn(serve(
         listener,
         "mx.example".to_owned(),

@@ -1,4 +1,5 @@
 //! Notifiers against real sockets.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::{Note, Notify, PagerDuty, Slack, pagerduty, slack};
 use crate::contract::SendOutcome;

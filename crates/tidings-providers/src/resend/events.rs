@@ -184,7 +184,7 @@ mod tests {
     use rstest::rstest;
     use serde_json::json;
 
-    fn event(kind: &str, data: Value) -> WebhookParsed {
+    fn event(kind: &str, data: &Value) -> WebhookParsed {
         let body = json!({ "type": kind, "created_at": "2026-11-20T10:00:05.000Z", "data": data });
         let body = body.as_object().unwrap();
         read(kind, "msg_1", body, body["data"].as_object().unwrap())
@@ -213,7 +213,7 @@ mod tests {
         #[case] class: Option<BounceClass>,
         #[case] suppress: Option<SuppressBecause>,
     ) {
-        let parsed = event(kind, data);
+        let parsed = event(kind, &data);
         let told = &parsed.events[0];
         assert_eq!(
             (told.kind, told.bounce_class, told.suppress),
@@ -226,7 +226,7 @@ mod tests {
     fn out_of_office_is_not_counted_and_a_full_mailbox_is() {
         let counted = |sub_type: &str| {
             let data = json!({ "bounce": { "type": "Transient", "subType": sub_type } });
-            event("email.bounced", data).events[0].error.is_some()
+            event("email.bounced", &data).events[0].error.is_some()
         };
         assert!(!counted("General"));
         assert!(!counted("ContentRejected"));
@@ -238,7 +238,7 @@ mod tests {
         let tags = json!({ "tidings_reference": "d1-1" });
         let one = event(
             "email.delivered",
-            json!({ "to": ["Bob <bob@example.com>"], "tags": tags }),
+            &json!({ "to": ["Bob <bob@example.com>"], "tags": tags }),
         );
         assert_eq!(
             one.events[0].recipient.as_ref().unwrap().expose(),
@@ -248,7 +248,7 @@ mod tests {
         let tags = json!([{ "name": "tidings_reference", "value": "d1-1_2e2" }]);
         let two = event(
             "email.delivered",
-            json!({ "to": ["a@example.com", "b@example.com"], "tags": tags }),
+            &json!({ "to": ["a@example.com", "b@example.com"], "tags": tags }),
         );
         assert_eq!(two.events.len(), 2);
         assert_ne!(two.events[0].dedupe_key, two.events[1].dedupe_key);
@@ -262,7 +262,7 @@ mod tests {
             ("domain.updated", 0),
             ("email.levitated", 1),
         ] {
-            let parsed = event(kind, json!({}));
+            let parsed = event(kind, &json!({}));
             assert_eq!(
                 (parsed.events.len(), parsed.skipped.len()),
                 (0, skipped),

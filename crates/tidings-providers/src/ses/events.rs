@@ -248,7 +248,7 @@ mod tests {
     use rstest::rstest;
     use serde_json::json;
 
-    fn event(name: &str, key: &str, inner: Value) -> WebhookParsed {
+    fn event(name: &str, key: &str, inner: &Value) -> WebhookParsed {
         let text = json!({
             "eventType": name, "new": 1, key: inner,
             "mail": {
@@ -287,7 +287,7 @@ mod tests {
         #[case] kind: DeliveryEventKind,
         #[case] suppress: Option<SuppressBecause>,
     ) {
-        let parsed = event(name, key, inner);
+        let parsed = event(name, key, &inner);
         let told = &parsed.events[0];
         assert_eq!((told.kind, told.suppress), (kind, suppress));
         assert_eq!(
@@ -305,7 +305,7 @@ mod tests {
     fn only_a_full_mailbox_is_counted() {
         let counted = |kind: &str, sub_type: &str| {
             let inner = json!({ "bounceType": kind, "bounceSubType": sub_type, "bouncedRecipients": to("bob@example.com") });
-            event("Bounce", "bounce", inner).events[0].error.is_some()
+            event("Bounce", "bounce", &inner).events[0].error.is_some()
         };
         for (kind, sub_type, expect) in [
             ("Transient", "General", false),
@@ -325,7 +325,7 @@ mod tests {
         let recipients = json!([{ "emailAddress": "bob@example.com", "status": "5.1.1" }, { "emailAddress": "Amy <amy@example.com>" }]);
         let inner =
             json!({ "bounceType": "Permanent", "bounceSubType": "General", "bouncedRecipients": recipients });
-        let events = event("Bounce", "bounce", inner).events;
+        let events = event("Bounce", "bounce", &inner).events;
         let told: Vec<_> = events
             .iter()
             .map(|event| {

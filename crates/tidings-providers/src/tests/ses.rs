@@ -218,7 +218,7 @@ impl Sns {
     }
 
     /// A notification of an opened mail.
-    fn notification(&self) -> Value {
+    fn notification() -> Value {
         let message = json!({
             "eventType": "Open", "open": { "timestamp": "2026-11-20T09:59:00.000Z" },
             "mail": { "messageId": "m-1", "destination": ["bob@example.com"], "tags": { "tidings_reference": ["d1-1"] } }
@@ -229,7 +229,7 @@ impl Sns {
         })
     }
 
-    fn confirmation(&self) -> Value {
+    fn confirmation() -> Value {
         json!({
             "Type": "SubscriptionConfirmation", "MessageId": "sns-2", "TopicArn": TOPIC, "Message": "You have chosen",
             "Token": "t0ken", "Timestamp": "2026-11-20T09:59:30.123Z", "SignatureVersion": "2",
@@ -292,7 +292,7 @@ async fn take(
 async fn a_notification_is_read_and_its_certificate_fetched_once() {
     let sns = Sns::start();
     let provider = sns.provider();
-    let body = sns.signed(sns.notification());
+    let body = sns.signed(Sns::notification());
     for _ in 0..3 {
         let parsed = take(provider.as_ref(), &body, now()).await.unwrap();
         let event = &parsed.events[0];
@@ -313,7 +313,7 @@ async fn nothing_is_fetched_for_a_stranger() {
     let sns = Sns::start();
     let provider = sns.provider();
     let changed = |name: &str, value: Value| {
-        let mut message = sns.notification();
+        let mut message = Sns::notification();
         message[name] = value;
         sns.signed(message)
     };
@@ -341,7 +341,7 @@ async fn nothing_is_fetched_for_a_stranger() {
             changed("SignatureVersion", json!("3")),
             WebhookRefusal::SignatureInvalid,
         ),
-        (sns.notification(), WebhookRefusal::SignatureMissing),
+        (Sns::notification(), WebhookRefusal::SignatureMissing),
     ];
     for (body, expect) in cases {
         assert_eq!(
@@ -350,7 +350,7 @@ async fn nothing_is_fetched_for_a_stranger() {
             "{body}"
         );
     }
-    let mut confirmation = sns.confirmation();
+    let mut confirmation = Sns::confirmation();
     confirmation["TopicArn"] = json!(other);
     let body = sns.signed(confirmation);
     assert_eq!(
@@ -364,19 +364,19 @@ async fn nothing_is_fetched_for_a_stranger() {
 async fn forged_truncated_and_huge_messages_are_refused() {
     let (sns, other) = (Sns::start(), Sns::start());
     let provider = sns.provider();
-    let mut forged = sns.signed(sns.notification());
+    let mut forged = sns.signed(Sns::notification());
     forged["Message"] = json!(r#"{"eventType":"Bounce"}"#);
-    let mut cut = sns.signed(sns.notification());
+    let mut cut = sns.signed(Sns::notification());
     let signature = cut["Signature"].as_str().unwrap()[..340].to_owned();
     cut["Signature"] = json!(signature);
-    let foreign = other.signed(sns.notification());
+    let foreign = other.signed(Sns::notification());
     for body in [forged, cut, foreign] {
         assert_eq!(
             take(provider.as_ref(), &body, now()).await.unwrap_err(),
             WebhookRefusal::SignatureInvalid
         );
     }
-    let whole = sns.signed(sns.notification()).to_string();
+    let whole = sns.signed(Sns::notification()).to_string();
     let huge = format!("{whole}{}", " ".repeat(1_100_000));
     for body in [&whole[..whole.len() / 2], "", "[]", huge.as_str()] {
         let refusal = take(provider.as_ref(), body, now()).await.unwrap_err();
@@ -388,7 +388,7 @@ async fn forged_truncated_and_huge_messages_are_refused() {
 async fn what_is_older_than_an_hour_is_stale() {
     let sns = Sns::start();
     let provider = sns.provider();
-    let body = sns.signed(sns.notification());
+    let body = sns.signed(Sns::notification());
     let sent: Timestamp = "2026-11-20T09:59:30.123Z".parse().unwrap();
     let hour = SignedDuration::from_hours(1);
     let at = |after: SignedDuration| sent + after;
@@ -406,7 +406,7 @@ async fn what_is_older_than_an_hour_is_stale() {
 async fn a_subscription_is_confirmed_once_on_sns_itself() {
     let sns = Sns::start();
     let provider = sns.provider();
-    let parsed = take(provider.as_ref(), sns.signed(sns.confirmation()), now())
+    let parsed = take(provider.as_ref(), sns.signed(Sns::confirmation()), now())
         .await
         .unwrap();
     assert!(parsed.events.is_empty());
@@ -422,7 +422,7 @@ async fn a_subscription_is_confirmed_once_on_sns_itself() {
         "https://bucket.s3.amazonaws.com/?Action=ConfirmSubscription",
         "https://sns.eu-west-1.amazonaws.com/?Action=ConfirmSubscription&TopicArn=arn:aws:sns:eu-west-1:9:x",
     ] {
-        let mut message = sns.confirmation();
+        let mut message = Sns::confirmation();
         message["SubscribeURL"] = json!(url);
         let refusal = take(provider.as_ref(), sns.signed(message), now())
             .await
@@ -439,7 +439,7 @@ async fn a_subscription_is_confirmed_once_on_sns_itself() {
 async fn an_ended_subscription_is_told_and_not_renewed() {
     let sns = Sns::start();
     let provider = sns.provider();
-    let mut message = sns.confirmation();
+    let mut message = Sns::confirmation();
     message["Type"] = json!("UnsubscribeConfirmation");
     let parsed = take(provider.as_ref(), sns.signed(message), now()).await.unwrap();
     assert_eq!(parsed.skipped.len(), 1);
@@ -455,7 +455,7 @@ async fn sns_is_asked_to_send_again_when_its_certificate_cannot_be_had() {
     ));
     let nobody = format!("http://127.0.0.1:{}", closed_port());
     for url in [nobody, html.url(), moved.url()] {
-        let body = sns.signed(sns.notification());
+        let body = sns.signed(Sns::notification());
         let refusal = take(provider_at(&url).as_ref(), body, now()).await.unwrap_err();
         assert!(matches!(refusal, WebhookRefusal::Unavailable(_)), "{refusal}");
     }
@@ -467,7 +467,7 @@ async fn without_topics_nothing_is_believed() {
     let sns = Sns::start();
     let bare = json!({ "from_email": "shop@brand.test", "region": "eu-west-1" });
     let provider = provider(ProviderKind::Ses, bare, &keys());
-    let refusal = take(provider.as_ref(), sns.signed(sns.notification()), now())
+    let refusal = take(provider.as_ref(), sns.signed(Sns::notification()), now())
         .await
         .unwrap_err();
     assert!(matches!(refusal, WebhookRefusal::NotConfigured(_)));

@@ -404,7 +404,7 @@ fn one_bad_element_costs_nobody_else() {
 #[case(json!({"type": "location", "location": {"latitude": 1.5}}), "", Some("{\"latitude\":1.5}"), false, true)]
 #[case(json!({"type": "contacts", "contacts": []}), "", Some("[]"), false, true)]
 #[case(json!({"type": "system", "system": {"type": "user_changed_number", "wa_id": "1", "body": "moved"}}), "moved", Some("{\"body\":\"moved\",\"type\":\"user_changed_number\",\"wa_id\":\"1\"}"), true, false)]
-#[case(json!({"type": "unsupported", "errors": [{"code": 131051}]}), "", None, false, true)]
+#[case(json!({"type": "unsupported", "errors": [{"code": 131_051}]}), "", None, false, true)]
 #[case(json!({"type": "hologram"}), "", None, false, true)]
 #[case(json!({}), "", None, false, true)]
 fn every_type_of_message_is_read(

@@ -21,11 +21,13 @@ pub async fn run(installation: &Installation, command: &Connection, json: bool) 
     match command {
         Connection::List(tenant) => {
             let tenant = installation.tenant(tenant.tenant.as_deref()).await?.id;
-            list(&all(&engine, tenant).await?, json)
+            list(&all(&engine, tenant).await?, json);
+            Ok(())
         }
         Connection::Show(which) => {
             let (_, standing) = find(installation, &engine, which).await?;
-            show(&standing, json)
+            show(&standing, json);
+            Ok(())
         }
         Connection::Test(which) => test(installation, &engine, which, json).await,
         Connection::Drill {
@@ -40,7 +42,8 @@ pub async fn run(installation: &Installation, command: &Connection, json: bool) 
             };
             let (tenant, found) = find(installation, &engine, which).await?;
             let standing = engine.drill(tenant, found.connection.id, drill, ACTOR).await?;
-            show(&standing, json)
+            show(&standing, json);
+            Ok(())
         }
     }
 }
@@ -95,15 +98,15 @@ fn as_json(standing: &Standing) -> Value {
     })
 }
 
-fn list(standings: &[Standing], json: bool) -> Result<()> {
+fn list(standings: &[Standing], json: bool) {
     if json {
         let list: Vec<Value> = standings.iter().map(as_json).collect();
         println!("{}", Value::Array(list));
-        return Ok(());
+        return;
     }
     if standings.is_empty() {
         println!("no connections");
-        return Ok(());
+        return;
     }
     println!(
         "{:<24} {:<14} {:<12} {:>8} {:>6}  {:<9} {:>6} {:>6}  cause",
@@ -128,13 +131,12 @@ fn list(standings: &[Standing], json: bool) -> Result<()> {
             connection.breaker.cause().map_or("-", |cause| cause.as_str()),
         );
     }
-    Ok(())
 }
 
-fn show(standing: &Standing, json: bool) -> Result<()> {
+fn show(standing: &Standing, json: bool) {
     if json {
         println!("{}", as_json(standing));
-        return Ok(());
+        return;
     }
     let connection = &standing.connection;
     println!(
@@ -181,7 +183,6 @@ fn show(standing: &Standing, json: bool) -> Result<()> {
         None => println!("  no rate limit"),
     }
     println!("  a call may take {} ms", standing.call_ms);
-    Ok(())
 }
 
 async fn test(
