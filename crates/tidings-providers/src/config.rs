@@ -230,6 +230,7 @@ mod tests {
         let channel = match kind {
             ProviderKind::Twilio => Channel::Sms,
             ProviderKind::WhatsappCloud => Channel::Whatsapp,
+            ProviderKind::WhatsappWeb => Channel::WhatsappWeb,
             _ => Channel::Email,
         };
         let credentials = Credentials::new(SecretString::from(credentials.to_owned()));
@@ -284,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_provider_that_is_not_there_is_named() {
-        let error = try_build(ProviderKind::WhatsappCloud, json!({}), "").unwrap_err();
+        let error = try_build(ProviderKind::WhatsappWeb, json!({}), "").unwrap_err();
         assert!(error.to_string().contains("no such provider yet"), "{error}");
     }
 }

@@ -379,7 +379,8 @@ impl WideColumns {
 ///
 /// The fence is a one-time condition of the statement: a copied database claims nothing, not even once. Of the two ways to
 /// a tenant's rows each part takes one: along the ranks over all kinds, or along those of one kind. The concatenation keeps
-/// the planner from gathering and sorting all kinds by the second index.
+/// the planner from gathering and sorting all kinds by the second index, and the sum from walking over the other kinds by
+/// the first.
 async fn take(
     conn: &mut PgConnection,
     node: NodeId,
@@ -410,7 +411,7 @@ async fn take(
                     SELECT q.ctid AS place, q.*
                     FROM job_ready q
                     WHERE w.kind <> '' AND q.tenant_id = w.tenant_id AND q.job_type = w.kind
-                    ORDER BY q.rank, q.first_id
+                    ORDER BY q.rank + 0, q.first_id
                     LIMIT w.runs
                     FOR UPDATE SKIP LOCKED
                 ) b

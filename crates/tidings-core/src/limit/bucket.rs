@@ -16,8 +16,8 @@ const LEAST: i64 = 62;
 /// Refusals within this time have one cause and shrink a limit once.
 const SAME_CAUSE_US: i64 = 1_000_000;
 
-/// What is shared of a rate limit. Instants are microseconds since 1970. The database and Redis do the same arithmetic
-/// in their own languages, and their tests hold them to this one.
+/// What is shared of a rate limit. Instants are microseconds since 1970. The database does the same arithmetic in its own
+/// language.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bucket {
     /// When the next slot lies.

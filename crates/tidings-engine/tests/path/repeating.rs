@@ -193,11 +193,11 @@ async fn a_key_that_may_be_forgotten_is_not_used() {
 
 #[tokio::test]
 async fn a_repetition_that_had_to_wait_too_long_is_unknown_again() {
-    let one_in_two_days = RateLimit {
+    let one_a_day = RateLimit {
         limit: 1,
-        per_ms: 48 * 3_600 * 1_000,
+        per_ms: 24 * 3_600 * 1_000,
     };
-    let lost = lost(Category::Service, Some(one_in_two_days)).await;
+    let lost = lost(Category::Service, Some(one_a_day)).await;
     lost.world.advance(15);
     lost.world.run().await;
     assert_eq!(

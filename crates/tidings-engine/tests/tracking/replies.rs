@@ -47,7 +47,9 @@ async fn stop_holds_before_the_answer() {
     // No job has run yet.
     assert_eq!(suppressions(&world).await, ["sms stop"]);
     assert_eq!(events(&world, "ContactStopped").await, 1);
-    // What was queued is stopped at the gate, also what is owed; what comes is not accepted for this channel.
+    // What was queued is stopped at the gate when its turn under the number's limit comes; what comes is not accepted for
+    // this channel.
+    world.advance(2);
     world.run().await;
     assert_eq!(
         world.explain(queued.message_id).await.status,
