@@ -102,7 +102,10 @@ impl Engine {
     ) -> Result<MailTaken, EngineError> {
         if raw.len() > MOST_MAIL_BYTES {
             return Err(EngineError::Conflict {
-                problem: format!("a mail of more than {MOST_MAIL_BYTES} bytes is not taken"),
+                problem: format!(
+                    "a mail of more than {} MiB is not taken",
+                    MOST_MAIL_BYTES / 1_048_576
+                ),
             });
         }
         let to = recipient.address.expose();

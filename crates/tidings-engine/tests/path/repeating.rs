@@ -208,6 +208,14 @@ async fn a_repetition_that_had_to_wait_too_long_is_unknown_again() {
     lost.world.advance(49 * HOUR);
     lost.world.run().await;
     assert_eq!(
+        lost.states().await.0,
+        DeliveryState::Unknown,
+        "its turn came after the key was forgotten"
+    );
+    // What is to be asked about stands in the line of its kind, too.
+    lost.world.advance(25 * HOUR);
+    lost.world.run().await;
+    assert_eq!(
         lost.states().await,
         (DeliveryState::Held, vec![AttemptOutcome::Unknown])
     );

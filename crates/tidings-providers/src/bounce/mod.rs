@@ -27,6 +27,10 @@ use tidings_core::redact::Private;
 /// The most of a message that is parsed.
 const MOST_BYTES: usize = 25 * 1024 * 1024;
 
+/// The most parts of a message. Every level of nesting has a header of its own, so this bounds the depth as well: a message
+/// of twenty thousand levels would cost the parser its stack, and with it the process.
+const MOST_PARTS: usize = 200;
+
 /// The most recipients of one report.
 const MOST_RECIPIENTS: usize = 100;
 
@@ -95,12 +99,26 @@ pub struct MailReport {
     pub original_message_id: Option<String>,
 }
 
-/// Parses a message. Never panics, whatever the bytes.
+/// Parses a message. Never panics, whatever the bytes; nothing of one with too many parts.
 pub(crate) fn parse(raw: &[u8]) -> Option<Message<'_>> {
     let raw = &raw[..raw.len().min(MOST_BYTES)];
+    if has_too_many_parts(raw) {
+        return None;
+    }
     catch_unwind(AssertUnwindSafe(|| MessageParser::default().parse(raw)))
         .ok()
         .flatten()
+}
+
+fn has_too_many_parts(raw: &[u8]) -> bool {
+    const NAME: &[u8] = b"content-type";
+    raw.split(|byte| matches!(byte, b'\n' | b'\r'))
+        .filter(|line| {
+            line.get(..NAME.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(NAME))
+        })
+        .nth(MOST_PARTS)
+        .is_some()
 }
 
 /// Reads a piece of mail that arrived at a bounce or reply address. Nothing when it is no mail at all.

@@ -250,3 +250,30 @@ fn broken_mail_does_not_panic() {
     }
     let _ = read(deep.as_bytes(), &Envelope::default());
 }
+
+#[test]
+fn a_mail_of_very_many_levels_is_not_read() {
+    let levels = |count: usize| {
+        let mut mail = String::from("From: a@example.com\n");
+        for level in 0..count {
+            mail.push_str(&format_level(level));
+        }
+        mail
+    };
+    for count in [1, 150] {
+        assert!(
+            crate::bounce::parse(levels(count).as_bytes()).is_some(),
+            "{count}"
+        );
+    }
+    for count in [201, 20_000] {
+        assert!(
+            crate::bounce::parse(levels(count).as_bytes()).is_none(),
+            "{count}"
+        );
+    }
+}
+
+fn format_level(level: usize) -> String {
+    format!("CONTENT-TYPE: multipart/mixed; boundary=b{level}\r\n\r\n--b{level}\r\n")
+}

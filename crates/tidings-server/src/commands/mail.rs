@@ -71,7 +71,8 @@ async fn take(config: Config, environment: Environment, options: &ReceiveMail) -
     }
     if raw.len() > MOST_MAIL_BYTES {
         return Ok(Told::Unfit(format!(
-            "a mail of more than {MOST_MAIL_BYTES} bytes is not taken"
+            "a mail of more than {} MiB is not taken",
+            MOST_MAIL_BYTES / 1_048_576
         )));
     }
     let installation = Installation::open(config, environment, Opening::Guest).await?;
