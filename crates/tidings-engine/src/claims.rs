@@ -4,6 +4,8 @@ use crate::engine::Inner;
 use crate::error::EngineError;
 use crate::process::KINDS;
 use std::collections::HashMap;
+use tidings_core::TenantId;
+use tidings_core::job::JobKind;
 use tidings_queue::{ClaimLimits, Claimed, Claimer};
 
 /// A claimer within the node's bounds.
@@ -26,15 +28,23 @@ pub(crate) async fn claim(inner: &Inner, claimer: &mut Claimer) -> Result<Claime
     Ok(claimed)
 }
 
-/// Claims from the lines whose turn it is: as many jobs as their rate limits have room for.
-pub(crate) async fn claim_lines(inner: &Inner, claimer: &mut Claimer) -> Result<Claimed, EngineError> {
+/// What was claimed from lines.
+#[derive(Debug, Default)]
+pub(crate) struct FromLines {
+    pub claimed: Claimed,
+    /// Lines that jobs came from; told to the limiter when the batch has ended.
+    pub keys: Vec<(TenantId, JobKind)>,
+}
+
+/// Claims from the lines whose turn it is: as many jobs as their rate limits have room for, a batch at most.
+pub(crate) async fn claim_lines(inner: &Inner, claimer: &mut Claimer) -> Result<FromLines, EngineError> {
     let now = inner.now();
     if inner.limiter.next_turn().is_none_or(|at| at > now) {
-        return Ok(Claimed::default());
+        return Ok(FromLines::default());
     }
-    let lines = inner.limiter.due_lines(inner).await?;
+    let lines = inner.limiter.due_lines(inner, inner.limits.claim_batch).await?;
     if lines.is_empty() {
-        return Ok(Claimed::default());
+        return Ok(FromLines::default());
     }
     let mut conn = inner.conn().await?;
     let claimed = claimer
@@ -45,5 +55,8 @@ pub(crate) async fn claim_lines(inner: &Inner, claimer: &mut Claimer) -> Result<
         *got.entry((job.tenant, job.kind)).or_default() += 1;
     }
     inner.limiter.claimed(&lines, &got, inner.now());
-    Ok(claimed)
+    Ok(FromLines {
+        claimed,
+        keys: got.into_keys().collect(),
+    })
 }

@@ -168,10 +168,12 @@ impl Routes {
         now: Timestamp,
     ) -> Route {
         let rows = || view.routes.iter().filter(|row| row.channel == traveller.channel);
-        // One that was switched off is no way any more; whoever did it decides.
-        let pinned = traveller.pinned.filter(|id| rows().any(|row| row.id == *id));
+        // One that cannot be built is no way while another is; where none can, the first says what is wrong.
+        let built = |row: &RouteRow| inner.providers.of(&view.key, row).is_ok();
+        let some_built = rows().any(built);
         let states: Vec<ConnectionState> = rows()
-            .filter(|row| pinned.is_none_or(|id| row.id == id))
+            .filter(|row| traveller.pinned.is_none_or(|id| row.id == id))
+            .filter(|row| traveller.pinned.is_some() || !some_built || built(row))
             .map(|row| state(inner, &self.reserved, row, now))
             .collect();
         let key = (traveller.contact, traveller.channel);
@@ -198,10 +200,9 @@ impl Routes {
             version: stand.version,
             is: stand.breaker.probe(now),
         };
-        let taken =
-            routes::set_breaker(conn, row.tenant, row.id, change.version, change.is, None, now).await?;
+        let taken = routes::take_probe(conn, row.tenant, row.id, change.version, change.is, now).await?;
         if !taken {
-            inner.pulse.doubt(row.id);
+            inner.pulse.probed_elsewhere(row.id, change);
             return Ok(None);
         }
         inner.pulse.changed(row.id, change);
@@ -247,7 +248,7 @@ impl Routes {
                     detail: lesson.detail.clone(),
                 });
             } else {
-                inner.pulse.doubt(connection);
+                inner.pulse.doubt(connection, change.version);
             }
         }
         Ok(moved)

@@ -199,9 +199,9 @@ pub(crate) fn wait(at: Timestamp, category: ErrorCategory, why: impl Into<String
     }
 }
 
-/// Begins as many deliveries as there are free places for calls, and goes on as places become free: what was begun is
-/// under way, never waiting for its turn with an intent on record. An opt-out, a drain or a crash meanwhile finds the
-/// rest untouched.
+/// Begins as many deliveries as there are free places for calls and rate limits have slots for, and goes on as places
+/// become free and slots come: what was begun is under way (or has its slot within a blink), never waiting for its turn
+/// with an intent on record. An opt-out, a drain or a crash meanwhile finds the rest untouched.
 async fn run(
     inner: &Inner,
     bench: Bench,
@@ -220,7 +220,8 @@ async fn run(
     let mut routes = Routes::of(inner, &bench.views);
     let mut dice = inner.dice();
     let (mut waiting, staying) = admit(inner, &bench, &mut routes.reserved, ready).await?;
-    let stay = |carried| ended(carried, bench.lease, Outcome::Release);
+    let now = inner.now();
+    let stay = |carried| ended(carried, bench.lease, back(now, IN_LINE));
     ends.extend(staying.iter().map(stay));
     // What needs no call.
     gate::begin(
@@ -242,10 +243,19 @@ async fn run(
             routes.reserved.give_back(inner);
             return Ok(());
         }
+        if waiting.is_empty() {
+            // Nobody of this batch needs them any more.
+            routes.reserved.give_back(inner);
+        }
+        let now = inner.now();
+        routes.reserved.expire(now);
+        let due = routes.reserved.due(inner, &waiting, now);
+        let count = due.count();
         let step = tokio::select! {
             biased;
             Some(first) = under_way.next() => Step::Ended(vec![first]),
-            places = places(inner, waiting.len()), if may_begin => Step::Room(places),
+            places = places(inner, count), if may_begin && count > 0 => Step::Room(places),
+            () = tokio::time::sleep(due.pause), if may_begin && count == 0 => Step::Slot,
         };
         match step {
             Step::Ended(mut told) => {
@@ -254,10 +264,10 @@ async fn run(
                 }
                 reports.push(outcome::record(inner, &bench, told, &mut dice).await?);
             }
+            Step::Slot => {}
             Step::Room(_) if inner.is_draining() => {}
             Step::Room(mut places) => {
-                let rest = waiting.split_off(waiting.len().min(places.num_permits()));
-                let next = std::mem::replace(&mut waiting, rest);
+                let next = due.take(&mut waiting, places.num_permits());
                 let calls = gate::begin(
                     inner,
                     &bench,
@@ -279,6 +289,29 @@ async fn run(
 enum Step<'a> {
     Ended(Vec<Ended>),
     Room(SemaphorePermit<'a>),
+    /// The time of a slot has come.
+    Slot,
+}
+
+/// What a delivery without a slot waits for.
+const IN_LINE: &str = "it waits in line for the rate limit of its connection";
+
+/// A wait that costs no try and keeps its place: what is asked about does not stand behind what was due later.
+pub(crate) fn wait_in_place(at: Timestamp, why: impl Into<String>) -> Outcome {
+    Outcome::Return {
+        at,
+        category: ErrorCategory::Transient,
+        error: why.into(),
+    }
+}
+
+/// Back to its place in the line at once.
+pub(crate) fn back(now: Timestamp, why: impl Into<String>) -> Outcome {
+    Outcome::Return {
+        at: now,
+        category: ErrorCategory::RateLimit,
+        error: why.into(),
+    }
 }
 
 /// Free places for calls: at least a quarter of all where there is that much to do, so that a commit is shared, and
@@ -318,22 +351,26 @@ async fn make(inner: &Inner, call: Call, place: Option<SemaphorePermit<'_>>) -> 
     Ended { call, outcome, began }
 }
 
-/// A failure as the retry rule sees it.
+/// A failure as the retry rule sees it. The patience with a rate limit counts from the first call: a message may have
+/// waited its turn for days before.
 pub(crate) fn failure_of(
     carried: &Carried,
     category: ErrorCategory,
     retry_after: Option<std::time::Duration>,
+    now: Timestamp,
 ) -> Failure {
+    let message = &carried.row.message;
+    let first_due_at = if category == ErrorCategory::RateLimit {
+        message.dispatched_at.unwrap_or(now)
+    } else {
+        message.queued_at.unwrap_or(message.accepted_at)
+    };
     Failure {
         category,
         retries: u32::try_from(carried.job.retry_count).unwrap_or(0),
         max_retries: u32::try_from(carried.job.max_retries).unwrap_or(0),
         retry_after,
-        first_due_at: carried
-            .row
-            .message
-            .queued_at
-            .unwrap_or(carried.row.message.accepted_at),
+        first_due_at,
     }
 }
 

@@ -1,7 +1,7 @@
 //! When a channel is given up: the next of the chain takes over, or the message ends. Gathered for a batch, written in
 //! the transaction that decides it.
 
-use crate::deliver::{Carried, finish_in, is_open, wait};
+use crate::deliver::{Carried, finish_in, is_open, wait, wait_in_place};
 use crate::engine::Inner;
 use crate::error::EngineError;
 use crate::figures;
@@ -124,15 +124,44 @@ impl Aside {
     }
 }
 
-/// A repetition that waited too long: the outcome of the call before it is unknown as before, and is asked about at once.
+/// A repetition that waited too long, or whose connection is gone: the outcome of the call before it is unknown as before,
+/// and is asked about at once.
 pub(crate) fn lose_again(aside: &mut Aside, lease: LeaseId, carried: &Carried, now: Timestamp) {
     let because = "the provider may no longer recognise a repetition";
     aside.move_delivery(carried, DeliveryState::Unknown, because.to_owned());
-    aside.finishes.push(ended(
+    aside
+        .finishes
+        .push(ended(carried, lease, wait_in_place(now, because)));
+}
+
+/// A repetition that the rules stop. The call before it may have arrived, so the message was not suppressed and goes no
+/// other way: nobody knows what became of it, and nobody will.
+pub(crate) fn drop_repetition(
+    aside: &mut Aside,
+    lease: LeaseId,
+    carried: &Carried,
+    facts: &Facts,
+    reason: &Reason,
+) {
+    let verdict = json!({"verdict": "stop", "channel": carried.row.channel, "scope": "message"});
+    aside
+        .decisions
+        .push(gate_decision(carried, Some(facts), &verdict, reason, None));
+    let code = reason.code.as_str();
+    aside.move_delivery(
         carried,
-        lease,
-        wait(now, ErrorCategory::Transient, because),
-    ));
+        DeliveryState::Dropped,
+        format!("{code}: {}", reason.detail),
+    );
+    aside.end_message(
+        carried,
+        MessageStatus::Failed,
+        Provenance::Inferred,
+        Some("unknown.dropped".to_owned()),
+    );
+    let data = json!({"because": code, "channel": carried.row.channel});
+    aside.event(carried, "MessageFailed", data);
+    aside.finishes.push(ended(carried, lease, Outcome::Cancelled));
 }
 
 /// Writes what was set aside. Jobs whose lease is lost are left out with what would have followed them.

@@ -1,32 +1,34 @@
 //! The gate: the rules once more, under the contacts' locks, and the intent of every call that may be made.
 
 use crate::connections::{Routes, Traveller, in_the_way, kept};
-use crate::deliver::{Bench, Call, Carried, failure_of, no_delivery, wait};
+use crate::deliver::{Bench, Call, Carried, back, failure_of, no_delivery, wait};
 use crate::engine::Inner;
 use crate::error::EngineError;
 use crate::fallback::{self, Aside};
 use crate::figures;
 use crate::limits::{Turn, held_at_gate};
 use crate::process::ended;
-use crate::repeat::{self, Repetition};
+use crate::repeat;
 use crate::submission::{Unsendable, submission};
 use crate::tenancy::TenantView;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 use tidings_core::decide::facts::RequestFacts;
 use tidings_core::decide::{Facts, GateVerdict, StopScope, gate, whatsapp_window_open};
 use tidings_core::retry::{NextTry, next_try};
 use tidings_core::route::{CONVERSATION, Route};
-use tidings_core::{
-    AttemptId, Channel, ConnectionId, ContactId, DeliveryState, Dice, ErrorCategory, TenantId,
-};
-use tidings_queue::{Finish, FinishReport, LeaseId, Outcome};
+use tidings_core::{AttemptId, Channel, ContactId, DeliveryState, Dice, ErrorCategory, TenantId};
+use tidings_queue::{Finish, FinishReport, LeaseId};
 use tidings_store::Conn;
 use tidings_store::messages::dispatch::{self, Dispatchable};
 use tidings_store::messages::facts::{self, ContactKnown, FactsQuery, Past};
 use tidings_store::messages::record::NewAttempt;
 use tidings_store::messages::routes::RouteRow;
 use tidings_store::messages::stickiness;
+
+/// How much sooner than it is cut off a call is to end by itself: then it is known whether anything was sent.
+const MARGIN: Duration = Duration::from_secs(1);
 
 /// How soon a delivery that somebody else moved meanwhile looks again.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(5);
@@ -148,6 +150,10 @@ async fn ask(
             fallback::hold(&mut gated.aside, bench.lease, &carried, &facts, until, &reason);
             return Ok(false);
         }
+        GateVerdict::Stop { reason, .. } if carried.row.reference.is_some() => {
+            fallback::drop_repetition(&mut gated.aside, bench.lease, &carried, &facts, &reason);
+            return Ok(false);
+        }
         GateVerdict::Stop { reason, scope } => {
             let channel_only = scope == StopScope::Channel;
             fallback::stop(
@@ -164,71 +170,77 @@ async fn ask(
             return Ok(false);
         }
     }
-    let pinned = match repeat::of(&carried.row, view, now) {
-        Repetition::No => None,
-        Repetition::Over(connection) => Some(connection),
-        Repetition::TooLate => {
-            fallback::lose_again(&mut gated.aside, bench.lease, &carried, now);
-            return Ok(false);
-        }
-    };
-    let traveller = traveller(&carried.row, carried_by, pinned);
-    let path = match routes.choose(inner, view, traveller, dice, now) {
-        Route::Use {
-            connection,
-            probe,
-            why,
-            passed_over,
-            ..
-        } => {
-            let Some(row) = view.routes.iter().find(|route| route.id == connection) else {
-                return Ok(false);
-            };
-            let probe = if probe {
-                let taken = Routes::probe(inner, tx, row, now).await?;
-                if taken.is_none() {
-                    let at = now.saturating_add(LOOK_AGAIN).unwrap_or(Timestamp::MAX);
-                    let outcome = wait(at, ErrorCategory::Transient, "another node probes the connection");
-                    gated.aside.finishes.push(ended(&carried, bench.lease, outcome));
-                    return Ok(false);
-                }
-                taken
-            } else {
-                None
-            };
-            Path {
-                row,
+    if repeat::is_too_late(&carried.row, view, now) {
+        fallback::lose_again(&mut gated.aside, bench.lease, &carried, now);
+        return Ok(false);
+    }
+    let traveller = traveller(&carried.row, carried_by);
+    // Another node may take a probe first; then the next best way is chosen.
+    for _ in 0..=view.routes.len() {
+        match routes.choose(inner, view, traveller, dice, now) {
+            Route::Use {
+                connection,
                 probe,
-                kept: kept(why, &passed_over),
+                why,
+                passed_over,
+                ..
+            } => {
+                let Some(row) = view.routes.iter().find(|route| route.id == connection) else {
+                    return Ok(false);
+                };
+                let probe = if probe {
+                    let taken = Routes::probe(inner, tx, row, now).await?;
+                    if taken.is_none() {
+                        continue;
+                    }
+                    taken
+                } else {
+                    None
+                };
+                let path = Path {
+                    row,
+                    probe,
+                    kept: kept(why, &passed_over),
+                };
+                let turn = routes.reserved.pop(inner, row, now);
+                return Ok(ready_call(
+                    inner,
+                    bench,
+                    gated,
+                    carried,
+                    view,
+                    path,
+                    turn,
+                    window_open,
+                    dice,
+                    now,
+                ));
+            }
+            Route::Wait { until, passed_over } => {
+                let why = in_the_way(view, &passed_over);
+                // One that can go by its own connection only holds up nobody else.
+                let in_line =
+                    traveller.pinned.is_none() && held_at_gate(inner, view, &carried, until, now).is_some();
+                let outcome = if in_line {
+                    back(now, why)
+                } else {
+                    let soon = now.saturating_add(LOOK_AGAIN).unwrap_or(Timestamp::MAX);
+                    wait(until.max(soon), ErrorCategory::RateLimit, why)
+                };
+                gated.aside.finishes.push(ended(&carried, bench.lease, outcome));
+                return Ok(false);
+            }
+            Route::None => {
+                let why = format!("no connection is enabled for {}", carried.row.channel);
+                unreachable(inner, gated, bench.lease, &carried, why, dice, now);
+                return Ok(false);
             }
         }
-        Route::Wait { until, passed_over } => {
-            let outcome = match held_at_gate(inner, view, &carried, until, now) {
-                Some(()) => Outcome::Release,
-                None => wait(until, ErrorCategory::RateLimit, in_the_way(view, &passed_over)),
-            };
-            gated.aside.finishes.push(ended(&carried, bench.lease, outcome));
-            return Ok(false);
-        }
-        Route::None => {
-            let why = format!("no connection is enabled for {}", carried.row.channel);
-            unreachable(inner, gated, bench.lease, &carried, why, dice, now);
-            return Ok(false);
-        }
-    };
-    let turn = routes.reserved.pop(path.row.id);
-    Ok(ready_call(
-        inner,
-        bench,
-        gated,
-        carried,
-        view,
-        path,
-        turn,
-        window_open,
-        dice,
-        now,
-    ))
+    }
+    let at = now.saturating_add(LOOK_AGAIN).unwrap_or(Timestamp::MAX);
+    let outcome = wait(at, ErrorCategory::Transient, "other nodes probe the connections");
+    gated.aside.finishes.push(ended(&carried, bench.lease, outcome));
+    Ok(false)
 }
 
 /// The way a call takes.
@@ -265,7 +277,7 @@ async fn carried_by(
     Ok(wanted.into_iter().zip(found).collect())
 }
 
-fn traveller(row: &Dispatchable, carried_by: &CarriedBy, pinned: Option<ConnectionId>) -> Traveller {
+fn traveller(row: &Dispatchable, carried_by: &CarriedBy) -> Traveller {
     let key = (row.tenant, row.message.contact, row.channel);
     Traveller {
         contact: row.message.contact,
@@ -274,7 +286,7 @@ fn traveller(row: &Dispatchable, carried_by: &CarriedBy, pinned: Option<Connecti
             .then_some(row.connection)
             .flatten(),
         // A reference is kept only while its call may have arrived.
-        pinned: pinned.or_else(|| row.reference.as_ref().and(row.connection)),
+        pinned: row.reference.as_ref().and(row.connection),
         carried: carried_by.get(&key).copied().unwrap_or_default(),
     }
 }
@@ -290,7 +302,7 @@ fn unreachable(
     now: Timestamp,
 ) {
     figures::api_error(None, Some(ErrorCategory::AuthFailure));
-    let failure = failure_of(carried, ErrorCategory::AuthFailure, None);
+    let failure = failure_of(carried, ErrorCategory::AuthFailure, None, now);
     match next_try(&failure, carried.job.kind, &inner.schedule, now, dice) {
         NextTry::At { at, .. } => {
             gated
@@ -368,7 +380,18 @@ fn ready_call(
         .reference
         .clone()
         .unwrap_or_else(|| format!("{}-{attempt_no}", carried.row.delivery.0.simple()));
-    match submission(&bench.keys, view, &carried.row, window_open, reference) {
+    let limit = route
+        .call_limit
+        .map_or(inner.limits.call, |own| own.min(inner.limits.call));
+    let time_limit = limit.saturating_sub(MARGIN.min(limit / 2));
+    match submission(
+        &bench.keys,
+        view,
+        &carried.row,
+        window_open,
+        reference,
+        time_limit,
+    ) {
         Ok(mut submission) => {
             submission.status_callback = Some(view.links.webhook(route.provider, route.id));
             gated.calls.push(Call {
@@ -378,9 +401,7 @@ fn ready_call(
                 probe,
                 turn,
                 route: kept,
-                limit: route
-                    .call_limit
-                    .map_or(inner.limits.call, |own| own.min(inner.limits.call)),
+                limit,
                 provider,
                 submission,
             });

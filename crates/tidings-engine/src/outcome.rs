@@ -1,18 +1,18 @@
 //! What came of calls: attempts, deliveries, messages, suppressions, breakers, jobs and fallbacks in one transaction.
 
 use crate::connections::{Lesson, Moved, Routes, health};
-use crate::deliver::{Bench, Call, failure_of, wait};
+use crate::deliver::{Bench, Call, back, failure_of, wait, wait_in_place};
 use crate::engine::Inner;
 use crate::error::EngineError;
 use crate::fallback::{self, Aside};
 use crate::figures;
-use crate::limits::{HELD_CODE, limit_of};
+use crate::limits::{Held, limit_of};
 use crate::process::ended;
 use crate::repeat;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use std::collections::BTreeMap;
-use tidings_core::breaker::{self, Breaker};
+use tidings_core::breaker::{self, Breaker, Permit};
 use tidings_core::decide::facts::SuppressionReason;
 use tidings_core::retry::{NextTry, next_try};
 use tidings_core::{
@@ -23,6 +23,7 @@ use tidings_providers::{Rejection, RejectionEffect, SendOutcome};
 use tidings_queue::{FinishReport, Outcome};
 use tidings_store::events::NewEvent;
 use tidings_store::messages::outcome::{self, AttemptResult};
+use tidings_store::messages::routes::RouteRow;
 use tidings_store::suppressions::{self, NewSuppression};
 use tidings_store::{BlindIndex, Conn, consents, contacts};
 
@@ -90,7 +91,7 @@ async fn shrink_limits(inner: &Inner, bench: &Bench, told: &[Told], now: Timesta
         let SendOutcome::Rejected(rejection) = &one.outcome else {
             continue;
         };
-        if rejection.category == ErrorCategory::RateLimit && rejection.code != HELD_CODE {
+        if rejection.category == ErrorCategory::RateLimit && !Held::is(&one.outcome) {
             let wait = rejection
                 .retry_after
                 .and_then(|wait| SignedDuration::try_from(wait).ok());
@@ -127,7 +128,12 @@ struct Told {
 /// What follows for the job.
 enum Following {
     Done,
-    Again { at: Timestamp, counts: bool },
+    Again {
+        at: Timestamp,
+        counts: bool,
+    },
+    /// Nobody was called: back to where it was.
+    Back,
     GiveUp,
 }
 
@@ -160,6 +166,17 @@ fn tell(inner: &Inner, bench: &Bench, one: Ended, dice: &mut Dice, now: Timestam
             result.resolve_after = Some(at);
             Following::Again { at, counts: false }
         }
+        SendOutcome::Rejected(rejection) if Held::is(&outcome) => {
+            let row = &call.carried.row;
+            result.outcome = AttemptOutcome::Rejected;
+            result.category = Some(rejection.category);
+            result.code = Some(rejection.code.clone());
+            result.detail = Some(rejection.detail.clone());
+            result.state = row.state;
+            result.keep_reference = row.reference.is_some();
+            result.resolve_after = row.resolve_after;
+            Following::Back
+        }
         SendOutcome::Rejected(rejection) if repeat::is_repetition(&call) => {
             let at = after_refused_repetition(inner, &call, rejection, dice, now);
             result.outcome = AttemptOutcome::Unknown;
@@ -180,7 +197,7 @@ fn tell(inner: &Inner, bench: &Bench, one: Ended, dice: &mut Dice, now: Timestam
             result.detail = Some(rejection.detail.clone());
             result.state = match next {
                 Following::Again { .. } => DeliveryState::RetryWait,
-                Following::Done | Following::GiveUp => DeliveryState::Failed,
+                Following::Done | Following::Back | Following::GiveUp => DeliveryState::Failed,
             };
             next
         }
@@ -203,7 +220,12 @@ fn after_refused_repetition(
     now: Timestamp,
 ) -> Timestamp {
     rest(inner, call, rejection, now);
-    let failure = failure_of(&call.carried, ErrorCategory::Transient, rejection.retry_after);
+    let failure = failure_of(
+        &call.carried,
+        ErrorCategory::Transient,
+        rejection.retry_after,
+        now,
+    );
     match next_try(&failure, call.carried.job.kind, &inner.schedule, now, dice) {
         NextTry::At { at, .. } => at,
         // The question ends it then: every try is used up.
@@ -213,10 +235,7 @@ fn after_refused_repetition(
 
 /// A connection rests as long as its provider asked for.
 fn rest(inner: &Inner, call: &Call, rejection: &Rejection, now: Timestamp) {
-    let said_by_provider = rejection.code != HELD_CODE;
-    if let (ErrorCategory::RateLimit, Some(wait), true) =
-        (rejection.category, rejection.retry_after, said_by_provider)
-    {
+    if let (ErrorCategory::RateLimit, Some(wait)) = (rejection.category, rejection.retry_after) {
         let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::ZERO);
         inner
             .limiter
@@ -234,21 +253,22 @@ fn after_no(
     now: Timestamp,
 ) -> Following {
     rest(inner, call, rejection, now);
-    if may_fail_over(bench, call, rejection.category) {
+    if may_fail_over(inner, bench, call, rejection.category, now) {
         return Following::Again {
             at: now,
             counts: false,
         };
     }
-    let failure = failure_of(&call.carried, rejection.category, rejection.retry_after);
+    let failure = failure_of(&call.carried, rejection.category, rejection.retry_after, now);
     match next_try(&failure, call.carried.job.kind, &inner.schedule, now, dice) {
         NextTry::At { at, counts } => Following::Again { at, counts },
         NextTry::GiveUp => Following::GiveUp,
     }
 }
 
-/// Whether another connection of the channel takes over: once each for every counted try.
-fn may_fail_over(bench: &Bench, call: &Call, category: ErrorCategory) -> bool {
+/// Whether another connection of the channel takes over: one that its breaker lets be called, once each for every counted
+/// try.
+fn may_fail_over(inner: &Inner, bench: &Bench, call: &Call, category: ErrorCategory, now: Timestamp) -> bool {
     if !matches!(
         category,
         ErrorCategory::Transient | ErrorCategory::RateLimit | ErrorCategory::AuthFailure
@@ -257,12 +277,19 @@ fn may_fail_over(bench: &Bench, call: &Call, category: ErrorCategory) -> bool {
     }
     let row = &call.carried.row;
     let routes = bench.views.get(&row.tenant).map_or(&[][..], |view| &view.routes);
-    let connections = routes.iter().filter(|route| route.channel == row.channel).count();
+    let same = || routes.iter().filter(|route| route.channel == row.channel);
+    let takes_over = |route: &RouteRow| {
+        route.id != call.connection && inner.pulse.stand(route, now).breaker.permit(now) == Permit::Call
+    };
+    if !same().any(takes_over) {
+        return false;
+    }
+    let connections = same().count();
     let tries = usize::try_from(call.carried.job.retry_count)
         .unwrap_or(0)
         .saturating_add(1);
     let attempts = usize::try_from(call.attempt_no).unwrap_or(usize::MAX);
-    connections > 1 && attempts < tries.saturating_mul(connections)
+    attempts < tries.saturating_mul(connections)
 }
 
 /// What follows from an outcome that stands.
@@ -289,12 +316,12 @@ fn follow(
                 "DeliveryUnknown",
                 json!({"channel": carried.row.channel, "attempt": one.call.attempt_no}),
             );
-            wait(
+            wait_in_place(
                 *at,
-                ErrorCategory::Transient,
                 format!("the outcome of the call is unknown ({detail}); it is asked about"),
             )
         }
+        (SendOutcome::Rejected(rejection), Following::Back) => back(now, rejection.detail.clone()),
         (SendOutcome::Rejected(rejection), Following::Again { at, counts }) => Outcome::Retry {
             at: *at,
             category: rejection.category,
@@ -387,11 +414,6 @@ async fn write_learned(
     Ok(())
 }
 
-/// The slot of the call had passed before it began: nobody was called.
-fn was_held(outcome: &SendOutcome) -> bool {
-    matches!(outcome, SendOutcome::Rejected(rejection) if rejection.code == HELD_CODE)
-}
-
 /// Moves breakers by what calls brought, and says so where one opened or closed.
 async fn learn(
     inner: &Inner,
@@ -404,7 +426,7 @@ async fn learn(
     let lessons: Vec<Lesson> = told
         .iter()
         // A call that this node held back says nothing about the provider.
-        .filter(|one| !was_held(&one.outcome))
+        .filter(|one| !Held::is(&one.outcome))
         .map(|one| {
             let (result, detail) = health(&one.outcome);
             Lesson {

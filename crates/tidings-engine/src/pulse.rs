@@ -135,9 +135,20 @@ impl Pulse {
     }
 
     /// Another node was faster, or what was believed never came to be: the next row that is read tells.
-    pub fn doubt(&self, connection: ConnectionId) {
-        if let Some(one) = self.known().get_mut(&connection) {
+    pub fn doubt(&self, connection: ConnectionId, version: i64) {
+        if let Some(one) = self.known().get_mut(&connection)
+            && one.version == version
+        {
             one.version = i64::MIN;
+        }
+    }
+
+    /// Another node has the probe: nobody here calls the connection until its row tells more.
+    pub fn probed_elsewhere(&self, connection: ConnectionId, change: Change) {
+        if let Some(one) = self.known().get_mut(&connection)
+            && one.version == change.version
+        {
+            one.move_to(change.is, i64::MIN);
         }
     }
 

@@ -5,21 +5,10 @@
 use crate::deliver::Call;
 use crate::tenancy::TenantView;
 use jiff::{SignedDuration, Timestamp};
+use tidings_core::DeliveryState;
 use tidings_core::unknown::repeatable_until;
-use tidings_core::{ConnectionId, DeliveryState};
 use tidings_providers::Provider;
 use tidings_store::messages::dispatch::Dispatchable;
-
-/// How a queued delivery may be called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Repetition {
-    /// It is no repetition: any connection may carry it.
-    No,
-    /// Over this connection only.
-    Over(ConnectionId),
-    /// It waited too long, or its connection is gone: its outcome is unknown as before.
-    TooLate,
-}
 
 /// Until when the call of a delivery may be repeated over a provider.
 pub(crate) fn until(row: &Dispatchable, provider: &dyn Provider) -> Timestamp {
@@ -43,21 +32,21 @@ fn first_used(row: &Dispatchable) -> Timestamp {
         .unwrap_or(row.message.accepted_at)
 }
 
-/// A queued delivery with a time to resolve it is a repetition that is safe until then.
-pub(crate) fn of(row: &Dispatchable, view: &TenantView, now: Timestamp) -> Repetition {
-    let Some(until) = row.resolve_after.filter(|_| row.state == DeliveryState::Queued) else {
-        return Repetition::No;
-    };
-    match row.connection {
-        Some(connection) if now < until && view.routes.iter().any(|route| route.id == connection) => {
-            Repetition::Over(connection)
-        }
-        _ => Repetition::TooLate,
+/// Whether a queued delivery that may have arrived must not be called any more: its provider may have forgotten the
+/// reference by which it would recognise the repetition, or its connection is gone. Its outcome is unknown as before.
+pub(crate) fn is_too_late(row: &Dispatchable, view: &TenantView, now: Timestamp) -> bool {
+    if row.reference.is_none() {
+        return false;
     }
+    let gone = !row
+        .connection
+        .is_some_and(|connection| view.routes.iter().any(|route| route.id == connection));
+    // A queued delivery with a time to resolve it is a repetition that is safe until then.
+    let forgotten = row.state == DeliveryState::Queued && row.resolve_after.is_some_and(|until| now >= until);
+    gone || forgotten
 }
 
-/// Whether a call repeats one whose outcome is unknown.
+/// Whether a call repeats one that may have arrived: a reference is kept only while that is so.
 pub(crate) fn is_repetition(call: &Call) -> bool {
-    let row = &call.carried.row;
-    row.state == DeliveryState::Queued && row.resolve_after.is_some()
+    call.carried.row.reference.is_some()
 }

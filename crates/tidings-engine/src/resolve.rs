@@ -1,6 +1,6 @@
 //! What nobody knows the outcome of: asked about, then decided by evidence or policy. Nothing is resent silently.
 
-use crate::deliver::{Bench, Carried, failure_of, wait};
+use crate::deliver::{Bench, Carried, failure_of, wait_in_place};
 use crate::engine::{Engine, Inner};
 use crate::error::EngineError;
 use crate::fallback::{self, Aside};
@@ -23,9 +23,9 @@ use tidings_core::{
 use tidings_providers::Lookup;
 use tidings_queue::{FinishReport, Outcome, enqueue};
 use tidings_store::events::{self, NewEvent};
-use tidings_store::messages::dispatch;
 use tidings_store::messages::outcome::{self, AttemptResult, DeliveryMove, MessageMove};
 use tidings_store::messages::unknown as listed;
+use tidings_store::messages::{dispatch, routes};
 
 /// How long a provider that could not be asked is left alone, while there is time.
 const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(60);
@@ -75,11 +75,9 @@ async fn name_unknown(inner: &Inner, bench: &Bench, lost: &[Carried]) -> Result<
         .collect();
     let mut aside = Aside::default();
     for one in lost {
-        aside.finishes.push(ended(
-            one,
-            bench.lease,
-            wait(at, ErrorCategory::Transient, detail),
-        ));
+        aside
+            .finishes
+            .push(ended(one, bench.lease, wait_in_place(at, detail)));
         aside.event(
             one,
             "DeliveryUnknown",
@@ -189,6 +187,14 @@ async fn conclude(inner: &Inner, bench: &Bench, asked: &[Asked]) -> Result<Finis
             now,
             one.evidence,
         );
+        // What may have arrived is repeated where it was made; where that is gone nobody but a person may.
+        let gone = !row
+            .connection
+            .is_some_and(|connection| view.routes.iter().any(|route| route.id == connection));
+        let action = match action {
+            UnknownAction::Resend if one.evidence != Evidence::NotFound && gone => UnknownAction::Hold,
+            action => action,
+        };
         act(
             inner,
             bench,
@@ -254,7 +260,7 @@ fn act(
         UnknownAction::WaitUntil(until) => {
             let again = now.saturating_add(ASK_AGAIN).unwrap_or(until).min(until);
             result.resolve_after = Some(again);
-            wait(again, ErrorCategory::Transient, said(one.evidence, action))
+            wait_in_place(again, said(one.evidence, action))
         }
         UnknownAction::Resend => resend(inner, aside, &mut result, one, dice, now),
         UnknownAction::Hold => {
@@ -290,7 +296,7 @@ fn resend(
     dice: &mut Dice,
     now: Timestamp,
 ) -> Outcome {
-    let failure = failure_of(&one.carried, ErrorCategory::Transient, None);
+    let failure = failure_of(&one.carried, ErrorCategory::Transient, None, now);
     let data = json!({"channel": one.carried.row.channel, "evidence": one.evidence});
     if let NextTry::At { .. } = next_try(&failure, one.carried.job.kind, &inner.schedule, now, dice) {
         result.resolve_after = one.repeatable_until;
@@ -416,6 +422,11 @@ impl Engine {
                     job,
                 };
                 outcome::moves(&mut tx, &[moving], now).await?;
+                let routes = routes::load(&mut tx, &[tenant]).await?;
+                if !routes.iter().any(|route| Some(route.id) == row.connection) {
+                    // A person takes the risk of another way: the connection that made the call is gone.
+                    outcome::forget_reference(&mut tx, tenant, delivery).await?;
+                }
             }
             PersonDecides::Arrived | PersonDecides::Drop => {
                 let arrived = decision == PersonDecides::Arrived;

@@ -216,7 +216,8 @@ impl Engine {
                 self.run_due().await?;
                 next = self.next_due(tenant).await?;
             }
-            let turn = self.inner.limiter.next_turn();
+            // A line may outlive its jobs; it has a turn only while some are ready.
+            let turn = self.inner.limiter.next_turn().filter(|_| next.ready);
             match next.campaign.into_iter().chain(next.job).chain(turn).min() {
                 // Rounded to the microsecond, as the database keeps it.
                 Some(at) if at <= to => {

@@ -150,14 +150,13 @@ impl Engine {
     }
 
     fn standing_of(&self, connection: Connection, tally: Tally) -> Standing {
-        let own = connection.rate_limit;
-        let own = own.and_then(|own| RateLimit::new(u64::from(own.limit), own.per_ms).ok());
-        let rate = own
-            .or_else(|| RateLimit::default_of(connection.provider))
-            .map(|rate| connections::RateLimit {
-                limit: rate.limit(),
-                per_ms: u64::try_from(rate.per().as_millis()).unwrap_or(u64::MAX),
-            });
+        let own = connection
+            .rate_limit
+            .and_then(|own| RateLimit::new(u64::from(own.limit), own.per_ms).ok());
+        let rate = RateLimit::of(connection.provider, own).map(|rate| connections::RateLimit {
+            limit: rate.limit(),
+            per_ms: u64::try_from(rate.per().as_millis()).unwrap_or(u64::MAX),
+        });
         let process_ms = u64::try_from(self.inner.limits.call.as_millis()).unwrap_or(u64::MAX);
         let position = connection.breaker.position;
         Standing {

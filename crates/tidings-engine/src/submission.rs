@@ -3,6 +3,7 @@
 use crate::compose::{is_erased, open_content};
 use crate::tenancy::TenantView;
 use crate::whatsapp;
+use std::time::Duration;
 use tidings_core::Address;
 use tidings_core::redact::Private;
 use tidings_providers::{Content, Submission};
@@ -23,6 +24,7 @@ pub(crate) fn submission(
     row: &Dispatchable,
     window_open: bool,
     reference: String,
+    time_limit: Duration,
 ) -> Result<Submission, Unsendable> {
     let erased = Unsendable {
         code: "consent.erased",
@@ -76,5 +78,6 @@ pub(crate) fn submission(
         to_name,
         content: Private::new(whatsapp::for_now(content, window_open)),
         status_callback: None,
+        time_limit,
     })
 }

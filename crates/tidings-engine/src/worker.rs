@@ -11,6 +11,8 @@ use futures::FutureExt as _;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
+use tidings_core::TenantId;
+use tidings_core::job::JobKind;
 use tidings_queue::{CHANNEL, ClaimedJob, Claimer, FinishReport, LeaseId, ParkedWork, TakenOver, promote};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -35,8 +37,8 @@ const AFTER_ERROR: Duration = Duration::from_secs(1);
 const SINGLES: usize = 16;
 
 /// Batches from lines that wait for a rate limit, beside the ordinary ones: they are small, and none may keep others from
-/// beginning.
-const LINE_BATCHES: usize = 8;
+/// beginning. A line has only a few of them at work, so one whose provider hangs leaves room for the others.
+const LINE_BATCHES: usize = 32;
 
 /// More rounds than this in one `run_due` mean that something makes work for itself.
 const ROUNDS: usize = 10_000;
@@ -117,13 +119,14 @@ impl Engine {
             }
             let claimed = claim(inner, &mut claimer).await?;
             let from_lines = claim_lines(inner, &mut claimer).await?;
-            for claimed in [claimed, from_lines] {
+            for claimed in [claimed, from_lines.claimed] {
                 if let Some(lease) = claimed.lease {
                     report.batches += 1;
                     work_off(inner, lease, claimed.jobs, &mut claimer, &mut report).await?;
                     worked = true;
                 }
             }
+            inner.limiter.ended(&from_lines.keys);
             if !worked {
                 return Ok(report);
             }
@@ -199,7 +202,10 @@ async fn leave(inner: &Inner) {
 /// Moves due work into the line: schedules, and rows of other programs.
 async fn tend(inner: &Inner) -> Result<bool, EngineError> {
     sandbox_reports::report_due(inner).await?;
-    inner.pulse.write(inner).await?;
+    if let Err(error) = inner.pulse.write(inner).await {
+        // Only whoever shows the health of connections waits for it.
+        tracing::warn!(%error, "the calls of connections could not be written down; this is tried again");
+    }
     let mut conn = inner.conn().await?;
     let promoted = promote(&mut conn, inner.now(), PROMOTED).await?;
     let adopted = tidings_queue::adopt_arrivals(&mut conn, inner.now(), ADOPTED).await?;
@@ -236,7 +242,8 @@ struct Worker {
 /// A batch that was worked on.
 struct Worked {
     lease: LeaseId,
-    from_line: bool,
+    /// Lines that its jobs came from.
+    lines: Vec<(TenantId, JobKind)>,
     /// Every job has its end, or belongs to somebody else by now.
     whole: bool,
     reports: Vec<FinishReport>,
@@ -307,7 +314,7 @@ impl Worker {
                 return Ok(());
             };
             self.report.rescued += taken.jobs.len() as u64;
-            self.start(taken.lease, taken.jobs, false);
+            self.start(taken.lease, taken.jobs, Vec::new());
         }
         self.idle(stop).await;
         Ok(())
@@ -334,7 +341,7 @@ impl Worker {
                 break;
             };
             self.report.rescued += jobs.len() as u64;
-            self.start(lease, jobs, false);
+            self.start(lease, jobs, Vec::new());
         }
         Ok(())
     }
@@ -342,10 +349,10 @@ impl Worker {
     /// Begins what has its turn in lines.
     async fn fill_from_lines(&mut self) -> Result<(), EngineError> {
         while self.from_lines < LINE_BATCHES {
-            let claimed = claim_lines(&self.inner, &mut self.claimer).await?;
-            let Some(lease) = claimed.lease else { break };
+            let from = claim_lines(&self.inner, &mut self.claimer).await?;
+            let Some(lease) = from.claimed.lease else { break };
             self.report.batches += 1;
-            self.start(lease, claimed.jobs, true);
+            self.start(lease, from.claimed.jobs, from.keys);
         }
         Ok(())
     }
@@ -378,7 +385,7 @@ impl Worker {
             };
             self.wake_up().await?;
             self.report.batches += 1;
-            self.start(lease, claimed.jobs, false);
+            self.start(lease, claimed.jobs, Vec::new());
         }
         Ok(self.inner.limits.poll)
     }
@@ -387,15 +394,15 @@ impl Worker {
         self.working.len() - self.from_lines < self.inner.limits.batches.max(1)
     }
 
-    fn start(&mut self, lease: LeaseId, jobs: Vec<ClaimedJob>, from_line: bool) {
-        self.from_lines += usize::from(from_line);
+    fn start(&mut self, lease: LeaseId, jobs: Vec<ClaimedJob>, lines: Vec<(TenantId, JobKind)>) {
+        self.from_lines += usize::from(!lines.is_empty());
         let inner = Arc::clone(&self.inner);
         let count = jobs.len();
         self.working.spawn(async move {
             let (reports, whole) = to_the_end(Box::pin(process(&inner, lease, jobs)), count).await;
             Worked {
                 lease,
-                from_line,
+                lines,
                 whole,
                 reports,
             }
@@ -403,7 +410,8 @@ impl Worker {
     }
 
     fn settle(&mut self, worked: &Worked) {
-        self.from_lines -= usize::from(worked.from_line);
+        self.from_lines -= usize::from(!worked.lines.is_empty());
+        self.inner.limiter.ended(&worked.lines);
         settle(&mut self.claimer, &mut self.report, &worked.reports);
         // What a drain leaves goes back when the node signs off.
         if !worked.whole && !self.inner.is_draining() {

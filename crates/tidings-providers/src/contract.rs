@@ -49,6 +49,9 @@ pub struct Submission {
     pub content: Private<Content>,
     /// Where status callbacks go, for providers that take it per message.
     pub status_callback: Option<String>,
+    /// How long the call may take. A provider that knows how far a dialogue got ends it by itself within this time; the
+    /// caller cuts it off a little later, and then nothing is known.
+    pub time_limit: Duration,
 }
 
 /// Rendered content.

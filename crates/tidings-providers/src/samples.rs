@@ -44,5 +44,6 @@ fn submission(channel: Channel, to: &str, content: Content) -> Submission {
         to_name: None,
         content: Private::new(content),
         status_callback: None,
+        time_limit: std::time::Duration::from_secs(20),
     }
 }

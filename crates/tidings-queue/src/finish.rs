@@ -178,6 +178,17 @@ impl Sorted {
                 self.ends.push(id, JobStatus::Pending, 0, None, None, None);
                 self.ready.push((class, id));
             }
+            Outcome::Return { at, category, error } => {
+                let due = micros((*at).max(now));
+                let what = Some((error.as_str(), category.as_str()));
+                if due <= now {
+                    self.ends.push(id, JobStatus::Pending, 0, what, None, None);
+                    self.ready.push((class, id));
+                } else {
+                    self.ends.push(id, JobStatus::Pending, 0, what, Some(due), None);
+                    self.push_scheduled(class, id, due);
+                }
+            }
             Outcome::Retry {
                 at,
                 category,
@@ -264,7 +275,7 @@ fn class_of(runs: &[Run], id: i64) -> Option<Class> {
     run.ids().contains(&id).then_some(run.class)
 }
 
-/// How an end is counted; a released job has not ended.
+/// How an end is counted; a job that went back to its place has not ended.
 const fn tally_word(outcome: &Outcome) -> Option<&'static str> {
     match outcome {
         Outcome::Done => Some("complete"),
@@ -272,7 +283,7 @@ const fn tally_word(outcome: &Outcome) -> Option<&'static str> {
         Outcome::Dead { .. } => Some("failed"),
         Outcome::Cancelled => Some("cancelled"),
         Outcome::FallbackEmail { .. } => Some("failed_fallback_email"),
-        Outcome::Release => None,
+        Outcome::Release | Outcome::Return { .. } => None,
     }
 }
 

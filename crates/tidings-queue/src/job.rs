@@ -158,6 +158,16 @@ pub enum Outcome {
     },
     /// Nothing was begun: back to its old place in the line, for any node.
     Release,
+    /// It waits, which costs no try, and keeps its place: when the moment comes it stands before whatever was due after it
+    /// was first. A moment that has come puts it back at once.
+    Return {
+        /// When.
+        at: Timestamp,
+        /// Of what kind the reason is.
+        category: ErrorCategory,
+        /// What it waits for.
+        error: String,
+    },
 }
 
 /// How many jobs of a tenant left a lease.

@@ -459,14 +459,11 @@ fn check(settings: &ConnectionSettings) -> Result<()> {
     if settings.weight > 1000 {
         return Err(StoreError::invalid("weight", "use 0 to 1000"));
     }
-    if settings
-        .rate_limit
-        .is_some_and(|rate| rate.limit == 0 || rate.per_ms == 0)
+    if let Some(rate) = settings.rate_limit
+        && let Err(problem) = tidings_core::limit::RateLimit::new(u64::from(rate.limit), rate.per_ms)
     {
-        return Err(StoreError::invalid(
-            "rate_limit",
-            "limit and per_ms must be above 0; disable the connection to stop it",
-        ));
+        let problem = format!("{problem}; disable the connection to stop it");
+        return Err(StoreError::invalid("rate_limit", problem));
     }
     if settings
         .call_limit_ms

@@ -39,6 +39,7 @@ async fn lease(
         r#"
         WITH held AS MATERIALIZED (
             SELECT b.tenant_id, b.connection_id, b.next_us, b.paused_us, w.late_us, $8 + w.ahead_us AS horizon, w.want,
+                   w.interval_us * 1000 / 62 AS widest,
                    w.interval_us * 1000
                        / least(1000, greatest(62, b.factor + greatest($8 - b.shrunk_us, 0) / w.grow_us)) AS spacing
             FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
@@ -48,7 +49,7 @@ async fn lease(
             FOR UPDATE OF b
         ), begun AS (
             SELECT h.*, greatest(
-                       CASE WHEN h.next_us > h.horizon + h.spacing + 60000000 THEN $8 ELSE h.next_us END,
+                       CASE WHEN h.next_us > h.horizon + h.widest + 60000000 THEN $8 ELSE h.next_us END,
                        $8 - h.late_us, h.paused_us) AS first_us
             FROM held h
         ), taken AS (
@@ -151,25 +152,4 @@ pub async fn refused(
     .execute(conn)
     .await?;
     Ok(())
-}
-
-/// The buckets of a tenant's connections as they stand; a connection without one has a full one.
-pub async fn buckets(conn: &mut PgConnection, tenant: TenantId) -> Result<HashMap<ConnectionId, Bucket>> {
-    let rows = sqlx::query!(
-        "SELECT connection_id, next_us, factor, shrunk_us, paused_us FROM rate_buckets WHERE tenant_id = $1
-         ORDER BY connection_id LIMIT 1000",
-        tenant.0,
-    )
-    .fetch_all(conn)
-    .await?;
-    let buckets = rows.into_iter().map(|row| {
-        let bucket = Bucket {
-            next_us: row.next_us,
-            factor: i64::from(row.factor),
-            shrunk_us: row.shrunk_us,
-            paused_us: row.paused_us,
-        };
-        (ConnectionId(row.connection_id), bucket)
-    });
-    Ok(buckets.collect())
 }

@@ -51,14 +51,6 @@ impl Default for Bucket {
 }
 
 impl Bucket {
-    /// A bucket that is new because an older one was lost: what that one gave out is unknown, so it begins at its pace.
-    pub fn without_savings(now_us: i64) -> Self {
-        Self {
-            next_us: now_us,
-            ..Self::default()
-        }
-    }
-
     /// What is left of the limit now, in thousandths: it grows back slowly, never beyond the whole.
     pub fn factor_at(&self, pace: Pace, now_us: i64) -> i64 {
         let grown = now_us.saturating_sub(self.shrunk_us).max(0) / pace.grow_us;
@@ -69,7 +61,9 @@ impl Bucket {
     pub fn take(&mut self, pace: Pace, now_us: i64, want: u32) -> Lease {
         let interval = pace.interval_us.saturating_mul(WHOLE) / self.factor_at(pace, now_us);
         let horizon = now_us.saturating_add(pace.ahead_us);
-        let known = if self.next_us > horizon.saturating_add(interval).saturating_add(ABSURD_US) {
+        // It may have moved when its slots lay furthest apart.
+        let widest = pace.interval_us.saturating_mul(WHOLE) / LEAST;
+        let known = if self.next_us > horizon.saturating_add(widest).saturating_add(ABSURD_US) {
             now_us
         } else {
             self.next_us

@@ -3,17 +3,14 @@
 //! A bucket is an instant: when its next slot lies. Slots are spaced evenly ([`Pace::interval_us`]) and each may be
 //! used a little late ([`Pace::late_us`]), which is also all that an idle bucket saves up. The spacing is chosen so that
 //! every use of every slot, early or late, keeps the limit in every window; what that costs is the lateness as a share
-//! of the window. Because nothing but one instant is kept, losing it costs at most one short burst, and not even that
-//! where the next bucket begins without savings ([`Bucket::without_savings`]).
+//! of the window. Because nothing but one instant is kept, losing it costs at most one short burst.
 
 mod bucket;
-mod eta;
 mod slots;
 #[cfg(test)]
 mod tests;
 
 pub use bucket::{Bucket, Lease};
-pub use eta::ends_at;
 pub use slots::Slots;
 
 use crate::{ConnectionId, ProviderKind, TenantId};
@@ -63,6 +60,11 @@ pub enum LimitError {
 }
 
 impl RateLimit {
+    /// What a connection is held to: its own limit, else its provider's default.
+    pub fn of(provider: ProviderKind, own: Option<Self>) -> Option<Self> {
+        own.or_else(|| Self::default_of(provider))
+    }
+
     /// A limit of so many calls in so many milliseconds.
     ///
     /// # Errors
@@ -172,16 +174,4 @@ pub struct Pace {
     pub ahead_us: i64,
     /// In how long a shrunken limit grows by a thousandth.
     pub grow_us: i64,
-}
-
-impl Pace {
-    /// The safe share of one of so many nodes that cannot ask each other: their slots together are those of one bucket.
-    /// Never nothing, never more than the limit; without savings, and only just ahead, because the others do not know.
-    #[must_use]
-    pub fn shared_by(self, nodes: u32) -> Self {
-        Self {
-            interval_us: self.interval_us.saturating_mul(i64::from(nodes.max(1))),
-            ..self
-        }
-    }
 }

@@ -9,12 +9,12 @@ mod pool;
 mod source;
 
 pub(crate) use admit::{Reserved, Turn, admit, held_at_gate};
-pub(crate) use pace::{HELD_CODE, Held, on_time};
+pub(crate) use pace::{Held, on_time};
 
 use crate::engine::Inner;
 use crate::error::EngineError;
 use jiff::Timestamp;
-use lines::{Lines, Waiting};
+use lines::{Key, Lines, Waiting};
 use pool::Pools;
 use source::Source;
 use std::collections::HashMap;
@@ -26,8 +26,11 @@ use tidings_queue::Line;
 use tidings_store::messages::routes::RouteRow;
 use tokio::sync::Notify;
 
-/// How long before its slot a working node begins a delivery: the gate takes its time, and the call waits for the rest.
+/// How long before their slots a working node claims deliveries: claiming takes its time, and is worth it for several.
 const LEAD_US: i64 = 250_000;
+
+/// How long before its slot a delivery goes through the gate: what is on record as begun is all but under way.
+const AHEAD_US: i64 = 50_000;
 
 /// A wish for everything within reach.
 const ALL: u32 = 1 << 20;
@@ -64,6 +67,11 @@ impl Limiter {
 
     fn lead_us(&self) -> i64 {
         self.lead_us.load(Ordering::Relaxed)
+    }
+
+    /// Up to which slots deliveries may begin now.
+    fn begins_until(&self, now: Timestamp) -> i64 {
+        now.as_microsecond().saturating_add(self.lead_us().min(AHEAD_US))
     }
 
     /// Where the buckets are.
@@ -136,8 +144,9 @@ impl Limiter {
             .await
     }
 
-    /// Lines whose turn it is, with room for as many jobs as there are slots.
-    pub async fn due_lines(&self, inner: &Inner) -> Result<Vec<Line>, EngineError> {
+    /// Lines whose turn it is, with room for as many jobs as there are slots, up to `most` jobs in all. One that went long by
+    /// what it knew gets one job to look at, so that what changed about its connections is seen.
+    pub async fn due_lines(&self, inner: &Inner, most: u32) -> Result<Vec<Line>, EngineError> {
         let now_us = inner.now().as_microsecond();
         let due = self.lines().due(now_us);
         if due.is_empty() {
@@ -150,20 +159,31 @@ impl Limiter {
         let mut pools = self.pools();
         let mut lines = self.lines();
         let mut ready = Vec::new();
+        let mut room = most;
         for (key, waiting) in due {
-            let mut usable = 0_u32;
-            for way in &waiting.ways {
-                usable = usable.saturating_add(pools.usable(way.connection, now_us, until_us));
+            if room == 0 {
+                break;
             }
-            if usable > 0 {
+            let mut jobs = 0_u32;
+            if waiting.not_before_us <= now_us {
+                for way in &waiting.ways {
+                    jobs = jobs.saturating_add(pools.usable(way.connection, now_us, until_us));
+                }
+            }
+            if jobs == 0 && self.lead_us() > 0 && lines.trusted_until(key) <= now_us {
+                jobs = 1;
+            }
+            if jobs > 0 {
                 lines.begin(key, now_us);
+                let jobs = jobs.min(room);
+                room -= jobs;
                 ready.push(Line {
                     tenant: key.0,
                     kind: key.1,
-                    jobs: usable,
+                    jobs,
                 });
             } else {
-                let turn_us = self.turn(&mut pools, &waiting, now_us);
+                let turn_us = self.turn(&mut pools, &waiting, lines.trusted_until(key), now_us);
                 lines.put_off(key, turn_us);
             }
         }
@@ -171,29 +191,38 @@ impl Limiter {
     }
 
     /// When a line may expect slots: a little after the next one, so that a claim is worth it.
-    fn turn(&self, pools: &mut Pools, waiting: &Waiting, now_us: i64) -> i64 {
+    fn turn(&self, pools: &mut Pools, waiting: &Waiting, trusted_until_us: i64, now_us: i64) -> i64 {
         let lead = self.lead_us();
         let mut one = |connection| pools.next(connection, now_us);
         let next = waiting.ways.iter().map(|way| one(way.connection)).min();
-        let next = next.unwrap_or(pool::Next::Ask(now_us));
+        // Where no connection may be called there is no slot to wait for, only their breakers.
+        let next = next.unwrap_or(pool::Next::Ask(waiting.not_before_us));
         let turn = match next {
             pool::Next::Slot(at) => at.saturating_sub(lead / 2),
             pool::Next::Ask(at) => at,
         };
-        // The clock of tests and simulations moves only when something is due later than now.
-        turn.max(waiting.not_before_us).max(now_us.saturating_add(1))
+        // The clock of tests and simulations moves only when something is due later than now; nothing changes about their
+        // connections unseen.
+        let turn = turn.max(waiting.not_before_us);
+        let turn = if lead > 0 {
+            turn.min(trusted_until_us)
+        } else {
+            turn
+        };
+        turn.max(now_us.saturating_add(1))
     }
 
     /// A delivery of the line found no slot: the line waits.
-    pub fn hold(&self, key: lines::Key, waiting: Waiting, now: Timestamp) {
+    pub fn hold(&self, key: Key, waiting: Waiting, now: Timestamp) {
         let now_us = now.as_microsecond();
-        let turn_us = self.turn(&mut self.pools(), &waiting, now_us);
-        self.lines().hold(key, waiting, turn_us);
+        let trusted = now_us.saturating_add(lines::LOOK_AGAIN_US);
+        let turn_us = self.turn(&mut self.pools(), &waiting, trusted, now_us);
+        self.lines().hold(key, waiting, turn_us, now_us);
         self.turned.notify_one();
     }
 
     /// What claims of lines brought. One that brings less than there was room for is over.
-    pub fn claimed(&self, lines: &[Line], got: &HashMap<lines::Key, u32>, now: Timestamp) {
+    pub fn claimed(&self, lines: &[Line], got: &HashMap<Key, u32>, now: Timestamp) {
         let mut known = self.lines();
         for line in lines {
             let key = (line.tenant, line.kind);
@@ -202,8 +231,16 @@ impl Limiter {
         }
     }
 
+    /// A batch that had jobs of these lines has ended.
+    pub fn ended(&self, keys: &[Key]) {
+        let mut lines = self.lines();
+        for key in keys {
+            lines.ended(*key);
+        }
+    }
+
     /// The lines that wait; their jobs are claimed by [`Limiter::due_lines`] alone.
-    pub fn held(&self) -> Vec<lines::Key> {
+    pub fn held(&self) -> Vec<Key> {
         self.lines().keys()
     }
 
@@ -216,9 +253,5 @@ impl Limiter {
 
 /// A connection's rate limit: its own, else its provider's default.
 pub(crate) fn limit_of(row: &RouteRow) -> Option<RateLimit> {
-    let number = |name: &str| row.rate_limit.as_ref()?.get(name)?.as_u64();
-    number("limit")
-        .zip(number("per_ms"))
-        .and_then(|(limit, per_ms)| RateLimit::new(limit, per_ms).ok())
-        .or_else(|| RateLimit::default_of(row.provider))
+    RateLimit::of(row.provider, row.rate_limit)
 }

@@ -10,6 +10,7 @@ mod drafting;
 mod failing;
 mod foreign;
 mod inline;
+mod limited_routes;
 mod limiting;
 mod racing;
 mod refusing;

@@ -73,6 +73,32 @@ async fn what_is_simulated_is_what_happens() {
 }
 
 #[tokio::test]
+async fn a_limit_makes_messages_wait_and_the_simulation_goes_on() {
+    let world = World::new().await;
+    let _file = dealership(&world).await;
+    let rate = r#"UPDATE connections SET rate_limit = '{"limit": 20, "per_ms": 3600000}'"#;
+    world.database.execute(rate).await;
+    let (from, to) = (world.now(), world.now() + SignedDuration::from_hours(24 * 2));
+    let spare = tidings_testkit::database().await;
+    let scratch = engine(&spare, &world.keyring, &world.clock, 4, Limits::default()).await;
+    scratch
+        .prepare_simulation(world.engine.store(), world.tenant, from, None)
+        .await
+        .unwrap();
+    let simulated = scratch.simulate(&world.clock, world.tenant, to).await.unwrap();
+    let mut hours: BTreeMap<String, usize> = BTreeMap::new();
+    for message in &simulated.messages {
+        if message.outcome == SimulatedOutcome::Sent {
+            let key = format!("{:?} {}", message.channel, message.at.as_second() / 3_600);
+            *hours.entry(key).or_default() += 1;
+        }
+    }
+    let most = hours.values().max().copied().unwrap_or(0);
+    assert!((15..=20).contains(&most), "a backlog at the limit: {hours:?}");
+    assert!(simulated.instants < 20_000, "{} instants", simulated.instants);
+}
+
+#[tokio::test]
 async fn a_changed_policy_is_compared_message_by_message() {
     let world = World::new().await;
     let _file = dealership(&world).await;

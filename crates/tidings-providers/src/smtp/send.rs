@@ -120,7 +120,7 @@ impl Provider for SmtpProvider {
             ));
         };
         let key = self.bounce_key.as_ref().map(|key| key.expose_secret().as_bytes());
-        let deadline = Instant::now() + self.timeout;
+        let deadline = Instant::now() + self.timeout.min(submission.time_limit);
         match compose(submission, email, &self.settings, &self.signers, key) {
             Ok(message) => self.deliver(&message, deadline).await,
             Err(rejection) => SendOutcome::Rejected(rejection),

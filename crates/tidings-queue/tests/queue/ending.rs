@@ -31,6 +31,39 @@ async fn done_jobs_are_complete_and_leave_nothing_behind() {
 }
 
 #[tokio::test]
+async fn what_returns_keeps_its_place_and_costs_no_try() {
+    let mut w = World::new().await;
+    let first = w.add(&[job(1, 60)]).await;
+    let claimed = w.claim(&mut claimer(1), 10).await;
+    let back = |at| Outcome::Return {
+        at,
+        category: ErrorCategory::Transient,
+        error: "it is asked about".to_owned(),
+    };
+    w.finish(&claimed, &back(w.now + SignedDuration::from_secs(60)))
+        .await;
+    w.now += SignedDuration::from_secs(1);
+    let later = w.add(&[job(1, 60)]).await;
+    assert_eq!(
+        ids(&w.claim(&mut claimer(1), 1).await),
+        later,
+        "it is not due yet"
+    );
+    let second = w.add(&[job(1, 60)]).await;
+    w.now += SignedDuration::from_secs(60);
+    tidings_queue::promote(&mut w.conn, w.now, 10).await.unwrap();
+    let claimed = w.claim(&mut claimer(1), 1).await;
+    assert_eq!(ids(&claimed), first, "before what was due after it");
+    assert_eq!(claimed.jobs[0].retry_count, 0);
+    w.finish(&claimed, &back(w.now)).await;
+    assert_eq!(ids(&w.claim(&mut claimer(1), 10).await), [first, second].concat());
+    let told = w
+        .number("SELECT count(*) FROM communication_jobs WHERE last_error = 'it is asked about'")
+        .await;
+    assert_eq!(told, 1);
+}
+
+#[tokio::test]
 async fn a_batch_may_end_in_pieces_and_in_many_ways() {
     let mut w = World::new().await;
     w.add(&vec![job(1, 60); 6]).await;

@@ -23,7 +23,8 @@ pub enum Cancelled {
     },
 }
 
-/// Withdraws a message and stops its deliveries. A dispatch and a cancellation meet on the delivery's row: one wins.
+/// Withdraws a message and stops its deliveries. A dispatch and a cancellation meet on the delivery's row: one wins. One
+/// that waits to be repeated may have arrived: it is too late for that.
 pub async fn cancel(
     conn: &mut PgConnection,
     tenant: TenantId,
@@ -34,7 +35,7 @@ pub async fn cancel(
     let stopped = sqlx::query_scalar!(
         r#"
         UPDATE deliveries SET state = 'stopped', last_error = 'cancelled', updated_at = $3
-        WHERE tenant_id = $1 AND message_id = $2 AND state IN ('queued', 'retry_wait')
+        WHERE tenant_id = $1 AND message_id = $2 AND state IN ('queued', 'retry_wait') AND reference IS NULL
         RETURNING job_id
         "#,
         tenant.0,

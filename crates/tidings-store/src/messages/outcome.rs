@@ -180,7 +180,11 @@ pub async fn moves(
             FROM input i
             WHERE d.tenant_id = i.tenant_id AND d.id = i.delivery_id AND d.attempt_no = i.attempt_no
                 AND d.state = i.state_from
-            RETURNING d.tenant_id, d.id, i.state_to
+            RETURNING d.tenant_id, d.id, d.message_id, i.state_to
+        ), listed AS (
+            INSERT INTO unknown_deliveries (tenant_id, delivery_id, message_id, since, held)
+            SELECT tenant_id, id, message_id, $8, false FROM moved WHERE state_to = 'unknown'
+            ON CONFLICT (tenant_id, delivery_id) DO NOTHING
         ), unlisted AS (
             DELETE FROM unknown_deliveries u USING moved
             WHERE u.tenant_id = moved.tenant_id AND u.delivery_id = moved.id
@@ -200,6 +204,18 @@ pub async fn moves(
     .fetch_all(conn)
     .await?;
     Ok(moved.into_iter().map(DeliveryId).collect())
+}
+
+/// Lets a delivery be called anew, under a reference of its own: what may have arrived before is no longer repeated.
+pub async fn forget_reference(conn: &mut PgConnection, tenant: TenantId, delivery: DeliveryId) -> Result<()> {
+    sqlx::query!(
+        "UPDATE deliveries SET reference = NULL WHERE tenant_id = $1 AND id = $2",
+        tenant.0,
+        delivery.0,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// A message that moves.

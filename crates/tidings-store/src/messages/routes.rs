@@ -8,7 +8,9 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use std::time::Duration;
 use tidings_core::breaker::{Breaker, BreakerState, Ramp, TripCause};
+use tidings_core::limit::RateLimit;
 use tidings_core::{Channel, ConnectionId, ProviderKind, TenantId};
+use uuid::Uuid;
 
 /// An enabled connection.
 #[derive(Clone, Debug)]
@@ -31,8 +33,8 @@ pub struct RouteRow {
     pub priority: i32,
     /// Share among those of the same priority.
     pub weight: u32,
-    /// `{limit, per_ms}`; the provider's default where there is none.
-    pub rate_limit: Option<Value>,
+    /// Its own limit; the provider's default where there is none.
+    pub rate_limit: Option<RateLimit>,
     /// How long one call may take; as long as the process allows where there is none.
     pub call_limit: Option<Duration>,
     /// Its breaker.
@@ -112,7 +114,10 @@ pub async fn load(conn: &mut PgConnection, tenants: &[TenantId]) -> Result<Vec<R
                 credentials_sealed: row.credentials_sealed,
                 priority: row.priority,
                 weight: u32::try_from(row.weight).unwrap_or(0),
-                rate_limit: row.rate_limit,
+                rate_limit: row
+                    .rate_limit
+                    .as_ref()
+                    .and_then(|value| rate_limit(row.id, value)),
                 call_limit: row
                     .call_limit_ms
                     .and_then(|ms| u64::try_from(ms).ok())
@@ -122,6 +127,39 @@ pub async fn load(conn: &mut PgConnection, tenants: &[TenantId]) -> Result<Vec<R
             })
         })
         .collect()
+}
+
+/// Reads a limit. Every write checks it; a row of before that is out of bounds goes by the provider's default, and says so,
+/// because an error here would stop every tenant of the batch.
+fn rate_limit(connection: Uuid, value: &Value) -> Option<RateLimit> {
+    let number = |name: &str| value.get(name).and_then(Value::as_u64).unwrap_or_default();
+    RateLimit::new(number("limit"), number("per_ms"))
+        .inspect_err(|problem| tracing::warn!(%connection, %problem, "the rate limit of a connection is not kept; set it anew"))
+        .ok()
+}
+
+/// Takes the single probe of a breaker, as [`set_breaker`] would; false as well where another node is just taking it, without
+/// waiting for what becomes of that.
+pub async fn take_probe(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    connection: ConnectionId,
+    version: i64,
+    is: Breaker,
+    now: Timestamp,
+) -> Result<bool> {
+    let free = sqlx::query_scalar!(
+        "SELECT id FROM connections WHERE tenant_id = $1 AND id = $2 AND breaker_version = $3 FOR NO KEY UPDATE SKIP LOCKED",
+        tenant.0,
+        connection.0,
+        version,
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    if free.is_none() {
+        return Ok(false);
+    }
+    set_breaker(conn, tenant, connection, version, is, None, now).await
 }
 
 /// Writes a breaker where it still stands at the version it was read at; false where another node was faster. `detail`

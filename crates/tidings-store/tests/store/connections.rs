@@ -13,7 +13,7 @@ use tidings_store::messages::routes;
 
 const SECRET: &str = r#"{"api_key":"SG.CANARY"}"#;
 
-fn settings(name: &str) -> ConnectionSettings {
+pub fn settings(name: &str) -> ConnectionSettings {
     ConnectionSettings {
         name: name.to_owned(),
         channel: Channel::Email,
@@ -261,4 +261,27 @@ async fn what_nodes_saw_is_added_up_and_forgotten() {
             .unwrap()
             .is_empty()
     );
+}
+
+#[tokio::test]
+async fn a_limit_out_of_bounds_is_refused() {
+    let mut world = world().await;
+    let mut tx = world.tx().await;
+    for (limit, per_ms) in [(0, 1_000), (5, 0), (5, 604_800_000)] {
+        let settings = ConnectionSettings {
+            rate_limit: Some(RateLimit { limit, per_ms }),
+            ..settings("odd")
+        };
+        let refused = connections::create(&mut tx, &settings, &mut world.dice, world.now).await;
+        assert!(
+            matches!(
+                &refused,
+                Err(StoreError::Invalid {
+                    field: "rate_limit",
+                    ..
+                })
+            ),
+            "{refused:?}"
+        );
+    }
 }

@@ -11,6 +11,7 @@ mod consents;
 mod contacts;
 mod erasure;
 mod isolation;
+mod limits;
 mod logs;
 mod models;
 mod scratch;
