@@ -33,10 +33,12 @@ pub fn install_redis() -> anyhow::Result<()> {
     install("redis-server")
 }
 
-/// Installs MariaDB's server without anything that starts it.
+/// Installs MariaDB's server without anything that starts it. What makes its system tables needs a tool of the client's
+/// package, on which the server's does not depend.
 pub fn install_mariadb() -> anyhow::Result<()> {
     let _policy = Replaced::write(POLICY, "#!/bin/sh\nexit 101\n", 0o755)?;
     update()?;
+    install("mariadb-client-core")?;
     install("mariadb-server-core")
 }
 

@@ -45,6 +45,10 @@ enum Command {
     Failover(proof::Args),
     /// Send one tenant's urgent messages beside another's million and compare how long they take
     Fairness(proof::Args),
+    /// Work off more than rate limits allow with three processes, while their Redis is lost and returns
+    Limits(proof::Args),
+    /// Submit at a steady rate for minutes over HTTP, then look for the highest rate that holds
+    Load(proof::Args),
     /// Run verification vectors through the real verifiers and parsers
     Vectors(proof::Args),
     /// Check the rules of the house that compilers do not know
@@ -61,6 +65,8 @@ fn main() -> ExitCode {
         Command::Crash(args) => proof::run("crash", &args),
         Command::Failover(args) => proof::run("failover", &args),
         Command::Fairness(args) => proof::run("fairness", &args),
+        Command::Limits(args) => proof::run("limits", &args),
+        Command::Load(args) => proof::run("load", &args),
         Command::Vectors(args) => proof::run("vectors", &args),
         Command::Tidy => tidy::run(),
         Command::Ci => ci::run(),

@@ -1,7 +1,7 @@
 //! `cargo xtask bench`, `crash`, `failover`, `fairness` and `vectors`: build the proofs with the binary they are about, and
 //! run them.
 
-use crate::{postgres, shell};
+use crate::{postgres, redis, shell};
 use anyhow::Context as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -22,6 +22,9 @@ pub fn run(proof: &str, args: &Args) -> anyhow::Result<ExitCode> {
     if proof != "vectors" {
         path = Some(shell::path_with(postgres::binaries()?.dir())?);
         build.args(["-p", "tidings-server"]);
+    }
+    if proof == "limits" && !redis::available() {
+        eprintln!("warning: no Redis found; the limits are measured without one");
     }
     if proof == "crash" {
         build.args(["--features", "tidings-server/fail-points"]);

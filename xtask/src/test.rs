@@ -1,8 +1,7 @@
 //! `cargo xtask test`: every test, against servers of our own.
 
 use crate::mysql::{self, Mariadb};
-use crate::redis::{self, Redis};
-use crate::{postgres, promtool, shell, watcher};
+use crate::{postgres, promtool, redis, shell, watcher};
 use anyhow::Context as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -19,14 +18,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let binaries = postgres::binaries()?;
     let dir = scratch_dir()?;
     let cluster = postgres::start_for_tests(&dir, &binaries)?;
-    let redis = redis::program()
-        .map(|program| Redis::start(&program, &dir))
-        .transpose()
-        .context("cannot start the private Redis")?;
-    if redis.is_none() {
-        eprintln!(
-            "warning: no Redis found, so the tests that need one do nothing; install redis-server to run them"
-        );
+    let redis = redis::available();
+    if !redis {
+        eprintln!("warning: no Redis found, so the tests that start one do nothing; install redis-server to run them");
     }
     let mariadb = mysql::program()
         .map(|program| mysql::start(&program, &dir))
@@ -34,19 +28,16 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .context("cannot start the private MariaDB")?;
     if mariadb.is_none() {
         eprintln!(
-            "warning: no MariaDB found, so nothing is tested on it; install mariadb-server-core to do so"
+            "warning: no MariaDB found, so nothing is tested on it; install mariadb-server-core and mariadb-client-core to do so"
         );
     }
-    let others: Vec<u32> = [redis.as_ref().map(Redis::pid), mariadb.as_ref().map(Mariadb::pid)]
-        .into_iter()
-        .flatten()
-        .collect();
+    let others: Vec<u32> = mariadb.iter().map(Mariadb::pid).collect();
     watcher::start(&dir, &others)
         .context("cannot start the watcher that stops the servers if this is killed")?;
     eprintln!(
-        "PostgreSQL {}, {} and {} are private to this run",
+        "PostgreSQL {}, {} and {}: private to this run",
         binaries.major(),
-        redis.as_ref().map_or("no Redis", |_| "Redis"),
+        if redis { "Redis" } else { "no Redis" },
         mariadb.as_ref().map_or("no MariaDB", |_| "MariaDB")
     );
 
@@ -55,17 +46,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut command = tests(&args.args);
     command.env("TIDINGS_TEST_POSTGRES", cluster.instance().url_of("postgres"));
     command.env("PATH", shell::path_with(binaries.dir())?);
-    match &redis {
-        Some(redis) => command.env("TIDINGS_TEST_REDIS", redis.url()),
-        None => command.env_remove("TIDINGS_TEST_REDIS"),
-    };
     match &mariadb {
         Some(mariadb) => command.env("TIDINGS_TEST_MYSQL", mariadb.url()),
         None => command.env_remove("TIDINGS_TEST_MYSQL"),
     };
     let status = shell::status(&mut command);
 
-    drop(redis);
     drop(mariadb);
     let stopped = cluster.stop().context("the private PostgreSQL did not stop");
     drop(cluster);

@@ -18,6 +18,7 @@ use tidings_core::retry::Schedule;
 use tidings_core::{Clock, Dice, MessageType, NodeId, TenantId};
 use tidings_providers::egress::Egress;
 use tidings_queue::coalesce::{CoalesceLimits, Coalescer, NoAnswer};
+use tidings_store::limits::RedisBuckets;
 use tidings_store::{Store, WorkerConn, WorkerTx};
 use tokio_util::task::TaskTracker;
 use url::Url;
@@ -46,6 +47,8 @@ pub struct EngineOptions {
     /// Switches, hours and intervals of campaigns, as the environment names them (`ENABLE_WINBACK_DETECTION`,
     /// `WINBACK_INTERVAL_DAYS`).
     pub environment: BTreeMap<String, String>,
+    /// A Redis that keeps the buckets of rate limits while it can (`REDIS_URL`); else the database does.
+    pub redis: Option<RedisBuckets>,
     /// Points at which a test ends the process.
     pub fail_points: FailPoints,
 }
@@ -144,7 +147,7 @@ impl Engine {
         let inner = Arc::new(Inner {
             providers: Providers::new(options.egress.with_clock(Arc::clone(&options.clock)), line),
             templates: Templates::new(),
-            limiter: Limiter::new(),
+            limiter: Limiter::new(options.redis),
             pulse: Pulse::new(),
             calls: tokio::sync::Semaphore::new(options.limits.calls.max(1)),
             draining: AtomicBool::new(false),

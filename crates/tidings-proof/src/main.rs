@@ -6,8 +6,12 @@ mod campaigns;
 mod crash;
 mod failover;
 mod fairness;
+mod limits;
+mod load;
 mod process;
 mod rate;
+#[path = "../../tidings-testkit/src/redis.rs"]
+mod redis;
 mod standin;
 mod unsubscribe;
 mod vectors;
@@ -75,6 +79,27 @@ enum Proof {
         /// Jobs of the flood.
         #[arg(long, default_value_t = 1_000_000)]
         jobs: i64,
+        /// Print only the JSON line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// More than the rate limits allow, worked off by three processes, with the Redis lost and returned.
+    Limits {
+        /// Print only the JSON line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// A steady rate over HTTP for minutes, then the highest rate that holds.
+    Load {
+        /// Messages a second.
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+        rate: u64,
+        /// How long.
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1_440))]
+        minutes: u64,
+        /// Leave the search for the highest rate out.
+        #[arg(long)]
+        steady_only: bool,
         /// Print only the JSON line.
         #[arg(long)]
         json: bool,
@@ -148,6 +173,32 @@ fn main() -> Result<ExitCode> {
             println!("{summary}");
             let fair = summary["p95_shift_ms"].as_f64().is_some_and(|ms| ms <= 1000.0);
             Ok(ExitCode::from(u8::from(!fair)))
+        }
+        Proof::Limits { json } => {
+            let (cluster, url) = database(None, "limits")?;
+            let folder = process::folder("limits")?;
+            let summary = runtime.block_on(limits::run(&url, &folder, !json))?;
+            drop(cluster);
+            println!("{summary}");
+            Ok(ExitCode::from(u8::from(!limits::is_clean(&summary))))
+        }
+        Proof::Load {
+            rate,
+            minutes,
+            steady_only,
+            json,
+        } => {
+            let (cluster, url) = database(None, "load")?;
+            let folder = process::folder("load")?;
+            let plan = load::Plan {
+                rate,
+                minutes,
+                highest: !steady_only,
+            };
+            let summary = runtime.block_on(load::run(&url, &folder, plan, !json))?;
+            drop(cluster);
+            println!("{summary}");
+            Ok(ExitCode::from(u8::from(!load::is_clean(&summary))))
         }
         Proof::Vectors { dir, json } => {
             // A case of unsubscribing needs the HTTP face, and that a database.

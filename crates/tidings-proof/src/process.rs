@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -20,6 +21,7 @@ pub struct Installation {
     folder: PathBuf,
     port: u16,
     lease_s: u32,
+    more: BTreeMap<&'static str, String>,
     /// An API key of its tenant.
     pub key: String,
     /// For calls to it.
@@ -49,6 +51,7 @@ impl Installation {
                 .local_addr()?
                 .port(),
             lease_s,
+            more: BTreeMap::new(),
             key: String::new(),
             client,
         };
@@ -65,6 +68,14 @@ impl Installation {
         Ok(installation)
     }
 
+    /// Sets a variable of its processes, or takes it away.
+    pub fn set(&mut self, name: &'static str, value: Option<String>) {
+        match value {
+            Some(value) => self.more.insert(name, value),
+            None => self.more.remove(name),
+        };
+    }
+
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
         command
@@ -77,6 +88,8 @@ impl Installation {
             .env("MAX_CONCURRENT_JOBS", "256")
             .env("POLL_INTERVAL_MS", "200")
             .env("RUST_LOG", "warn")
+            .env_remove("REDIS_URL")
+            .envs(&self.more)
             .kill_on_drop(true);
         command
     }

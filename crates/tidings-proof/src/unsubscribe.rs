@@ -96,6 +96,7 @@ impl House {
             schedule: Schedule::default(),
             disabled_types: std::collections::BTreeSet::new(),
             environment: std::collections::BTreeMap::new(),
+            redis: None,
             fail_points: FailPoints::default(),
         });
         let settings = ApiSettings {

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
+use tidings_store::limits::RedisBuckets;
 use url::Url;
 
 /// Environment values: the process's own, over those of `ENV_FILE`.
@@ -21,6 +22,8 @@ pub struct Config {
     pub database_url: Option<SecretString>,
     /// `DATABASE_DIRECT_URL`: a connection past any pooler, for migrations and notifications.
     pub direct_url: Option<SecretString>,
+    /// `REDIS_URL`: a Redis or Valkey that keeps the buckets of rate limits; none: the database does.
+    pub redis: Option<RedisBuckets>,
     /// `TIDINGS_DATA_DIR`: the private PostgreSQL and the generated master key live here.
     pub data_dir: PathBuf,
     /// `TIDINGS_PG_BIN`: where PostgreSQL's programs are.
@@ -140,6 +143,11 @@ impl Config {
         Ok(Self {
             database_url: secret(&["DATABASE_URL", "CENTRAL_DB_URL"]),
             direct_url: secret(&["DATABASE_DIRECT_URL"]),
+            redis: environment
+                .get(&["REDIS_URL"])
+                .map(|url| RedisBuckets::new(&SecretString::from(url)))
+                .transpose()
+                .context("REDIS_URL")?,
             data_dir: environment
                 .get(&["TIDINGS_DATA_DIR"])
                 .unwrap_or("tidings-data")

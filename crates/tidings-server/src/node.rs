@@ -82,6 +82,7 @@ pub fn engine_on(installation: &Installation, store: Store, clock: Arc<dyn Clock
         schedule: schedule(config),
         disabled_types: disabled_types(config)?,
         environment: installation.environment.campaigns(),
+        redis: config.redis.clone(),
         fail_points: FailPoints::arm(&words).context("TIDINGS_FAIL_POINTS")?,
     }))
 }

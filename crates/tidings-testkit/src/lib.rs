@@ -1,4 +1,4 @@
-//! What tests need and products do not: a fresh database for each test, a MariaDB, and a clock that stands still.
+//! What tests need and products do not: a fresh database for each test, a MariaDB, a Redis, and a clock that stands still.
 //!
 //! Development only; no crate of the product depends on it except under `[dev-dependencies]`.
 
@@ -6,10 +6,12 @@ mod database;
 mod file;
 mod mariadb;
 mod mysql;
+mod redis;
 mod server;
 
 pub use database::{TestDatabase, database};
 pub use file::TemporaryFile;
+pub use redis::Redis;
 pub use mysql::{MysqlDatabase, mysql_database, mysql_server};
 
 use std::sync::Arc;

@@ -25,6 +25,7 @@ const START_LIMIT: Duration = Duration::from_mins(1);
 /// The server's program, where it is installed with what makes its system tables.
 pub fn program(path: Option<&std::ffi::OsStr>) -> Option<PathBuf> {
     installer(path)?;
+    find(path, "my_print_defaults")?;
     SERVERS.iter().find_map(|name| find(path, name))
 }
 
@@ -71,11 +72,10 @@ impl Mariadb {
         let done = install.output().context("cannot run mariadb-install-db")?;
         if !done.status.success() {
             bail!(
-                "mariadb-install-db failed: {}",
-                String::from_utf8_lossy(&done.stderr)
-                    .chars()
-                    .take(500)
-                    .collect::<String>()
+                "mariadb-install-db failed: {}{}",
+                said(&done.stderr),
+                // It says on its standard output what is missing.
+                said(&done.stdout)
             );
         }
         for _ in 0..ATTEMPTS {
@@ -158,6 +158,11 @@ impl Drop for Mariadb {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The first 500 characters of what a program said.
+fn said(output: &[u8]) -> String {
+    String::from_utf8_lossy(output).trim().chars().take(500).collect()
 }
 
 fn argument(name: &str, path: &Path) -> std::ffi::OsString {

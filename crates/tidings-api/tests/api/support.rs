@@ -250,6 +250,7 @@ fn engine(store: Store, clock: Arc<dyn Clock>) -> Engine {
         schedule: tidings_core::retry::Schedule::default(),
         disabled_types: std::collections::BTreeSet::new(),
         environment: std::collections::BTreeMap::new(),
+        redis: None,
         fail_points: FailPoints::default(),
     })
 }

@@ -7,6 +7,10 @@ use super::slots::Slots;
 /// or the clock went back.
 const ABSURD_US: i64 = 60_000_000;
 
+/// How long after a bucket moved to another keeper the former may still have given out slots: a node may go by what it
+/// knew of the keeper for a second, and takes slots half a second ahead; the rest is for clocks that differ.
+pub const HANDOVER_US: i64 = 2_000_000;
+
 /// The whole limit, in thousandths.
 const WHOLE: i64 = 1_000;
 
@@ -83,6 +87,18 @@ impl Bucket {
                 count: count as u32,
             },
             more_us: self.next_us.saturating_sub(pace.ahead_us),
+        }
+    }
+
+    /// The bucket as a new keeper goes on with it that took over at an instant: an interval after anything that the former can
+    /// have given out, so that the slots of both together are as far apart as those of one.
+    #[must_use]
+    pub fn handed_over(self, pace: Pace, since_us: i64) -> Self {
+        let interval = pace.interval_us.saturating_mul(WHOLE) / self.factor_at(pace, since_us);
+        let after = since_us.saturating_add(HANDOVER_US).saturating_add(interval);
+        Self {
+            next_us: self.next_us.max(after),
+            ..self
         }
     }
 

@@ -10,7 +10,7 @@ mod slots;
 #[cfg(test)]
 mod tests;
 
-pub use bucket::{Bucket, Lease};
+pub use bucket::{Bucket, HANDOVER_US, Lease};
 pub use slots::Slots;
 
 use crate::{ConnectionId, ProviderKind, TenantId};

@@ -79,6 +79,33 @@ proptest! {
     }
 
     #[test]
+    fn keepers_in_turn_let_no_more_through(
+        limit in limits(), turns in turns(), stretch in 1i64..200, change in prop::collection::vec(0u8..20, 400)
+    ) {
+        let pace = limit.pace();
+        // Nothing is carried over: what a keeper that is gone takes with it.
+        let mut keepers = vec![Bucket::default()];
+        let mut known = [(0, START); 3];
+        let mut now = START;
+        let mut uses = Vec::new();
+        for ((passes, want, lateness, node), change) in turns.into_iter().zip(change) {
+            now += passes * stretch;
+            if change == 0 {
+                keepers.push(Bucket::default().handed_over(pace, now));
+            }
+            // A node goes by what it knew for a second.
+            if now - known[node].1 >= 1_000_000 {
+                known[node] = (keepers.len() - 1, now);
+            }
+            let mut slots = keepers[known[node].0].take(pace, now, want).slots;
+            while let Some(slot) = slots.pop(i64::MAX) {
+                uses.push(slot.max(now).max(slot + pace.late_us * lateness / 1000).min(slot + pace.late_us));
+            }
+        }
+        prop_assert!(worst(&mut uses, limit.per().as_micros() as i64) <= limit.limit() as usize);
+    }
+
+    #[test]
     fn a_limit_shrinks_and_grows_back_but_never_beyond(limit in limits(), steps in prop::collection::vec((0i64..100_000_000, any::<bool>()), 1..100)) {
         let pace = limit.pace();
         let mut bucket = Bucket::default();

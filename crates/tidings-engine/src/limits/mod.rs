@@ -23,6 +23,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tidings_core::limit::{Pace, RateLimit, Wish};
 use tidings_core::{ConnectionId, TenantId};
 use tidings_queue::Line;
+use tidings_store::limits::RedisBuckets;
 use tidings_store::messages::routes::RouteRow;
 use tokio::sync::Notify;
 
@@ -49,11 +50,11 @@ pub(crate) struct Limiter {
 }
 
 impl Limiter {
-    pub fn new() -> Self {
+    pub fn new(redis: Option<RedisBuckets>) -> Self {
         Self {
             pools: Mutex::default(),
             lines: Mutex::default(),
-            source: Source::new(),
+            source: Source::new(redis),
             paused: Mutex::default(),
             lead_us: AtomicI64::new(0),
             turned: Notify::new(),

@@ -98,7 +98,9 @@ async fn silent(world: &mut World, category: Category) -> (MessageId, Connection
         .await
         .unwrap();
     world.run().await;
-    world.configure(email, Channel::Email, json!({}), false).await;
+    // Nothing listens there.
+    let silent = json!({"base_url": "http://127.0.0.1:9"});
+    world.configure(email, Channel::Email, silent, true).await;
     (accepted.message_id, email)
 }
 
@@ -179,18 +181,35 @@ async fn transactional_is_sent_again_after_the_grace_time() {
     );
     world.advance(120);
     world.run().await;
+    let (status, state, attempts) = states(&world, message).await;
+    assert_eq!((status, attempts), (MessageStatus::Queued, 2), "it was called again: {state:?}");
     world.configure(email, Channel::Email, json!({}), true).await;
     world.advance(600);
     world.run().await;
-    assert_eq!(
-        states(&world, message).await,
-        (MessageStatus::Sent, DeliveryState::Accepted, 2)
-    );
+    let (status, state, _) = states(&world, message).await;
+    assert_eq!((status, state), (MessageStatus::Sent, DeliveryState::Accepted));
     assert_eq!(
         world.ledger().await.messages,
         1,
         "the same reference: the provider took it once"
     );
+}
+
+#[tokio::test]
+async fn what_may_have_arrived_over_a_connection_that_is_off_is_held() {
+    let mut world = World::bare().await;
+    let (message, email) = silent(&mut world, Category::Transactional).await;
+    world.configure(email, Channel::Email, json!({}), false).await;
+    world.connect(Channel::Email, json!({}), 0).await;
+    for _ in 0..12 {
+        world.advance(60);
+        world.run().await;
+    }
+    assert_eq!(
+        states(&world, message).await,
+        (MessageStatus::Queued, DeliveryState::Held, 1)
+    );
+    assert_eq!(world.ledger().await.messages, 1);
 }
 
 #[tokio::test]

@@ -307,6 +307,7 @@ pub async fn engine(
         schedule: Schedule::default(),
         disabled_types: std::collections::BTreeSet::new(),
         environment: std::collections::BTreeMap::new(),
+        redis: None,
         fail_points: FailPoints::default(),
     })
 }

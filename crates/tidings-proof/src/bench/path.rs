@@ -104,6 +104,7 @@ async fn prepare(url: &str) -> Result<(Engine, TenantId)> {
         schedule: tidings_core::retry::Schedule::default(),
         disabled_types: std::collections::BTreeSet::new(),
         environment: std::collections::BTreeMap::new(),
+        redis: None,
         fail_points: FailPoints::default(),
     });
     Ok((engine, tenant))

@@ -14,6 +14,7 @@ mod isolation;
 mod limits;
 mod logs;
 mod models;
+mod redis_limits;
 mod scratch;
 mod sealing;
 mod suppressions;

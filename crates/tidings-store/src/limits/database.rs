@@ -8,8 +8,8 @@ use tidings_core::limit::{Bucket, Lease, Pace, Slots, Wish};
 use tidings_core::{ConnectionId, TenantId};
 use uuid::Uuid;
 
-/// Takes slots from the buckets of connections, each named once; a connection that no longer exists has none. Run it
-/// outside a transaction: what it takes is taken at its commit.
+/// Takes slots from the buckets of connections, each named once; a connection that no longer exists has none, and nobody has
+/// while a Redis keeps the buckets. Run it outside a transaction: what it takes is taken at its commit.
 pub async fn take(
     conn: &mut PgConnection,
     wishes: &[Wish],
@@ -39,18 +39,19 @@ async fn lease(
         r#"
         WITH held AS MATERIALIZED (
             SELECT b.tenant_id, b.connection_id, b.next_us, b.paused_us, w.late_us, $8 + w.ahead_us AS horizon, w.want,
-                   w.interval_us * 1000 / 62 AS widest,
+                   w.interval_us * 1000 / 62 AS widest, s.since_us,
                    w.interval_us * 1000
                        / least(1000, greatest(62, b.factor + greatest($8 - b.shrunk_us, 0) / w.grow_us)) AS spacing
             FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
                 AS w (tenant_id, connection_id, interval_us, late_us, ahead_us, grow_us, want)
             JOIN rate_buckets b ON b.tenant_id = w.tenant_id AND b.connection_id = w.connection_id
+            JOIN rate_store s ON s.only_row AND s.redis_run IS NULL
             ORDER BY b.tenant_id, b.connection_id
             FOR UPDATE OF b
         ), begun AS (
             SELECT h.*, greatest(
                        CASE WHEN h.next_us > h.horizon + h.widest + 60000000 THEN $8 ELSE h.next_us END,
-                       $8 - h.late_us, h.paused_us) AS first_us
+                       $8 - h.late_us, h.paused_us, h.since_us + 2000000 + h.spacing) AS first_us
             FROM held h
         ), taken AS (
             SELECT g.*, CASE WHEN g.first_us > g.horizon THEN 0
@@ -89,7 +90,7 @@ async fn lease(
 }
 
 /// Full buckets for connections that have none yet.
-async fn make(conn: &mut PgConnection, wishes: &[Wish]) -> Result<()> {
+pub(super) async fn make(conn: &mut PgConnection, wishes: &[Wish]) -> Result<()> {
     let (tenants, connections) = keys(wishes);
     let full = Bucket::default();
     sqlx::query!(
@@ -113,7 +114,7 @@ async fn make(conn: &mut PgConnection, wishes: &[Wish]) -> Result<()> {
     Ok(())
 }
 
-fn keys(wishes: &[Wish]) -> (Vec<Uuid>, Vec<Uuid>) {
+pub(super) fn keys(wishes: &[Wish]) -> (Vec<Uuid>, Vec<Uuid>) {
     wishes
         .iter()
         .map(|wish| (wish.tenant.0, wish.connection.0))

@@ -1,0 +1,114 @@
+//! The highest rate that holds: doubled until it does not, then halved towards it.
+
+use super::{DELIVERY_P99_MS, SETTLE_LIMIT, SUBMISSION_P99_MS, Stage, end};
+use crate::{crash, rate};
+use anyhow::Result;
+use std::time::{Duration, Instant};
+use tokio::process::Child;
+
+/// How long one rate is tried.
+const SECONDS: u64 = 15;
+/// How much longer than that the submissions may take.
+const BEHIND: Duration = Duration::from_secs(1);
+/// Where the search begins.
+const FIRST: u64 = 100;
+/// Nothing is tried beyond.
+const LAST: u64 = 6_400;
+/// Halvings after the first rate that does not hold.
+const HALVINGS: u32 = 3;
+
+/// Processes of an installation.
+#[derive(Clone, Copy, Debug)]
+pub enum Fleet {
+    /// One that does everything.
+    One,
+    /// One that answers HTTP and runs what is scheduled, and so many workers.
+    Workers(u32),
+}
+
+/// Those that are measured.
+pub const FLEETS: [Fleet; 4] = [
+    Fleet::One,
+    Fleet::Workers(1),
+    Fleet::Workers(2),
+    Fleet::Workers(4),
+];
+
+impl Stage {
+    /// The name of a fleet and the highest of the rates tried that it held.
+    pub(super) async fn highest(&mut self, fleet: Fleet, talk: bool) -> Result<(String, u64)> {
+        let name = match fleet {
+            Fleet::One => "one_process".to_owned(),
+            Fleet::Workers(count) => format!("workers_{count}"),
+        };
+        let children = self.launch(fleet).await?;
+        let (mut held, mut rate, mut halvings) = (0, FIRST, 0);
+        let mut too_much = None;
+        while halvings <= HALVINGS && rate <= LAST {
+            let prefix = format!("{name}-{rate}-");
+            let holds = self.holds(&prefix, rate).await;
+            if talk {
+                eprintln!("{name}: {rate} a second {}", if holds { "holds" } else { "does not hold" });
+            }
+            if holds {
+                held = rate;
+            } else {
+                too_much = Some(rate);
+            }
+            rate = match too_much {
+                None => rate * 2,
+                Some(above) => {
+                    halvings += 1;
+                    held.midpoint(above)
+                }
+            };
+        }
+        end(children).await?;
+        Ok((name, held))
+    }
+
+    async fn launch(&self, fleet: Fleet) -> Result<Vec<Child>> {
+        let mut children = Vec::new();
+        match fleet {
+            Fleet::One => children.push(self.engine.serve("all", None)?),
+            Fleet::Workers(count) => {
+                children.push(self.engine.serve("api", None)?);
+                children.push(self.engine.serve("scheduler", None)?);
+                for _ in 0..count {
+                    children.push(self.engine.serve("worker", None)?);
+                }
+            }
+        }
+        if let Some(first) = children.first_mut() {
+            self.engine.up(first).await?;
+        }
+        Ok(children)
+    }
+
+    /// Waits until nothing is on its way, within a limit.
+    async fn settled(&mut self) {
+        let started = Instant::now();
+        while started.elapsed() < SETTLE_LIMIT
+            && crash::on_the_way(&mut self.database).await.is_ok_and(|open| open > 0)
+        {
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    }
+
+    /// Whether a rate holds. What fails because there is too much is a no like any other.
+    async fn holds(&mut self, prefix: &str, rate: u64) -> bool {
+        let count = rate * SECONDS;
+        let begun = Instant::now();
+        let submitted = rate::submit(&self.engine, prefix, rate, count).await;
+        let in_time = begun.elapsed() < Duration::from_secs(SECONDS) + BEHIND;
+        let Ok(submitted) = submitted else {
+            // What is left must not burden the next.
+            self.settled().await;
+            return false;
+        };
+        let Ok(delivered) = self.delivered(prefix, count).await else {
+            return false;
+        };
+        in_time && submitted.at(0.99) <= SUBMISSION_P99_MS && delivered.at(0.99) <= DELIVERY_P99_MS
+    }
+}

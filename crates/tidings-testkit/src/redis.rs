@@ -1,0 +1,108 @@
+//! A private Redis (or Valkey) that keeps nothing: started on a free port of the loopback interface, killed, started again.
+
+use anyhow::{Context as _, bail};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const PROGRAMS: [&str; 2] = ["redis-server", "valkey-server"];
+
+/// Another program may take the free port between our look and the start.
+const ATTEMPTS: u32 = 5;
+
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// A Redis; what runs ends with it.
+#[derive(Debug)]
+pub struct Redis {
+    program: PathBuf,
+    child: Option<Child>,
+    port: u16,
+}
+
+impl Redis {
+    /// Starts one; none where none is installed (`cargo xtask test` installs it for root).
+    ///
+    /// # Errors
+    /// When it is there and does not start.
+    pub fn start() -> anyhow::Result<Option<Self>> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let found = std::env::split_paths(&path)
+            .flat_map(|folder| PROGRAMS.map(|name| folder.join(name)))
+            .find(|candidate| candidate.is_file());
+        let Some(program) = found else { return Ok(None) };
+        for _ in 0..ATTEMPTS {
+            let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+                .and_then(|listener| listener.local_addr())
+                .context("no free port")?
+                .port();
+            let mut redis = Self {
+                program: program.clone(),
+                child: None,
+                port,
+            };
+            if redis.restart()? {
+                return Ok(Some(redis));
+            }
+        }
+        bail!("{} ended {ATTEMPTS} times at its start", program.display())
+    }
+
+    /// Ends it at once, as a crash does.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have ended already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Starts it again at the same port, empty; false when it ended instead.
+    ///
+    /// # Errors
+    /// When it cannot be run, or does not listen in time.
+    pub fn restart(&mut self) -> anyhow::Result<bool> {
+        self.kill();
+        let mut command = Command::new(&self.program);
+        command
+            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .args(["--daemonize", "no", "--port", &self.port.to_string()])
+            .current_dir(std::env::temp_dir())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("cannot run {}", self.program.display()))?;
+        let begin = Instant::now();
+        while begin.elapsed() < START_LIMIT {
+            if child.try_wait()?.is_some() {
+                return Ok(false);
+            }
+            if TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok() {
+                self.child = Some(child);
+                return Ok(true);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = child.kill();
+        let _ = child.wait();
+        bail!("Redis did not listen on port {} within {} s", self.port, START_LIMIT.as_secs())
+    }
+
+    /// Where it listens.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    /// Its port, for a test that speaks to it.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
