@@ -84,6 +84,16 @@ impl JobKind {
         }
     }
 
+    /// The channel that a type of send job names; none where the rules choose it.
+    pub const fn channel(self) -> Option<Channel> {
+        match self {
+            Self::SendEmail => Some(Channel::Email),
+            Self::SendSms => Some(Channel::Sms),
+            Self::SendWhatsapp => Some(Channel::Whatsapp),
+            _ => None,
+        }
+    }
+
     /// The priority (SPEC section 3, rule 12): of its own where the kind has one, else by urgency. Provider webhooks go
     /// first of all: they may carry an opt-out.
     pub const fn priority(self, urgency: Urgency) -> i16 {

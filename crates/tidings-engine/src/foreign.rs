@@ -15,7 +15,6 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use tidings_core::decide::Verdict;
-use tidings_core::job::JobKind;
 use tidings_core::redact::Private;
 use tidings_core::{
     Category, Channel, ContactId, DecisionStage, ErrorCategory, MessageId, MessageStatus, MessageType,
@@ -115,12 +114,7 @@ fn request(job: &ClaimedJob) -> Result<AcceptRequest, String> {
             error.column()
         )
     })?;
-    let channel = match job.kind {
-        JobKind::SendSms => Some(Channel::Sms),
-        JobKind::SendEmail => Some(Channel::Email),
-        JobKind::SendWhatsapp => Some(Channel::Whatsapp),
-        _ => payload.channel,
-    };
+    let channel = job.kind.channel().or(payload.channel);
     let to = recipient(&payload)?;
     let content = payload.body.map(|body| DirectContent {
         subject: payload.subject,

@@ -11,6 +11,7 @@ mod ai;
 pub mod alerts;
 mod approvals;
 mod approve;
+mod backlog;
 mod batch;
 mod campaigns;
 mod cancel;
@@ -63,6 +64,7 @@ mod webhook;
 mod whatsapp;
 mod worker;
 
+pub use backlog::Backlog;
 pub use approvals::{ApprovalEdit, ApprovalTold, ChannelPreview, WaitingPreview};
 pub use campaigns::{
     CampaignCheck, CampaignTold, Effective, Missing, NeverSelected, Ran, RowVerdict, RunPace, SampleRow,

@@ -355,7 +355,7 @@ const fn said(evidence: Evidence, action: UnknownAction) -> &'static str {
 /// What a person decides about a delivery of unknown outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PersonDecides {
-    /// Send it again, under the same reference.
+    /// Send it anew, by any connection: whoever says so takes it that it may arrive twice.
     Resend,
     /// It arrived.
     Arrived,

@@ -418,8 +418,57 @@ pub enum Queue {
     Replay(Replay),
     /// Delete dead letters.
     Purge(Purge),
+    /// List messages of which nobody knows whether they arrived.
+    Unknown(Unknown),
+    /// Say what is to become of such a message.
+    Decide(Decide),
     /// Let a fenced (cloned or restored) database send again.
     Unfence,
+}
+
+/// Options of `queue unknown`.
+#[derive(Debug, Args)]
+pub struct Unknown {
+    /// Whose.
+    #[command(flatten)]
+    pub tenant: Tenant,
+    /// How many at most.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub limit: u32,
+}
+
+/// Options of `queue decide`.
+#[derive(Debug, Args)]
+pub struct Decide {
+    /// Whose.
+    #[command(flatten)]
+    pub tenant: Tenant,
+    /// The message.
+    pub message: uuid::Uuid,
+    /// What a person knows or wants.
+    pub verdict: Verdict,
+}
+
+/// A person's word about a message of unknown outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Verdict {
+    /// It arrived.
+    Arrived,
+    /// Send it anew; it may arrive twice.
+    Resend,
+    /// Leave it.
+    Drop,
+}
+
+impl Verdict {
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Arrived => "arrived",
+            Self::Resend => "resend",
+            Self::Drop => "drop",
+        }
+    }
 }
 
 /// Which dead letters.

@@ -11,7 +11,7 @@ use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tidings_core::{Channel, DeliveryId, DeliveryState, MessageId};
-use tidings_engine::PersonDecides;
+use tidings_engine::{Backlog, PersonDecides};
 use tidings_engine::queue::{StatRow, stats};
 use tidings_engine::store::StoreError;
 use tidings_engine::store::messages::unknown::{self, UnknownDelivery};
@@ -42,7 +42,8 @@ async fn queue_stats(caller: Caller, State(state): State<ApiState>) -> Answer<Js
 pub(crate) async fn figures(caller: &Caller, state: &ApiState) -> Answer<QueueStatsView> {
     let mut connection = state.store().worker().acquire().await.map_err(StoreError::from)?;
     let rows = stats(&mut connection, Some(caller.tenant), state.now()).await?;
-    Ok(QueueStatsView::of(rows))
+    let backlogs = state.engine().backlogs(&rows).await?;
+    Ok(QueueStatsView::of(rows, backlogs))
 }
 
 /// List unknown outcomes
@@ -111,6 +112,32 @@ pub struct QueueStatsView {
     pub oldest_age_ms: Option<i64>,
     /// The same by job type and priority.
     pub by_type: Vec<TypeFigures>,
+    /// What waits for the rate limits of its channel's connections, and when the last of it will have gone.
+    pub backlogs: Vec<BacklogView>,
+}
+
+/// Due jobs that wait for rate limits.
+#[derive(Serialize, ToSchema)]
+pub struct BacklogView {
+    /// The job type.
+    pub job_type: String,
+    /// How many are due.
+    pub waiting: u64,
+    /// The limits they wait for, as `100/h`.
+    pub limits: Vec<String>,
+    /// When the last will have gone at these limits, were nothing to come in between.
+    pub ends_at: Timestamp,
+}
+
+impl From<Backlog> for BacklogView {
+    fn from(backlog: Backlog) -> Self {
+        Self {
+            job_type: backlog.job_type.to_string(),
+            waiting: backlog.waiting,
+            limits: backlog.limits,
+            ends_at: backlog.ends_at,
+        }
+    }
 }
 
 /// Figures of one job type and priority.
@@ -141,7 +168,7 @@ pub struct TypeFigures {
 }
 
 impl QueueStatsView {
-    fn of(rows: Vec<StatRow>) -> Self {
+    fn of(rows: Vec<StatRow>, backlogs: Vec<Backlog>) -> Self {
         let sum = |figure: fn(&StatRow) -> i64| rows.iter().map(figure).sum();
         Self {
             queued: sum(|row| row.queued),
@@ -153,6 +180,7 @@ impl QueueStatsView {
             dead: sum(|row| row.dead),
             oldest_age_ms: rows.iter().filter_map(|row| row.oldest_age_ms).max(),
             by_type: rows.into_iter().map(TypeFigures::from).collect(),
+            backlogs: backlogs.into_iter().map(BacklogView::from).collect(),
         }
     }
 }

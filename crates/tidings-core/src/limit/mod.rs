@@ -6,11 +6,13 @@
 //! of the window. Because nothing but one instant is kept, losing it costs at most one short burst.
 
 mod bucket;
+mod eta;
 mod slots;
 #[cfg(test)]
 mod tests;
 
 pub use bucket::{Bucket, HANDOVER_US, Lease};
+pub use eta::ends_at;
 pub use slots::Slots;
 
 use crate::{ConnectionId, ProviderKind, TenantId};

@@ -151,3 +151,30 @@ async fn what_may_have_arrived_is_not_sent_another_way_when_its_connection_is_sw
     assert_eq!(world.status(lost).await, MessageStatus::Sent);
     assert_eq!(ways(&world, lost).await.len(), 2);
 }
+
+#[tokio::test]
+async fn a_backlog_tells_when_it_ends_unless_something_carries_it_without_a_limit() {
+    let (mut world, main, _, ann) = pair(json!({}), 60).await;
+    for _ in 0..10 {
+        accept(&world, ann).await;
+    }
+    let backlogs = async |world: &World| {
+        let mut conn = world.engine.store().worker().acquire().await.unwrap();
+        let rows = tidings_queue::stats(&mut conn, Some(world.tenant), world.engine.now()).await;
+        drop(conn);
+        world.engine.backlogs(&rows.unwrap()).await.unwrap()
+    };
+    let told = backlogs(&world).await;
+    assert_eq!(told.len(), 1);
+    assert_eq!((told[0].waiting, &told[0].limits), (10, &vec!["60/min".to_owned(); 2]));
+    let seconds = told[0].ends_at.duration_since(world.engine.now()).as_secs_f64();
+    assert!((seconds - 5.4).abs() < 0.01, "ten at two a second, less what a limit is kept by: {seconds}");
+
+    let drill = Drill::Break(SignedDuration::from_mins(30));
+    world.engine.drill(world.tenant, main, drill, "test").await.unwrap();
+    let told = backlogs(&world).await;
+    assert_eq!(told[0].limits, ["60/min"]);
+
+    world.connect(Channel::Email, json!({}), 2).await;
+    assert_eq!(backlogs(&world).await, [], "the third has no limit");
+}

@@ -1,5 +1,6 @@
 //! `tidings queue`: figures and dead letters.
 
+use super::unknown;
 use crate::cli::{DeadLetters, Purge, Queue, Replay};
 use crate::failure::Failure;
 use crate::installation::Installation;
@@ -21,6 +22,8 @@ pub async fn run(installation: &Installation, command: &Queue, json: bool) -> Re
         Queue::Causes => causes(installation, json).await,
         Queue::Replay(options) => replay(installation, options, json).await,
         Queue::Purge(options) => purge(installation, options, json).await,
+        Queue::Unknown(which) => unknown::list(installation, which, json).await,
+        Queue::Decide(options) => unknown::decide(installation, options, json).await,
         Queue::Unfence => unfence(installation, json).await,
     }
 }
@@ -30,6 +33,8 @@ async fn show_stats(installation: &Installation, json: bool) -> Result<()> {
     let mut conn = installation.store.worker().acquire().await?;
     let rows = stats(&mut conn, None, now).await?;
     let fence = guard::check(&mut conn, "queue stats", now).await?;
+    drop(conn);
+    let backlogs = node::engine(installation)?.backlogs(&rows).await?;
     let by_type = by_type(&rows);
     if json {
         let types: BTreeMap<_, Value> = by_type
@@ -39,7 +44,7 @@ async fn show_stats(installation: &Installation, json: bool) -> Result<()> {
         let fence = fence.map(|fence| fence.reason);
         println!(
             "{}",
-            json!({ "total": figures(&total(&rows)), "by_type": types, "fenced": fence })
+            json!({ "total": figures(&total(&rows)), "by_type": types, "backlogs": backlogs, "fenced": fence })
         );
         return Ok(());
     }
@@ -65,6 +70,16 @@ async fn show_stats(installation: &Installation, json: bool) -> Result<()> {
             row.dead,
             row.oldest_age_ms
                 .map_or("-".to_owned(), |ms| format!("{} s", ms / 1000)),
+        );
+    }
+    for backlog in &backlogs {
+        println!(
+            "tenant {}: {} {} at {} end at {:.0}",
+            backlog.tenant_id,
+            backlog.waiting,
+            backlog.job_type,
+            backlog.limits.join(" + "),
+            backlog.ends_at
         );
     }
     Ok(())

@@ -121,3 +121,30 @@ async fn a_fenced_database_says_so_until_it_is_unfenced() {
     until(&world, "SELECT count(*) FROM sandbox_messages", 1).await;
     serving.until("/readyz", "", |answer| answer.status == 200).await;
 }
+
+#[tokio::test]
+async fn a_message_of_unknown_outcome_is_listed_and_settled_by_a_person() {
+    let world = World::shop().await;
+    send(&world, "timeout-after-accept@example.com");
+    let mut serving = world.serve(&[]);
+    until(&world, "SELECT count(*) FROM unknown_deliveries", 1).await;
+    assert!(serving.terminate().0.success());
+
+    let list = world.run(&["queue", "unknown", "--json"]).ok();
+    assert!(!list.out.contains('@'), "no addresses in lists: {}", list.out);
+    let listed = list.json();
+    assert_eq!(listed.as_array().map(Vec::len), Some(1));
+    assert_eq!((&listed[0]["channel"], &listed[0]["held"]), (&json!("email"), &json!(false)));
+    let message = listed[0]["message_id"].as_str().unwrap();
+    let text = world.run(&["queue", "unknown"]).ok().out;
+    assert!(text.contains(message) && text.contains("asked about again"), "{text}");
+
+    let wrong = world.run(&["queue", "decide", message, "perhaps"]);
+    assert!(wrong.err.contains("arrived"), "{}", wrong.err);
+    let done = world.run(&["queue", "decide", message, "arrived"]).ok().out;
+    assert!(done.contains("counts as sent"), "{done}");
+    assert!(world.run(&["queue", "unknown"]).ok().out.contains("no unknown outcomes"));
+    let again = world.run(&["queue", "decide", message, "resend"]);
+    assert!(again.err.contains("not unknown"), "{}", again.err);
+    assert!(world.run(&["explain", message]).ok().out.contains("sent"));
+}
