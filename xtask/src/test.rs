@@ -20,7 +20,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let cluster = postgres::start_for_tests(&dir, &binaries)?;
     let redis = redis::available();
     if !redis {
-        eprintln!("warning: no Redis found, so the tests that start one do nothing; install redis-server to run them");
+        eprintln!(
+            "warning: no Redis found, so the tests that start one do nothing; install redis-server to run them"
+        );
     }
     let mariadb = mysql::program()
         .map(|program| mysql::start(&program, &dir))

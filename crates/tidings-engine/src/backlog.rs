@@ -41,7 +41,9 @@ impl Engine {
     pub async fn backlogs(&self, rows: &[StatRow]) -> Result<Vec<Backlog>, EngineError> {
         let mut waiting: BTreeMap<(TenantId, &'static str), (JobKind, Channel, u64)> = BTreeMap::new();
         for row in rows.iter().filter(|row| row.queued > 0) {
-            let Ok(kind) = row.kind.parse::<JobKind>() else { continue };
+            let Ok(kind) = row.kind.parse::<JobKind>() else {
+                continue;
+            };
             let Some(channel) = kind.channel() else { continue };
             let key = (row.tenant, kind.as_str());
             waiting.entry(key).or_insert((kind, channel, 0)).2 += row.queued.unsigned_abs();
@@ -55,22 +57,23 @@ impl Engine {
         let mut conn = self.inner.conn().await?;
         let connections = routes::load(&mut conn, &tenants).await?;
         drop(conn);
-        let backlog = |((tenant, _), (kind, channel, waiting)): ((TenantId, &'static str), (JobKind, Channel, u64))| {
-            let usable = connections.iter().filter(|row| {
-                row.tenant == tenant
-                    && row.channel == channel
-                    && !matches!(row.breaker.permit(now), Permit::Wait(_))
-            });
-            let limits: Option<Vec<_>> = usable.map(limit_of).collect();
-            let limits = limits?;
-            Some(Backlog {
-                tenant_id: tenant,
-                job_type: kind,
-                waiting,
-                ends_at: ends_at(waiting, &limits, now)?,
-                limits: limits.iter().map(ToString::to_string).collect(),
-            })
-        };
+        let backlog =
+            |((tenant, _), (kind, channel, waiting)): ((TenantId, &'static str), (JobKind, Channel, u64))| {
+                let usable = connections.iter().filter(|row| {
+                    row.tenant == tenant
+                        && row.channel == channel
+                        && !matches!(row.breaker.permit(now), Permit::Wait(_))
+                });
+                let limits: Option<Vec<_>> = usable.map(limit_of).collect();
+                let limits = limits?;
+                Some(Backlog {
+                    tenant_id: tenant,
+                    job_type: kind,
+                    waiting,
+                    ends_at: ends_at(waiting, &limits, now)?,
+                    limits: limits.iter().map(ToString::to_string).collect(),
+                })
+            };
         Ok(waiting.into_iter().filter_map(backlog).take(MOST).collect())
     }
 }

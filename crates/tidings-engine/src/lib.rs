@@ -64,8 +64,8 @@ mod webhook;
 mod whatsapp;
 mod worker;
 
-pub use backlog::Backlog;
 pub use approvals::{ApprovalEdit, ApprovalTold, ChannelPreview, WaitingPreview};
+pub use backlog::Backlog;
 pub use campaigns::{
     CampaignCheck, CampaignTold, Effective, Missing, NeverSelected, Ran, RowVerdict, RunPace, SampleRow,
     SourceCheck, SourceProblem, StepTold, Switch, Works, coverage_csv, rows_csv,

@@ -49,7 +49,9 @@ enum What {
 pub async fn run(database_url: &str, folder: &Path, talk: bool) -> Result<Value> {
     let mut redis = Redis::start()?;
     if redis.is_none() {
-        eprintln!("no Redis is installed: the limits are shared through PostgreSQL alone, and nothing is lost and returned");
+        eprintln!(
+            "no Redis is installed: the limits are shared through PostgreSQL alone, and nothing is lost and returned"
+        );
     }
     let mut options = Options::new(Arc::new(MachineClock));
     options.magic = false;
@@ -101,7 +103,10 @@ pub fn is_clean(summary: &Value) -> bool {
     let kept = summary["limits"]
         .as_object()
         .is_some_and(|limits| limits.values().all(|limit| limit["kept"] == true));
-    let changed = summary["redis"] == false || summary["keeper_changes"].as_i64().is_some_and(|changes| changes >= 6);
+    let changed = summary["redis"] == false
+        || summary["keeper_changes"]
+            .as_i64()
+            .is_some_and(|changes| changes >= 6);
     kept && changed && summary["duplicate"] == 0
 }
 
@@ -184,11 +189,16 @@ fn count(vendor: &StandIn, time: Duration) -> Result<Value> {
                 .or_default()
                 .push(entry.at.as_microsecond());
             let reference = entry.reference.context("a call came without a reference")?;
-            let delivery = reference.rsplit_once('-').map_or(reference.as_str(), |(one, _)| one);
+            let delivery = reference
+                .rsplit_once('-')
+                .map_or(reference.as_str(), |(one, _)| one);
             *calls.entry(delivery.to_owned()).or_insert(0) += 1;
         }
     }
-    ensure!(vendor.ledger().summary().forgotten == 0, "the ledger let entries go");
+    ensure!(
+        vendor.ledger().summary().forgotten == 0,
+        "the ledger let entries go"
+    );
     let mut limits = BTreeMap::new();
     for (name, limit, window) in LIMITS {
         let mut at = arrivals.remove(name).unwrap_or_default();

@@ -7,12 +7,12 @@ mod crash;
 mod failover;
 mod fairness;
 mod limits;
-mod load;
 mod process;
 mod rate;
 #[path = "../../tidings-testkit/src/redis.rs"]
 mod redis;
 mod standin;
+mod steady;
 mod unsubscribe;
 mod vectors;
 
@@ -190,15 +190,15 @@ fn main() -> Result<ExitCode> {
         } => {
             let (cluster, url) = database(None, "load")?;
             let folder = process::folder("load")?;
-            let plan = load::Plan {
+            let plan = steady::Plan {
                 rate,
                 minutes,
                 highest: !steady_only,
             };
-            let summary = runtime.block_on(load::run(&url, &folder, plan, !json))?;
+            let summary = runtime.block_on(steady::run(&url, &folder, plan, !json))?;
             drop(cluster);
             println!("{summary}");
-            Ok(ExitCode::from(u8::from(!load::is_clean(&summary))))
+            Ok(ExitCode::from(u8::from(!steady::is_clean(&summary))))
         }
         Proof::Vectors { dir, json } => {
             // A case of unsubscribing needs the HTTP face, and that a database.

@@ -11,8 +11,8 @@ mod server;
 
 pub use database::{TestDatabase, database};
 pub use file::TemporaryFile;
-pub use redis::Redis;
 pub use mysql::{MysqlDatabase, mysql_database, mysql_server};
+pub use redis::Redis;
 
 use std::sync::Arc;
 use tidings_core::clock::FixedClock;

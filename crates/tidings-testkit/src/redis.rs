@@ -87,7 +87,11 @@ impl Redis {
         }
         let _ = child.kill();
         let _ = child.wait();
-        bail!("Redis did not listen on port {} within {} s", self.port, START_LIMIT.as_secs())
+        bail!(
+            "Redis did not listen on port {} within {} s",
+            self.port,
+            START_LIMIT.as_secs()
+        )
     }
 
     /// Where it listens.

@@ -6,7 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 /// When so many waiting calls have been made over connections with these limits, all of them at work and nothing coming in
 /// between. None without a connection.
 pub fn ends_at(waiting: u64, limits: &[RateLimit], now: Timestamp) -> Option<Timestamp> {
-    let per_us: f64 = limits.iter().map(|limit| 1.0 / limit.pace().interval_us as f64).sum();
+    let per_us: f64 = limits
+        .iter()
+        .map(|limit| 1.0 / limit.pace().interval_us as f64)
+        .sum();
     if per_us <= 0.0 {
         return None;
     }

@@ -215,7 +215,13 @@ fn slots_expire_and_are_counted() {
 #[test]
 fn a_backlog_ends_when_its_last_call_is_made() {
     let now = jiff::Timestamp::from_microsecond(START).expect("an instant");
-    let after = |waiting, limits: &[RateLimit]| Some((ends_at(waiting, limits, now)? - now).total(jiff::Unit::Second).expect("seconds"));
+    let after = |waiting, limits: &[RateLimit]| {
+        Some(
+            (ends_at(waiting, limits, now)? - now)
+                .total(jiff::Unit::Second)
+                .expect("seconds"),
+        )
+    };
     assert_eq!(after(5, &[]), None);
     assert_eq!(after(0, &[limit(1, 1_000)]), Some(0.0));
     // A limit is used to 92 hundredths, a wide one to 86: see the lateness.
@@ -223,5 +229,8 @@ fn a_backlog_ends_when_its_last_call_is_made() {
     assert_eq!(after(100, &[limit(100, 3_600_000)]), Some(4_140.0));
     let both = after(100, &[limit(1, 1_000), limit(1, 1_000)]).expect("an end");
     assert!((both - 54.0).abs() < 0.001, "{both}");
-    assert_eq!(ends_at(u64::MAX, &[limit(1, 86_400_000)], now), Some(jiff::Timestamp::MAX));
+    assert_eq!(
+        ends_at(u64::MAX, &[limit(1, 86_400_000)], now),
+        Some(jiff::Timestamp::MAX)
+    );
 }

@@ -113,7 +113,9 @@ impl Source {
         // The database knows it in any case: it hands its buckets over and takes them back.
         limits::refused(&mut conn, tenant, connection, pace, now_us, quiet_us).await?;
         let keeper = self.keeper(&mut conn, now_us).await?;
-        let Some(run) = &keeper.redis_run else { return Ok(()) };
+        let Some(run) = &keeper.redis_run else {
+            return Ok(());
+        };
         let told = async {
             let live = self.live(run).await?;
             live.refused(&keeper, connection, pace, now_us, quiet_us).await
@@ -196,7 +198,9 @@ impl Source {
         wishes: &[Wish],
         now_us: i64,
     ) -> Result<Option<HashMap<ConnectionId, Lease>>, EngineError> {
-        let Some(run) = &keeper.redis_run else { return Ok(None) };
+        let Some(run) = &keeper.redis_run else {
+            return Ok(None);
+        };
         let first = async {
             let live = self.live(run).await?;
             let taken = live.take(keeper, wishes, &HashMap::new(), now_us).await?;
@@ -211,7 +215,8 @@ impl Source {
         };
         if !taken.missing.is_empty() {
             let handed = limits::hand_over(conn, &taken.missing, keeper.epoch).await?;
-            let pace = |id: &ConnectionId| Some(taken.missing.iter().find(|wish| wish.connection == *id)?.pace);
+            let pace =
+                |id: &ConnectionId| Some(taken.missing.iter().find(|wish| wish.connection == *id)?.pace);
             let ready = handed.iter().filter_map(|(id, handed)| {
                 if handed.fresh {
                     return Some((*id, handed.bucket));

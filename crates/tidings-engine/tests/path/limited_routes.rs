@@ -166,12 +166,22 @@ async fn a_backlog_tells_when_it_ends_unless_something_carries_it_without_a_limi
     };
     let told = backlogs(&world).await;
     assert_eq!(told.len(), 1);
-    assert_eq!((told[0].waiting, &told[0].limits), (10, &vec!["60/min".to_owned(); 2]));
+    assert_eq!(
+        (told[0].waiting, &told[0].limits),
+        (10, &vec!["60/min".to_owned(); 2])
+    );
     let seconds = told[0].ends_at.duration_since(world.engine.now()).as_secs_f64();
-    assert!((seconds - 5.4).abs() < 0.01, "ten at two a second, less what a limit is kept by: {seconds}");
+    assert!(
+        (seconds - 5.4).abs() < 0.01,
+        "ten at two a second, less what a limit is kept by: {seconds}"
+    );
 
     let drill = Drill::Break(SignedDuration::from_mins(30));
-    world.engine.drill(world.tenant, main, drill, "test").await.unwrap();
+    world
+        .engine
+        .drill(world.tenant, main, drill, "test")
+        .await
+        .unwrap();
     let told = backlogs(&world).await;
     assert_eq!(told[0].limits, ["60/min"]);
 

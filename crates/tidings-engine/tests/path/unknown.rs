@@ -182,7 +182,11 @@ async fn transactional_is_sent_again_after_the_grace_time() {
     world.advance(120);
     world.run().await;
     let (status, state, attempts) = states(&world, message).await;
-    assert_eq!((status, attempts), (MessageStatus::Queued, 2), "it was called again: {state:?}");
+    assert_eq!(
+        (status, attempts),
+        (MessageStatus::Queued, 2),
+        "it was called again: {state:?}"
+    );
     world.configure(email, Channel::Email, json!({}), true).await;
     world.advance(600);
     world.run().await;

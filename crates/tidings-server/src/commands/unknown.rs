@@ -64,7 +64,10 @@ pub async fn decide(installation: &Installation, options: &Decide, json: bool) -
         Verdict::Drop => "is left as it is, and counts as failed",
     };
     if json {
-        println!("{}", json!({ "message_id": message, "decided": options.verdict.as_str() }));
+        println!(
+            "{}",
+            json!({ "message_id": message, "decided": options.verdict.as_str() })
+        );
     } else {
         println!("message {message} {word}");
     }

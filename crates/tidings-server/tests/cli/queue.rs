@@ -134,16 +134,28 @@ async fn a_message_of_unknown_outcome_is_listed_and_settled_by_a_person() {
     assert!(!list.out.contains('@'), "no addresses in lists: {}", list.out);
     let listed = list.json();
     assert_eq!(listed.as_array().map(Vec::len), Some(1));
-    assert_eq!((&listed[0]["channel"], &listed[0]["held"]), (&json!("email"), &json!(false)));
+    assert_eq!(
+        (&listed[0]["channel"], &listed[0]["held"]),
+        (&json!("email"), &json!(false))
+    );
     let message = listed[0]["message_id"].as_str().unwrap();
     let text = world.run(&["queue", "unknown"]).ok().out;
-    assert!(text.contains(message) && text.contains("asked about again"), "{text}");
+    assert!(
+        text.contains(message) && text.contains("asked about again"),
+        "{text}"
+    );
 
     let wrong = world.run(&["queue", "decide", message, "perhaps"]);
     assert!(wrong.err.contains("arrived"), "{}", wrong.err);
     let done = world.run(&["queue", "decide", message, "arrived"]).ok().out;
     assert!(done.contains("counts as sent"), "{done}");
-    assert!(world.run(&["queue", "unknown"]).ok().out.contains("no unknown outcomes"));
+    assert!(
+        world
+            .run(&["queue", "unknown"])
+            .ok()
+            .out
+            .contains("no unknown outcomes")
+    );
     let again = world.run(&["queue", "decide", message, "resend"]);
     assert!(again.err.contains("not unknown"), "{}", again.err);
     assert!(world.run(&["explain", message]).ok().out.contains("sent"));

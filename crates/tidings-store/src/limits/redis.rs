@@ -83,7 +83,9 @@ impl RedisBuckets {
     /// When it is no address.
     pub fn new(url: &SecretString) -> Result<Self, RedisUrlError> {
         // The error is left out: it may repeat the address, and that has a password.
-        Client::open(url.expose_secret()).map(Self).map_err(|_| RedisUrlError)
+        Client::open(url.expose_secret())
+            .map(Self)
+            .map_err(|_| RedisUrlError)
     }
 
     /// Connects. A connection that breaks stays broken, so that a Redis that was started again is noticed.
@@ -106,7 +108,9 @@ impl RedisBuckets {
                 conn,
                 run: run.to_owned(),
             }),
-            None => Err(RedisFailure::Unreachable("it does not say which run it is".to_owned())),
+            None => Err(RedisFailure::Unreachable(
+                "it does not say which run it is".to_owned(),
+            )),
         }
     }
 }
@@ -120,7 +124,10 @@ pub struct Live {
 
 impl fmt::Debug for Live {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Live").field("run", &self.run).finish_non_exhaustive()
+        formatter
+            .debug_struct("Live")
+            .field("run", &self.run)
+            .finish_non_exhaustive()
     }
 }
 
@@ -243,7 +250,10 @@ impl Live {
     ) -> Result<bool, RedisFailure> {
         let script = Script::new(WRITE);
         let mut call = script.key(key(keeper, connection));
-        call.key(mark(keeper)).arg(before).arg(encode(bucket)).arg(KEPT_MS);
+        call.key(mark(keeper))
+            .arg(before)
+            .arg(encode(bucket))
+            .arg(KEPT_MS);
         let mut conn = self.conn.clone();
         match call.invoke_async::<i64>(&mut conn).await? {
             1 => Ok(true),
@@ -304,7 +314,14 @@ mod tests {
 
     #[test]
     fn garbage_is_not_read() {
-        for text in ["", "1 2 3", "1 2 3 x", "wrong", "1  2 3 4", "99999999999999999999 1 1 1"] {
+        for text in [
+            "",
+            "1 2 3",
+            "1 2 3 x",
+            "wrong",
+            "1  2 3 4",
+            "99999999999999999999 1 1 1",
+        ] {
             assert!(decode(text).is_err(), "{text}");
         }
     }

@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
 use tidings_core::limit::{Bucket, HANDOVER_US, Lease, RateLimit, Wish};
 use tidings_core::{ConnectionId, Dice};
-use tidings_store::limits::{self, Keeper, Live, RedisBuckets, RedisFailure};
 use tidings_store::connections;
+use tidings_store::limits::{self, Keeper, Live, RedisBuckets, RedisFailure};
 use tidings_testkit::Redis;
 
 const START_US: i64 = 1_780_000_000_000_000;
@@ -75,7 +75,9 @@ impl Stage {
     /// One that speaks to the Redis by hand.
     fn say(&self, command: &str) -> String {
         let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.redis.port())).unwrap();
-        stream.write_all(format!("{command}\r\nQUIT\r\n").as_bytes()).unwrap();
+        stream
+            .write_all(format!("{command}\r\nQUIT\r\n").as_bytes())
+            .unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer
@@ -144,7 +146,11 @@ async fn nodes_at_one_bucket_never_take_the_same_slot() {
     }
     assert!(slots.len() > 500, "{}", slots.len());
     slots.sort_unstable();
-    assert!(slots.windows(2).all(|two| two[1] - two[0] >= wish.pace.interval_us));
+    assert!(
+        slots
+            .windows(2)
+            .all(|two| two[1] - two[0] >= wish.pace.interval_us)
+    );
 }
 
 #[tokio::test]
@@ -160,7 +166,11 @@ async fn a_redis_that_forgot_is_noticed() {
 
     // Wrong data under the very key.
     let keys = stage.say("KEYS *:rates:*:*");
-    let key = keys.lines().find(|line| line.starts_with("tidings:")).unwrap().to_owned();
+    let key = keys
+        .lines()
+        .find(|line| line.starts_with("tidings:"))
+        .unwrap()
+        .to_owned();
     stage.say(&format!("SET {key} nonsense"));
     let lost = live.take(&keeper, &[wish], &first, START_US).await.unwrap_err();
     assert!(matches!(lost, RedisFailure::Lost(_)), "{lost}");
@@ -193,14 +203,25 @@ async fn the_database_gives_nothing_while_redis_keeps_the_buckets_and_takes_over
 
     let begun_us = START_US + 100_000;
     let (live, keeper) = stage.enter(begun_us).await;
-    assert!(limits::take(&mut conn, &[wish], begun_us).await.unwrap().is_empty());
+    assert!(
+        limits::take(&mut conn, &[wish], begun_us)
+            .await
+            .unwrap()
+            .is_empty()
+    );
     let over = limits::hand_over(&mut conn, &[wish], keeper.epoch).await.unwrap();
     let known = over[&stage.connection];
     assert!(known.first && !known.fresh);
-    let first = handed(stage.connection, known.bucket.handed_over(wish.pace, keeper.since_us));
+    let first = handed(
+        stage.connection,
+        known.bucket.handed_over(wish.pace, keeper.since_us),
+    );
     let later_us = begun_us + 10_000_000;
     let taken = live.take(&keeper, &[wish], &first, begun_us).await.unwrap();
-    assert_eq!(taken.leases[&stage.connection].slots.count, 0, "not before the handover is over");
+    assert_eq!(
+        taken.leases[&stage.connection].slots.count, 0,
+        "not before the handover is over"
+    );
     let taken = live.take(&keeper, &[wish], &first, later_us).await.unwrap();
     let taken = taken.leases[&stage.connection].slots;
     assert!(taken.first_us >= last_us + wish.pace.interval_us && taken.first_us >= begun_us + HANDOVER_US);
@@ -209,13 +230,27 @@ async fn the_database_gives_nothing_while_redis_keeps_the_buckets_and_takes_over
 
     // Only what was seen is changed, and once.
     let lost_us = later_us + 100_000;
-    assert!(!limits::to_database(&mut conn, keeper.epoch - 1, lost_us, lost_us).await.unwrap());
-    assert!(limits::to_database(&mut conn, keeper.epoch, lost_us, lost_us).await.unwrap());
-    assert!(!limits::to_database(&mut conn, keeper.epoch, lost_us, lost_us).await.unwrap());
+    assert!(
+        !limits::to_database(&mut conn, keeper.epoch - 1, lost_us, lost_us)
+            .await
+            .unwrap()
+    );
+    assert!(
+        limits::to_database(&mut conn, keeper.epoch, lost_us, lost_us)
+            .await
+            .unwrap()
+    );
+    assert!(
+        !limits::to_database(&mut conn, keeper.epoch, lost_us, lost_us)
+            .await
+            .unwrap()
+    );
     assert!(!limits::to_redis(&mut conn, &keeper).await.unwrap());
     let back = limits::take(&mut conn, &[wish], lost_us).await.unwrap();
     assert_eq!(back[&stage.connection].slots.count, 0);
-    let back = limits::take(&mut conn, &[wish], lost_us + 10_000_000).await.unwrap();
+    let back = limits::take(&mut conn, &[wish], lost_us + 10_000_000)
+        .await
+        .unwrap();
     assert!(back[&stage.connection].slots.first_us >= lost_us + HANDOVER_US + wish.pace.interval_us);
 }
 
@@ -234,7 +269,9 @@ async fn what_nobody_used_begins_at_once() {
 #[test]
 fn an_address_that_is_none_is_refused_without_its_password() {
     for wrong in ["http://u:secret@host", "redis//u:secret@host", "secret"] {
-        let error = RedisBuckets::new(&SecretString::from(wrong)).unwrap_err().to_string();
+        let error = RedisBuckets::new(&SecretString::from(wrong))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("redis://") && !error.contains("secret"), "{error}");
     }
 }

@@ -258,7 +258,9 @@ impl Stage {
             for entry in page.into_iter().filter(|entry| !entry.replay) {
                 // The reference is the delivery and the number of the attempt.
                 let reference = entry.reference.context("a call came without a reference")?;
-                let delivery = reference.rsplit_once('-').map_or(reference.as_str(), |(one, _)| one);
+                let delivery = reference
+                    .rsplit_once('-')
+                    .map_or(reference.as_str(), |(one, _)| one);
                 *calls.entry(delivery.to_owned()).or_insert(0) += 1;
             }
         }

@@ -48,7 +48,10 @@ impl Stage {
             let prefix = format!("{name}-{rate}-");
             let holds = self.holds(&prefix, rate).await;
             if talk {
-                eprintln!("{name}: {rate} a second {}", if holds { "holds" } else { "does not hold" });
+                eprintln!(
+                    "{name}: {rate} a second {}",
+                    if holds { "holds" } else { "does not hold" }
+                );
             }
             if holds {
                 held = rate;
@@ -89,7 +92,9 @@ impl Stage {
     async fn settled(&mut self) {
         let started = Instant::now();
         while started.elapsed() < SETTLE_LIMIT
-            && crash::on_the_way(&mut self.database).await.is_ok_and(|open| open > 0)
+            && crash::on_the_way(&mut self.database)
+                .await
+                .is_ok_and(|open| open > 0)
         {
             tokio::time::sleep(Duration::from_millis(250)).await;
         }

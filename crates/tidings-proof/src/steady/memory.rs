@@ -37,7 +37,11 @@ impl Memory {
         let ended = stop.clone();
         let task = tokio::spawn(async move {
             let mut seen = Vec::new();
-            while ended.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
+            while ended
+                .run_until_cancelled(tokio::time::sleep(EVERY))
+                .await
+                .is_some()
+            {
                 seen.extend(resident_kib(pid));
             }
             seen
@@ -49,7 +53,11 @@ impl Memory {
     pub async fn stop(self) -> Result<Held> {
         self.stop.cancel();
         let seen = self.task.await?;
-        ensure!(seen.len() >= 5, "the process was watched for {} s only", seen.len());
+        ensure!(
+            seen.len() >= 5,
+            "the process was watched for {} s only",
+            seen.len()
+        );
         let fifth = seen.len() / 5;
         let mean = |part: &[u64]| {
             let sum: u64 = part.iter().sum();
