@@ -43,6 +43,8 @@ enum Command {
     Crash(proof::Args),
     /// Cut one of two connections under load, and measure how traffic leaves and returns
     Failover(proof::Args),
+    /// Do faults of many kinds to the real process and count what was lost or sent twice
+    Faults(proof::Args),
     /// Send one tenant's urgent messages beside another's million and compare how long they take
     Fairness(proof::Args),
     /// Run verification vectors through the real verifiers and parsers
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => proof::run("bench", &args),
         Command::Crash(args) => proof::run("crash", &args),
         Command::Failover(args) => proof::run("failover", &args),
+        Command::Faults(args) => proof::run("faults", &args),
         Command::Fairness(args) => proof::run("fairness", &args),
         Command::Vectors(args) => proof::run("vectors", &args),
         Command::Tidy => tidy::run(),

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`, `crash`, `failover`, `fairness` and `vectors`: build the proofs with the binary they are about, and
+//! `cargo xtask bench`, `crash`, `failover`, `faults`, `fairness` and `vectors`: build the proofs with the binary they are about, and
 //! run them.
 
 use crate::{postgres, shell};
@@ -23,7 +23,7 @@ pub fn run(proof: &str, args: &Args) -> anyhow::Result<ExitCode> {
         path = Some(shell::path_with(postgres::binaries()?.dir())?);
         build.args(["-p", "tidings-server"]);
     }
-    if proof == "crash" {
+    if matches!(proof, "crash" | "faults") {
         build.args(["--features", "tidings-server/fail-points"]);
     }
     shell::run(build.stdout(std::io::stderr()))?;
