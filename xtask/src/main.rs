@@ -43,6 +43,8 @@ enum Command {
     Crash(proof::Args),
     /// Cut one of two connections under load, and measure how traffic leaves and returns
     Failover(proof::Args),
+    /// Do faults of many kinds to the real process and count what was lost or sent twice
+    Faults(proof::Args),
     /// Send one tenant's urgent messages beside another's million and compare how long they take
     Fairness(proof::Args),
     /// Work off more than rate limits allow with three processes, while their Redis is lost and returns
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => proof::run("bench", &args),
         Command::Crash(args) => proof::run("crash", &args),
         Command::Failover(args) => proof::run("failover", &args),
+        Command::Faults(args) => proof::run("faults", &args),
         Command::Fairness(args) => proof::run("fairness", &args),
         Command::Limits(args) => proof::run("limits", &args),
         Command::Load(args) => proof::run("load", &args),

@@ -1,5 +1,5 @@
-//! `cargo xtask bench`, `crash`, `failover`, `fairness` and `vectors`: build the proofs with the binary they are about, and
-//! run them.
+//! `cargo xtask bench`, `crash`, `failover`, `faults`, `fairness`, `limits`, `load` and `vectors`: build the proofs with the binary
+//! they are about, and run them.
 
 use crate::{postgres, redis, shell};
 use anyhow::Context as _;
@@ -23,10 +23,10 @@ pub fn run(proof: &str, args: &Args) -> anyhow::Result<ExitCode> {
         path = Some(shell::path_with(postgres::binaries()?.dir())?);
         build.args(["-p", "tidings-server"]);
     }
-    if proof == "limits" && !redis::available() {
+    if matches!(proof, "limits" | "faults") && !redis::available() {
         eprintln!("warning: no Redis found; the limits are measured without one");
     }
-    if proof == "crash" {
+    if matches!(proof, "crash" | "faults") {
         build.args(["--features", "tidings-server/fail-points"]);
     }
     shell::run(build.stdout(std::io::stderr()))?;

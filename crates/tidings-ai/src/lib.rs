@@ -24,7 +24,7 @@ pub use check::{Check, Finding, FindingCode, check};
 pub use draft::{Draft, DraftRefused, DraftText, RefusalReason, draft};
 pub use facts::{Fact, Facts, FactsError};
 pub use figure::Figure;
-pub use model::{ModelFailure, Usage};
+pub use model::{ModelFailure, Usage, classify};
 pub use prompt::prompt;
 pub use request::{Base, BaseRole, Brand, DraftRequest, Limits};
 pub use settings::{GivenModelSettings, ModelKind, ModelSettings, ModelSettingsError};

@@ -69,6 +69,7 @@ pub(crate) async fn begin(
     }
     let mut went: HashMap<(TenantId, ContactId), Vec<Past>> = HashMap::new();
     for (carried, known) in ready.into_iter().zip(known) {
+        inner.fail.swallow(carried.row.message.id);
         let others = went
             .entry((carried.row.tenant, carried.row.message.contact))
             .or_default();

@@ -197,7 +197,9 @@ impl Engine {
         }
         let job = process_job(&self.inner, target.tenant, id)?;
         tidings_queue::enqueue(&mut tx, &[job], now).await?;
+        self.inner.fail.pass("webhook_before_commit");
         tx.commit().await?;
+        self.inner.fail.pass("webhook_after_commit");
         Ok(true)
     }
 }

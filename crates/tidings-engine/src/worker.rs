@@ -466,6 +466,7 @@ impl Worker {
     /// Finishes what is under way within the limit; what is not finished then is given back when the node signs off.
     async fn drain(&mut self) {
         self.inner.begin_draining();
+        self.inner.fail.pass("drain_begun");
         let draining = async {
             let mut conn = self.inner.conn().await?;
             Ok::<_, EngineError>(tidings_queue::set_draining(&mut conn, self.inner.node).await?)

@@ -1,23 +1,25 @@
 //! Cuts one of two connections of a channel under load and brings it back: how long until the other carries messages, how
 //! long until traffic returns by itself, and whether anything was lost or sent twice, by the ledgers of both stand-ins.
 
-use crate::crash;
+use crate::bench::MachineClock;
+use crate::killable::Killable;
+use crate::load::{Load, Pace};
 use crate::process::Installation;
-use crate::standin::{Killable, Manner};
-use anyhow::{Result, bail};
+use crate::tally::{self, Calls, Unknown};
+use anyhow::{Context, Result};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
-use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::Mutex;
+use tidings_core::Clock as _;
+use tidings_stand_in::{Fault, Query, Rule, StandIn};
 
-/// Callers that submit at once; together a hundred messages a second.
-const SUBMITTERS: usize = 10;
-/// Between two messages of one caller.
-const EVERY: Duration = Duration::from_millis(100);
+/// Ten callers; together a hundred messages a second.
+const PACE: Pace = Pace {
+    callers: 10,
+    every: Duration::from_millis(100),
+};
 /// Traffic before a cut: longer than the way back of the round before takes.
 const WARM_UP: Duration = Duration::from_secs(35);
 /// Traffic before the first cut.
@@ -30,17 +32,8 @@ const OTHER_LIMIT: Duration = Duration::from_secs(5);
 const RETURN_LIMIT: Duration = Duration::from_mins(7);
 /// How long everything may take to settle: unknown outcomes are asked about once a minute.
 const SETTLE_LIMIT: Duration = Duration::from_mins(5);
-/// How often the ledgers are looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// How long a process may be silent.
 const LEASE_S: u32 = 30;
-
-/// Acknowledged messages, and what stops the submitters.
-#[derive(Default)]
-struct Load {
-    acknowledged: Mutex<Vec<String>>,
-    stop: AtomicBool,
-}
 
 /// What a round took.
 #[derive(Clone, Copy, Debug)]
@@ -51,26 +44,23 @@ struct Round {
 
 /// Runs the proof; the answer is the JSON line to print.
 pub async fn run(database_url: &str, folder: &Path, rounds: u32, talk: bool) -> Result<Value> {
-    let mut main = Killable::start()?;
-    let spare = Killable::start()?;
+    let mut main = Killable::start(&folder.join("main.jsonl")).await?;
+    let spare = Killable::start(&folder.join("spare.jsonl")).await?;
     let file = apply_file(&main, &spare);
-    let engine = Arc::new(Installation::prepare(database_url, folder, &file, "failover", LEASE_S).await?);
+    let engine = Installation::prepare(database_url, folder, &file, "failover", LEASE_S).await?;
     let mut child = engine.serve("all", None)?;
     engine.up(&mut child).await?;
-    let load = Arc::new(Load::default());
-    let lanes: Vec<_> = (0..SUBMITTERS)
-        .map(|lane| submit(Arc::clone(&engine), Arc::clone(&load), lane))
-        .collect();
+    let load = Load::default();
     let started = Instant::now();
     let cutting = async {
         let done = cut_repeatedly(&mut main, &spare, rounds, talk).await;
-        load.stop.store(true, Ordering::Relaxed);
+        load.stop();
         done
     };
-    let (_, measured) = tokio::join!(futures::future::join_all(lanes), cutting);
+    let ((), measured) = tokio::join!(load.run(&engine, PACE, "c"), cutting);
     let seconds = started.elapsed().as_secs_f64();
     let measured = measured?;
-    let mut summary = settle(&engine, [&main, &spare], &load).await?;
+    let mut summary = settle(&engine, [main.stand_in()?, spare.stand_in()?], &load).await?;
     child.kill().await?;
     let ms = |time: fn(&Round) -> Duration| -> Vec<u128> {
         measured.iter().map(|round| time(round).as_millis()).collect()
@@ -106,7 +96,7 @@ priority = {priority}
 call_limit_ms = 2000
 settings = {{ base_url = "http://{}" }}
 "#,
-            at.standin.address
+            at.address
         )
     };
     format!(
@@ -123,35 +113,6 @@ contact_quiet_hours = []
     )
 }
 
-/// Submits one message after the other at its pace, each until it is acknowledged.
-async fn submit(engine: Arc<Installation>, load: Arc<Load>, lane: usize) {
-    let mut pace = tokio::time::interval(EVERY);
-    for number in 0u64.. {
-        pace.tick().await;
-        let name = format!("c{lane}-{number}");
-        let body = json!({
-            "to": { "contact": { "external_id": name, "email": format!("{name}@example.com") } },
-            "message_type": "proof",
-            "urgency": "critical",
-            "category": "transactional",
-            "content": { "subject": "Failover proof", "body": "Sent once, by whichever works." },
-            "source_reference": format!("{lane}-{number}"),
-        });
-        loop {
-            if load.stop.load(Ordering::Relaxed) {
-                return;
-            }
-            if let Ok((200..=299, answer)) = engine.submit(&body, &name).await
-                && let Some(id) = answer["message_id"].as_str()
-            {
-                load.acknowledged.lock().await.push(id.to_owned());
-                break;
-            }
-            pace.tick().await;
-        }
-    }
-}
-
 async fn cut_repeatedly(
     main: &mut Killable,
     spare: &Killable,
@@ -162,29 +123,34 @@ async fn cut_repeatedly(
     for round in 0..rounds {
         let warm_up = if round == 0 { FIRST_WARM_UP } else { WARM_UP };
         tokio::time::sleep(warm_up).await;
-        let cut = Instant::now();
+        let (cut, before) = (MachineClock.now(), last_place(spare.stand_in()?));
         let how = match round % 3 {
             0 => {
                 main.kill();
                 "killed"
             }
             1 => {
-                main.behave(Manner::Refuses);
+                faults(&main, vec![Rule::always(Fault::ServerError)])?;
                 "refuses"
             }
             _ => {
-                main.behave(Manner::Hangs);
+                // Every second message is taken, and nobody is answered.
+                let taken = Rule {
+                    probability: Some(0.5),
+                    ..Rule::always(Fault::TimeoutAfterAccept)
+                };
+                faults(&main, vec![taken, Rule::always(Fault::TimeoutBeforeAccept)])?;
                 "hangs"
             }
         };
-        let to_other = accepts_after(spare, cut, RETURN_LIMIT).await?;
-        tokio::time::sleep(CUT.saturating_sub(cut.elapsed())).await;
-        let back = Instant::now();
-        main.behave(Manner::Answers);
+        let to_other = accepts_after(spare.stand_in()?, before, cut).await?;
+        tokio::time::sleep(CUT.saturating_sub(to_other)).await;
         if round % 3 == 0 {
-            main.revive()?;
+            main.revive().await?;
         }
-        let to_return = accepts_after(main, back, RETURN_LIMIT).await?;
+        let (back, before) = (MachineClock.now(), last_place(main.stand_in()?));
+        faults(&main, Vec::new())?;
+        let to_return = accepts_after(main.stand_in()?, before, back).await?;
         if talk {
             eprintln!(
                 "{how}: {to_other:?} until the other carried one, {to_return:?} until the first did again"
@@ -195,66 +161,71 @@ async fn cut_repeatedly(
     Ok(measured)
 }
 
-/// How long after an instant the stand-in accepted its first message.
-async fn accepts_after(killable: &Killable, since: Instant, limit: Duration) -> Result<Duration> {
-    while since.elapsed() < limit {
-        let first = {
-            let ledger = killable.standin.ledger();
-            let place = ledger.times.partition_point(|at| *at < since);
-            ledger.times.get(place).copied()
-        };
-        if let Some(first) = first {
-            return Ok(first.duration_since(since));
+fn faults(at: &Killable, rules: Vec<Rule>) -> Result<()> {
+    at.stand_in()?
+        .faults(rules)
+        .map_err(|problem| anyhow::anyhow!(problem))
+}
+
+/// The place of the last message that was accepted.
+fn last_place(stand_in: &StandIn) -> u64 {
+    let summary = stand_in.ledger().summary();
+    summary.accepted + summary.replayed
+}
+
+/// How long after an instant the first message behind a place of the ledger was accepted.
+async fn accepts_after(stand_in: &StandIn, place: u64, since: Timestamp) -> Result<Duration> {
+    let first = async {
+        for wanted in stand_in.ledger().summary().accepted + 1.. {
+            let query = Query {
+                after: place,
+                ..Query::default()
+            };
+            let entries = stand_in.ledger().entries(&query);
+            let first = entries.iter().find(|entry| !entry.replay && entry.at >= since);
+            if let Some(first) = first {
+                return Some(first.at);
+            }
+            stand_in.wait_for(wanted).await;
         }
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
-    bail!(
-        "the stand-in at {} accepted nothing for {limit:?}",
-        killable.standin.address
-    )
+        None
+    };
+    let first = tokio::time::timeout(RETURN_LIMIT, first).await.with_context(|| {
+        format!(
+            "the stand-in at {} accepted nothing for {RETURN_LIMIT:?}",
+            stand_in.address()
+        )
+    })?;
+    Ok(Duration::try_from(first.unwrap_or(since).duration_since(since)).unwrap_or_default())
 }
 
 /// Lets the engine finish, then counts.
-async fn settle(engine: &Installation, both: [&Killable; 2], load: &Load) -> Result<Value> {
+async fn settle(engine: &Installation, both: [&StandIn; 2], load: &Load) -> Result<Value> {
     let mut database = PgConnection::connect(engine.database_url()).await?;
-    let acknowledged: HashSet<String> = load.acknowledged.lock().await.iter().cloned().collect();
-    let started = Instant::now();
-    let mut open = crash::on_the_way(&mut database).await?;
-    while started.elapsed() < SETTLE_LIMIT && open > 0 {
-        tokio::time::sleep(Duration::from_millis(250)).await;
-        open = crash::on_the_way(&mut database).await?;
-    }
-    let unknown = crash::unknown(&mut database).await?;
+    let (_, took) = tally::settle(&mut database, Unknown::Held, SETTLE_LIMIT).await?;
     let attempts: i64 = sqlx::query_scalar("SELECT count(*) FROM event_log WHERE kind = 'DeliveryUnknown'")
         .fetch_one(&mut database)
         .await?;
-    let mut accepted: HashMap<String, usize> = HashMap::new();
-    let mut by = Vec::new();
-    for one in both {
-        let ledger = one.standin.ledger();
-        by.push(ledger.by_message.len());
-        for (message, references) in &ledger.by_message {
-            *accepted.entry(message.clone()).or_default() += references.len();
-        }
-    }
-    let duplicate = accepted.values().filter(|count| **count > 1).count();
-    let lost: Vec<&String> = acknowledged
-        .iter()
-        .filter(|id| !accepted.contains_key(*id) && !unknown.contains(*id))
-        .collect();
-    for id in lost.iter().take(10) {
-        eprintln!("lost: {id}");
-    }
+    let acknowledged = load.acknowledged();
+    let tally = tally::count(
+        &mut database,
+        &acknowledged,
+        &both,
+        Calls::Accepted,
+        Unknown::Held,
+    )
+    .await?;
+    let [main, spare] = both.map(|stand_in| stand_in.ledger().summary().accepted);
     Ok(json!({
         "rounds": 0,
-        "lost": lost.len(),
-        "duplicate": duplicate,
-        "unknown": unknown.len(),
+        "lost": tally.lost.len(),
+        "duplicate": tally.duplicate.len(),
+        "unknown": tally.unknown,
         "were_unknown": attempts,
-        "acknowledged": acknowledged.len(),
-        "accepted_by_main": by.first(),
-        "accepted_by_spare": by.get(1),
-        "unsettled": open,
-        "settled_in_s": started.elapsed().as_secs(),
+        "acknowledged": tally.acknowledged,
+        "accepted_by_main": main,
+        "accepted_by_spare": spare,
+        "unsettled": tally.unsettled,
+        "settled_in_s": took.as_secs(),
     }))
 }

@@ -1,14 +1,14 @@
 //! Chosen rate limits against what arrives at a vendor: three processes work off more than the limits allow, while the Redis
-//! that keeps the buckets is killed, started again and emptied.
+//! that keeps the buckets is killed, started again, emptied, frozen and garbled.
 
 use crate::bench::MachineClock;
-use crate::process::Installation;
+use crate::process::{Installation, signal};
 use crate::redis::Redis;
+use crate::tally::{self, Calls};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 use std::collections::{BTreeMap, HashMap};
-use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,15 +26,21 @@ const LIMITS: [(&str, usize, Duration); 4] = [
 const TOLERANCE: f64 = 1.05;
 /// Processes.
 const NODES: u32 = 3;
-/// What happens to Redis, and when.
-const PLAN: [(u64, What); 4] = [
+/// What happens to Redis, and when: each time it is back in charge half a minute after it works again.
+const PLAN: [(u64, What); 6] = [
     (15, What::Kill),
     (20, What::Start),
-    (65, What::Empty),
-    (115, What::Kill),
+    (60, What::Empty),
+    (100, What::Freeze),
+    (105, What::Thaw),
+    (145, What::Garble),
 ];
-/// How long it all takes, without a Redis: nothing happens then.
-const WHOLE: Duration = Duration::from_secs(130);
+/// How long it all takes; without a Redis nothing happens in it.
+const WHOLE: Duration = Duration::from_secs(185);
+/// Faults of the plan.
+pub const FAULTS: u32 = 4;
+/// To Redis at the start, and to PostgreSQL and back for each fault.
+const CHANGES: i64 = 1 + 2 * FAULTS as i64;
 /// How long a process may be silent.
 const LEASE_S: u32 = 15;
 
@@ -42,7 +48,13 @@ const LEASE_S: u32 = 15;
 enum What {
     Kill,
     Start,
+    /// It forgets everything.
     Empty,
+    /// It answers nobody.
+    Freeze,
+    Thaw,
+    /// What it holds becomes something else.
+    Garble,
 }
 
 /// Runs the proof; the answer is the JSON line to print.
@@ -80,17 +92,24 @@ pub async fn run(database_url: &str, folder: &Path, talk: bool) -> Result<Value>
             if talk {
                 eprintln!("{at_s} s: {what:?}");
             }
-            happen(redis, what)?;
+            happen(redis, what).await?;
         }
     }
     tokio::time::sleep(WHOLE.saturating_sub(begun.elapsed())).await;
     let changes: i64 = sqlx::query_scalar("SELECT epoch FROM rate_store")
         .fetch_one(&mut database)
         .await?;
+    // What waits for its turn is where it was; nothing else may have become of a job.
+    let lost: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM communication_jobs WHERE source_reference LIKE 'limits-%' AND status IN ('failed', 'cancelled')",
+    )
+    .fetch_one(&mut database)
+    .await?;
     for child in &mut children {
         child.kill().await?;
     }
     let mut summary = count(&vendor, begun.elapsed())?;
+    summary["lost"] = json!(lost);
     summary["nodes"] = json!(NODES);
     summary["redis"] = json!(redis.is_some());
     summary["keeper_changes"] = json!(changes);
@@ -159,16 +178,26 @@ async fn flood(database: &mut PgConnection) -> Result<()> {
     Ok(())
 }
 
-fn happen(redis: &mut Redis, what: What) -> Result<()> {
+async fn happen(redis: &mut Redis, what: What) -> Result<()> {
+    let pid = redis.pid();
+    let pid = || pid.context("Redis does not run");
     match what {
         What::Kill => redis.kill(),
         What::Start => ensure!(redis.restart()?, "Redis did not start again"),
         What::Empty => {
-            let mut stream = std::net::TcpStream::connect(("127.0.0.1", redis.port()))?;
-            stream.write_all(b"FLUSHALL\r\nQUIT\r\n")?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer)?;
-            ensure!(answer.starts_with("+OK"), "FLUSHALL was answered {answer:?}");
+            redis.say("FLUSHALL")?;
+        }
+        What::Freeze => signal(pid()?, "STOP").await?,
+        What::Thaw => signal(pid()?, "CONT").await?,
+        What::Garble => {
+            let found = redis.say("KEYS tidings:*:rates:*:*")?;
+            let keys = found.lines().filter(|line| line.starts_with("tidings:"));
+            let sets: Vec<String> = keys.map(|key| format!("SET {key} nonsense")).collect();
+            ensure!(
+                !sets.is_empty(),
+                "Redis holds no buckets: nothing would be proved"
+            );
+            redis.say(&sets.join("\r\n"))?;
         }
     }
     Ok(())
@@ -177,7 +206,6 @@ fn happen(redis: &mut Redis, what: What) -> Result<()> {
 /// The fullest window of each limit, and how much of it was used.
 fn count(vendor: &StandIn, time: Duration) -> Result<Value> {
     let mut arrivals: HashMap<String, Vec<i64>> = HashMap::new();
-    let mut calls: HashMap<String, u32> = HashMap::new();
     let mut query = Query::default();
     loop {
         let page = vendor.ledger().entries(&query);
@@ -188,17 +216,9 @@ fn count(vendor: &StandIn, time: Duration) -> Result<Value> {
                 .entry(entry.account)
                 .or_default()
                 .push(entry.at.as_microsecond());
-            let reference = entry.reference.context("a call came without a reference")?;
-            let delivery = reference
-                .rsplit_once('-')
-                .map_or(reference.as_str(), |(one, _)| one);
-            *calls.entry(delivery.to_owned()).or_insert(0) += 1;
         }
     }
-    ensure!(
-        vendor.ledger().summary().forgotten == 0,
-        "the ledger let entries go"
-    );
+    let calls = tally::calls(&[vendor], Calls::Accepted, tally::delivery)?;
     let mut limits = BTreeMap::new();
     for (name, limit, window) in LIMITS {
         let mut at = arrivals.remove(name).unwrap_or_default();
@@ -220,6 +240,7 @@ fn count(vendor: &StandIn, time: Duration) -> Result<Value> {
     }
     Ok(json!({
         "limits": limits,
+        "calls": calls.len(),
         "duplicate": calls.values().filter(|count| **count > 1).count(),
     }))
 }

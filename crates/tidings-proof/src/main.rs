@@ -1,23 +1,26 @@
 //! The proofs of Tidings: benchmarks, kill tests and verification vectors, against the real binary and a real
-//! PostgreSQL. `cargo xtask bench`, `crash` and `vectors` build and run it.
+//! PostgreSQL. `cargo xtask bench`, `crash`, `faults` and `vectors` build and run it.
 
 mod bench;
 mod campaigns;
 mod crash;
 mod failover;
 mod fairness;
+mod faults;
+mod killable;
 mod limits;
+mod load;
 mod process;
 mod rate;
 #[path = "../../tidings-testkit/src/redis.rs"]
 mod redis;
-mod standin;
 mod steady;
+mod tally;
 mod unsubscribe;
 mod vectors;
 
 use anyhow::{Context, Result};
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tidings_postgres::{Binaries, Cluster, Options, Settings};
@@ -70,6 +73,21 @@ enum Proof {
         /// Rounds: the first kills the stand-in, the second makes it refuse, the third makes it hang, and so on.
         #[arg(long, default_value_t = 3)]
         rounds: u32,
+        /// Print only the JSON line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Does faults of many kinds to the real process and counts what they did to messages.
+    Faults {
+        /// Rows to run; all of them without it.
+        #[arg(long, value_delimiter = ',')]
+        only: Vec<faults::Row>,
+        /// Times the counts of a pull request: 10 for a night.
+        #[arg(long, default_value_t = 1.0)]
+        scale: f64,
+        /// Seed of the choices.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
         /// Print only the JSON line.
         #[arg(long)]
         json: bool,
@@ -145,16 +163,8 @@ fn main() -> Result<ExitCode> {
             };
             drop(cluster);
             println!("{summary}");
-            // What a proof does not count cannot be wrong.
-            let clean = [
-                "lost",
-                "duplicate",
-                "unbalanced_runs",
-                "unfinished_runs",
-                "unexpected",
-            ]
-            .iter()
-            .all(|count| summary.get(*count).is_none_or(|count| count == 0));
+            let none: &[&str] = if campaigns { &campaigns::NONE } else { &crash::NONE };
+            let clean = none.iter().all(|count| summary[*count] == 0);
             Ok(ExitCode::from(u8::from(!clean)))
         }
         Proof::Failover { rounds, json } => {
@@ -164,6 +174,31 @@ fn main() -> Result<ExitCode> {
             drop(cluster);
             println!("{summary}");
             Ok(ExitCode::from(u8::from(!failover::is_clean(&summary))))
+        }
+        Proof::Faults {
+            only,
+            scale,
+            seed,
+            json,
+        } => {
+            let (private, server_url) = database(None, "faults")?;
+            let cluster = private.as_ref().and_then(|private| private.cluster.as_ref());
+            let ground = faults::Ground {
+                server_url,
+                cluster: cluster.context("the rows need a server of their own")?,
+                scale,
+                seed,
+                talk: !json,
+            };
+            let rows = if only.is_empty() {
+                faults::Row::value_variants().to_vec()
+            } else {
+                only
+            };
+            let summary = runtime.block_on(faults::run(&ground, &rows));
+            drop(private);
+            println!("{summary}");
+            Ok(ExitCode::from(u8::from(summary["pass"] != true)))
         }
         Proof::Fairness { jobs, json } => {
             let (cluster, url) = database(None, "fairness")?;

@@ -57,14 +57,7 @@ impl Installation {
         };
         installation.cli(&["migrate"]).await?;
         installation.cli(&["apply", &file.to_string_lossy()]).await?;
-        let key = installation
-            .cli(&["key", "create", "--tenant", tenant, "--json"])
-            .await?;
-        let key: Value = serde_json::from_str(key.trim()).context("key create --json did not print JSON")?;
-        let secret = key["secret"]
-            .as_str()
-            .context("key create --json printed no secret")?;
-        secret.clone_into(&mut installation.key);
+        installation.key = installation.make_key(tenant).await?;
         Ok(installation)
     }
 
@@ -112,6 +105,14 @@ impl Installation {
 
     /// Starts serving a role; `fail_point` is `name@n`.
     pub fn serve(&self, role: &str, fail_point: Option<&str>) -> Result<Child> {
+        match fail_point {
+            Some(point) => self.serve_with(role, &[("TIDINGS_FAIL_POINTS", point)]),
+            None => self.serve_with(role, &[]),
+        }
+    }
+
+    /// Starts serving a role with more in its environment.
+    pub fn serve_with(&self, role: &str, environment: &[(&str, &str)]) -> Result<Child> {
         let mut command = self.command(&[
             "serve",
             "--no-migrate",
@@ -120,9 +121,7 @@ impl Installation {
             "--listen",
             &format!("127.0.0.1:{}", self.port),
         ]);
-        if let Some(point) = fail_point {
-            command.env("TIDINGS_FAIL_POINTS", point);
-        }
+        command.envs(environment.iter().copied());
         let log = std::fs::File::options()
             .create(true)
             .append(true)
@@ -171,12 +170,36 @@ impl Installation {
         Ok(response.status().is_success())
     }
 
+    /// Makes a key for a tenant.
+    pub async fn make_key(&self, tenant: &str) -> Result<String> {
+        let key = self.cli(&["key", "create", "--tenant", tenant, "--json"]).await?;
+        let key: Value = serde_json::from_str(key.trim()).context("key create --json did not print JSON")?;
+        let secret = key["secret"]
+            .as_str()
+            .context("key create --json printed no secret")?;
+        Ok(secret.to_owned())
+    }
+
+    /// Puts jobs back that were set aside because process after process died with them, as a person would; how many.
+    pub async fn replay_poison(&self) -> Result<usize> {
+        let replayed = self
+            .cli(&["queue", "replay", "--cause", "poison", "--json"])
+            .await?;
+        let replayed: Value = serde_json::from_str(replayed.trim()).context("queue replay --json")?;
+        Ok(replayed["replayed"].as_array().map_or(0, Vec::len))
+    }
+
     /// Submits one message under an idempotency key; the status and the answer.
     pub async fn submit(&self, body: &Value, idempotency_key: &str) -> Result<(u16, Value)> {
+        self.submit_as(&self.key, body, idempotency_key).await
+    }
+
+    /// The same with another tenant's key.
+    pub async fn submit_as(&self, key: &str, body: &Value, idempotency_key: &str) -> Result<(u16, Value)> {
         let response = self
             .client
             .post(self.url("/v1/messages"))
-            .bearer_auth(&self.key)
+            .bearer_auth(key)
             .header("Idempotency-Key", idempotency_key)
             .json(body)
             .send()
@@ -184,6 +207,31 @@ impl Installation {
         let status = response.status().as_u16();
         Ok((status, response.json().await?))
     }
+}
+
+/// Whether the process met its fail point in time; else it is killed.
+pub async fn dies_within(child: &mut Child, life: Duration) -> Result<bool> {
+    let Ok(status) = tokio::time::timeout(life, child.wait()).await else {
+        child.kill().await?;
+        return Ok(false);
+    };
+    let status = status?;
+    ensure!(
+        status.code().is_none(),
+        "the engine ended by itself with {status}; see serve.log"
+    );
+    Ok(true)
+}
+
+/// Sends a signal (`TERM`, `STOP`) to a process that was not waited for.
+pub async fn signal(pid: u32, name: &str) -> Result<()> {
+    let sent = Command::new("kill")
+        .args(["-s", name, &pid.to_string()])
+        .status()
+        .await
+        .context("kill(1) could not be run")?;
+    ensure!(sent.success(), "SIG{name} could not be sent to process {pid}");
+    Ok(())
 }
 
 /// A fresh folder for a proof.

@@ -1,9 +1,9 @@
 //! Submissions at a steady rate, on time whatever earlier answers take, so that a slow answer is not hidden by fewer
 //! questions.
 
+use crate::load::Letter;
 use crate::process::Installation;
 use anyhow::{Result, ensure};
-use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 /// Milliseconds that calls took, sorted.
@@ -39,7 +39,7 @@ pub async fn submit(installation: &Installation, prefix: &str, per_s: u64, count
         tokio::time::sleep(due.saturating_sub(begun.elapsed())).await;
         let name = format!("{prefix}{number}");
         let sent = Instant::now();
-        let (status, answer) = installation.submit(&message(&name), &name).await?;
+        let (status, answer) = installation.submit(&Letter::new(&name).body, &name).await?;
         let taken = sent.elapsed().as_secs_f64() * 1000.0;
         ensure!(
             (200..300).contains(&status),
@@ -48,14 +48,4 @@ pub async fn submit(installation: &Installation, prefix: &str, per_s: u64, count
         Ok(taken)
     });
     Ok(Taken::of(futures::future::try_join_all(calls).await?))
-}
-
-/// A message that goes at once, at any hour.
-fn message(name: &str) -> Value {
-    json!({
-        "to": { "contact": { "external_id": name, "email": format!("{name}@example.com") } },
-        "message_type": "proof", "urgency": "critical", "category": "transactional",
-        "content": { "subject": "Measured", "body": "A message of the measurement." },
-        "source_reference": name,
-    })
 }

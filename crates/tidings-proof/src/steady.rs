@@ -7,15 +7,16 @@ mod sky;
 use crate::bench::MachineClock;
 use crate::process::Installation;
 use crate::rate::{self, Taken};
+use crate::tally::{self, Calls};
 use anyhow::{Context, Result, ensure};
 use memory::Memory;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tidings_stand_in::{Account, DEFAULT_ACCOUNT, Event, Options, Query, StandIn, Step, Vendor};
+use tidings_stand_in::{Account, DEFAULT_ACCOUNT, Event, Options, StandIn, Step, Vendor};
 use tokio::process::Child;
 
 /// The most that the slowest hundredth of submissions may take.
@@ -179,7 +180,7 @@ impl Stage {
                 delivered.at(0.99)
             );
         }
-        let calls = self.calls()?;
+        let calls = tally::calls(&[&self.vendors], Calls::Accepted, tally::delivery)?;
         // The warm-up's are counted too.
         let lost = (count + WARM_UP).saturating_sub(calls.len() as u64);
         Ok(json!({
@@ -244,31 +245,6 @@ impl Stage {
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
-    }
-
-    /// How often the vendors took each delivery.
-    fn calls(&self) -> Result<HashMap<String, u32>> {
-        let ledger = self.vendors.ledger();
-        let mut calls = HashMap::new();
-        let mut query = Query::default();
-        loop {
-            let page = ledger.entries(&query);
-            let Some(last) = page.last() else { break };
-            query.after = last.seq;
-            for entry in page.into_iter().filter(|entry| !entry.replay) {
-                // The reference is the delivery and the number of the attempt.
-                let reference = entry.reference.context("a call came without a reference")?;
-                let delivery = reference
-                    .rsplit_once('-')
-                    .map_or(reference.as_str(), |(one, _)| one);
-                *calls.entry(delivery.to_owned()).or_insert(0) += 1;
-            }
-        }
-        ensure!(
-            ledger.summary().forgotten == 0,
-            "the ledger let entries go: the count would be wrong"
-        );
-        Ok(calls)
     }
 }
 

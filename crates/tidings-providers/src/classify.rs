@@ -1,7 +1,7 @@
 //! The error tables as pure functions, by provider: for `vectors`, and for reports that arrive later.
 
-use crate::contract::{Rejection, RejectionEffect};
-use crate::{resend, sendgrid, ses, smtp, twilio, whatsapp_cloud};
+use crate::contract::{Rejection, RejectionEffect, SendOutcome};
+use crate::{notify, resend, sendgrid, ses, smtp, twilio, whatsapp_cloud};
 use tidings_core::{ErrorCategory, ProviderKind};
 
 pub use crate::smtp::Stage;
@@ -13,6 +13,8 @@ pub enum Verdict {
     Success,
     /// The answer is a no.
     No(Rejection),
+    /// The answer is neither: the call counts as unanswered.
+    Unclear,
     /// There is no such provider yet.
     NoProvider,
 }
@@ -33,6 +35,20 @@ pub fn classify_http(
         ProviderKind::Smtp | ProviderKind::WhatsappWeb | ProviderKind::Sandbox => return Verdict::NoProvider,
     };
     rejection.map_or(Verdict::Success, Verdict::No)
+}
+
+/// Classes an answer of PagerDuty.
+pub fn classify_pagerduty(status: u16, headers: &[(String, String)], body: &[u8]) -> Verdict {
+    notify::pagerduty::classify(status, headers, body).map_or(Verdict::Success, Verdict::No)
+}
+
+/// Classes an answer of a Slack webhook.
+pub fn classify_slack(status: u16, headers: &[(String, String)], body: &[u8]) -> Verdict {
+    match notify::slack::read(status, headers, body) {
+        SendOutcome::Accepted { .. } => Verdict::Success,
+        SendOutcome::Rejected(rejection) => Verdict::No(rejection),
+        SendOutcome::Unknown { .. } => Verdict::Unclear,
+    }
 }
 
 /// Classes an SMTP reply.

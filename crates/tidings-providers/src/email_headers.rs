@@ -2,7 +2,8 @@
 //!
 //! Every text that ends up in a header is refused when it holds CR, LF or NUL, before any builder sees it.
 
-use crate::contract::{EmailContent, Rejection, Submission};
+use crate::contract::{Content, EmailContent, Rejection, Submission};
+use serde_json::Value;
 use tidings_core::ErrorCategory;
 
 /// The longest header text; a longer one would not fit a line of 998 octets when it cannot be folded.
@@ -10,6 +11,24 @@ const LONGEST: usize = 900;
 
 /// The value of `List-Unsubscribe-Post` (RFC 8058 section 3.1).
 pub const ONE_CLICK: &str = "List-Unsubscribe=One-Click";
+
+/// The e-mail of a submission, or why `vendor` cannot carry it.
+pub fn content<'s>(vendor: &str, submission: &'s Submission) -> Result<&'s EmailContent, Rejection> {
+    match submission.content.expose() {
+        Content::Email(email) => Ok(email),
+        other => Err(wrong(format!(
+            "{vendor} carries e-mail; this is {}",
+            other.name()
+        ))),
+    }
+}
+
+/// The same, with every header slot checked.
+pub fn email<'s>(vendor: &str, submission: &'s Submission) -> Result<&'s EmailContent, Rejection> {
+    let email = content(vendor, submission)?;
+    check(submission, email)?;
+    Ok(email)
+}
 
 /// Checks every header slot of a submission. The first wrong one is named.
 pub fn check(submission: &Submission, email: &EmailContent) -> Result<(), Rejection> {
@@ -64,9 +83,38 @@ pub fn wrong(detail: String) -> Rejection {
     }
 }
 
-/// `<url>`, for `List-Unsubscribe`.
-pub fn list_unsubscribe(url: &str) -> String {
-    format!("<{url}>")
+/// The headers of threading: what the message answers.
+fn threading(email: &EmailContent) -> Vec<(&'static str, String)> {
+    let id = email.in_reply_to.iter();
+    id.flat_map(|id| [("In-Reply-To", id.clone()), ("References", id.clone())])
+        .collect()
+}
+
+/// The headers by which a machine says that it is one, and how to leave (RFC 3834, RFC 8058).
+pub fn automatic(email: &EmailContent) -> Vec<(&'static str, String)> {
+    let mut headers = Vec::new();
+    if email.auto_submitted {
+        headers.push(("Auto-Submitted", "auto-generated".to_owned()));
+    }
+    if let Some(url) = &email.unsubscribe_url {
+        headers.push(("List-Unsubscribe", format!("<{url}>")));
+        headers.push(("List-Unsubscribe-Post", ONE_CLICK.to_owned()));
+    }
+    headers
+}
+
+/// Every header that no API has a field for, but for the message's own id.
+pub fn extra(email: &EmailContent) -> Vec<(&'static str, String)> {
+    let mut headers = threading(email);
+    headers.extend(automatic(email));
+    headers
+}
+
+/// The same with the message's own id, as the JSON object that APIs take.
+pub fn object(email: &EmailContent) -> Value {
+    let id = ("Message-ID", format!("<{}>", email.message_id_header));
+    let all = [id].into_iter().chain(extra(email));
+    Value::Object(all.map(|(name, value)| (name.to_owned(), value.into())).collect())
 }
 
 /// `"Name" <address>`, or the address alone. The name may hold any letters; quotes in it are escaped.

@@ -9,6 +9,9 @@ use tidings_core::ErrorCategory;
 /// The longest wait honoured; a provider that asks for more gets asked again after it.
 const LONGEST_WAIT: Duration = Duration::from_hours(24);
 
+/// Bytes of a vendor's id of a message.
+const LONGEST_ID: usize = 200;
+
 /// The outcome of a call without an answer: provably not sent is a transient no, anything else is unknown.
 pub fn of_failure(failure: &EgressFailure) -> SendOutcome {
     let (category, code, detail) = match failure {
@@ -27,6 +30,43 @@ pub fn of_failure(failure: &EgressFailure) -> SendOutcome {
         retry_after: None,
         effect: None,
     })
+}
+
+/// The category of a status where the body says nothing better. A redirect, or what is not HTTP as a vendor speaks it: the
+/// base URL is wrong.
+pub const fn category_of(status: u16) -> ErrorCategory {
+    match status {
+        429 => ErrorCategory::RateLimit,
+        408 | 500.. => ErrorCategory::Transient,
+        400 | 402 | 404..=499 => ErrorCategory::InvalidInput,
+        _ => ErrorCategory::AuthFailure,
+    }
+}
+
+/// The outcome of an answer: the vendor's no, or its id. A success without an id that could be one may be anybody's.
+pub fn of_answer(vendor: &str, status: u16, no: Option<Rejection>, id: Option<String>) -> SendOutcome {
+    if let Some(rejection) = no {
+        return SendOutcome::Rejected(rejection);
+    }
+    match id.filter(|id| (1..=LONGEST_ID).contains(&id.len())) {
+        Some(id) => SendOutcome::Accepted {
+            provider_message_id: Some(id),
+        },
+        None => SendOutcome::Unknown {
+            detail: format!("{vendor} answered {status} without a message id"),
+        },
+    }
+}
+
+/// A rejection of our own making: the connection cannot carry such content, and nothing was sent.
+pub fn wrong_content(detail: String) -> Rejection {
+    Rejection {
+        category: ErrorCategory::InvalidInput,
+        code: "content".to_owned(),
+        detail,
+        retry_after: None,
+        effect: None,
+    }
 }
 
 /// `Retry-After` in seconds or, with a `Date` header to measure from, as a date (RFC 9110 section 10.2.3).
@@ -56,6 +96,36 @@ pub fn retry_after(headers: &[(String, String)]) -> Option<Duration> {
 mod tests {
     use super::*;
     use rstest::rstest;
+
+    #[rstest]
+    #[case(400, ErrorCategory::InvalidInput)]
+    #[case(401, ErrorCategory::AuthFailure)]
+    #[case(403, ErrorCategory::AuthFailure)]
+    #[case(404, ErrorCategory::InvalidInput)]
+    #[case(408, ErrorCategory::Transient)]
+    #[case(429, ErrorCategory::RateLimit)]
+    #[case(499, ErrorCategory::InvalidInput)]
+    #[case(503, ErrorCategory::Transient)]
+    #[case(302, ErrorCategory::AuthFailure)]
+    fn a_status_alone_has_a_category(#[case] status: u16, #[case] category: ErrorCategory) {
+        assert_eq!(category_of(status), category);
+    }
+
+    #[test]
+    fn a_success_without_an_id_is_no_success() {
+        let of = |id: &str| of_answer("X", 200, None, Some(id.to_owned()));
+        assert!(matches!(of("a"), SendOutcome::Accepted { .. }));
+        for id in [String::new(), "x".repeat(201)] {
+            assert!(matches!(of(&id), SendOutcome::Unknown { .. }));
+        }
+        assert!(matches!(
+            of_answer("X", 200, None, None),
+            SendOutcome::Unknown { .. }
+        ));
+        let no = wrong_content("no".to_owned());
+        let outcome = of_answer("X", 400, Some(no.clone()), Some("a".to_owned()));
+        assert_eq!(outcome, SendOutcome::Rejected(no));
+    }
 
     #[rstest]
     #[case(&[("Retry-After", "7")], Some(7))]

@@ -1,5 +1,8 @@
 //! Our reference as a tag: letters, digits, hyphen and underscore, which is all that Resend and SES take.
 
+use crate::contract::Submission;
+use std::collections::BTreeMap;
+
 /// The longest tag value both take.
 const LONGEST: usize = 256;
 
@@ -7,6 +10,18 @@ const LONGEST: usize = 256;
 pub const REFERENCE: &str = "tidings_reference";
 /// The tag that carries the message's id.
 pub const MESSAGE_ID: &str = "tidings_message_id";
+
+/// The tags of a message: ours, then the tenant's own.
+pub fn of(submission: &Submission, own: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    let ours = [
+        (REFERENCE, encode(&submission.reference)),
+        (MESSAGE_ID, encode(&submission.message_id)),
+    ];
+    let ours = ours
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    ours.chain(own.clone()).collect()
+}
 
 /// Writes a text as a tag's value: letters, digits and hyphens stand for themselves, any other byte is `_` and two
 /// hexadecimal digits. None when it would be empty or too long.

@@ -42,6 +42,10 @@ pub enum Opening {
 impl Installation {
     /// Opens the database, the keys and the store.
     pub async fn open(config: Config, environment: Environment, opening: Opening) -> Result<Self> {
+        #[cfg(feature = "fail-points")]
+        if let Some(file) = environment.get(&["TIDINGS_CLOCK_FILE"]) {
+            crate::clock::jump::follow(file.into()).context("TIDINGS_CLOCK_FILE")?;
+        }
         let clock = SystemClock;
         let for_database = config.clone();
         let guest = matches!(opening, Opening::Guest | Opening::GuestAnySchema);

@@ -11,12 +11,15 @@ use crate::world::World;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// The longest time in which nobody listens.
 const LONGEST_REFUSAL_MS: u64 = 600_000;
+
+/// How long whoever writes as a customer waits for further tries; vendors go on for hours.
+const INBOUND_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Both ways in. The one over HTTP is known only once it is open.
 #[derive(Debug)]
@@ -107,20 +110,22 @@ fn vendor_of(name: &str) -> Result<Vendor, Reply> {
 
 fn overview(request: &Request) -> Reply {
     let host = request.header("host").unwrap_or("127.0.0.1");
-    let urls: Map<String, Value> = Vendor::ALL
-        .iter()
-        .filter(|vendor| **vendor != Vendor::Smtp)
-        .map(|vendor| {
-            (
-                vendor.name().to_owned(),
-                json!(format!("http://{host}{}", vendor.base_path())),
-            )
-        })
-        .collect();
     Reply::json(
         200,
-        &json!({ "base_urls": urls, "ledger": "/_ledger", "summary": "/_ledger/summary", "faults": "/_faults" }),
+        &json!({
+            "settings": settings(&format!("http://{host}")),
+            "ledger": "/_ledger", "summary": "/_ledger/summary", "faults": "/_faults",
+        }),
     )
+}
+
+/// The setting that points at each vendor over HTTP, by the vendor's name.
+pub(crate) fn settings(url: &str) -> Value {
+    let all = Vendor::ALL.iter().filter_map(|vendor| {
+        let (name, value) = vendor.setting(url)?;
+        Some((vendor.name().to_owned(), json!({ name: value })))
+    });
+    Value::Object(all.collect())
 }
 
 fn ledger(world: &World, request: &Request) -> Reply {
@@ -267,8 +272,13 @@ pub(crate) async fn write_as_customer(
     let id = message.id.clone().unwrap_or_else(|| world.make_id(vendor));
     let request = inbound(vendor, name, &account, message, &id, world.now())
         .ok_or("this vendor brings no messages, or the account has no webhook_url")?;
-    let tried = world.outbox.deliver(world, vendor, &account, &request).await;
-    Ok(json!({ "id": id, "tries": tried.tries, "status": tried.status }))
+    let tried = world
+        .outbox
+        .deliver(world, vendor, &account, &request, INBOUND_PATIENCE)
+        .await;
+    Ok(json!({
+        "id": id, "tries": tried.tries, "status": tried.status, "tries_left": tried.tries_left,
+    }))
 }
 
 #[cfg(test)]

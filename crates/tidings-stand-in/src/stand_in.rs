@@ -92,6 +92,11 @@ impl StandIn {
         format!("http://{}", self.address)
     }
 
+    /// What points Tidings at each vendor over HTTP: `{"sendgrid": {"base_url": "http://..."}, ...}`.
+    pub fn settings(&self) -> Value {
+        control::settings(&self.url())
+    }
+
     /// Where it answers over SMTP.
     pub fn smtp_addr(&self) -> SocketAddr {
         self.smtp

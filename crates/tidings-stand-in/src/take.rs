@@ -28,20 +28,17 @@ pub(crate) async fn take(world: &Arc<World>, draft: &Draft) -> Taking {
             None => return refused(Err(Problem::Concurrent)),
         },
     };
-    // A stand-in that ends answers at once.
+    let (fault, taken) = match strike.fault {
+        Some((fault, false)) => (Some(fault), Ok(None)),
+        fault => {
+            let taken = book(world, draft, report).await.map(Some);
+            (fault.map(|(fault, _)| fault).filter(|_| taken.is_ok()), taken)
+        }
+    };
+    // What is taken is taken when it arrives; the answer alone is late. A stand-in that ends answers at once.
     world.sleep(strike.delay).await;
-    if let Some((fault, false)) = strike.fault {
-        return Taking {
-            fault: Some(fault),
-            taken: Ok(None),
-        };
-    }
-    let taken = book(world, draft, report).await;
     drop(held);
-    Taking {
-        fault: strike.fault.map(|(fault, _)| fault).filter(|_| taken.is_ok()),
-        taken: taken.map(Some),
-    }
+    Taking { fault, taken }
 }
 
 /// By magic recipient, by rule, and what is usual.
@@ -83,7 +80,7 @@ async fn book(world: &Arc<World>, draft: &Draft, report: Option<Event>) -> Resul
     }
     let replay = earlier.is_some();
     let id = match (earlier, &draft.own_id) {
-        (Some(entry), _) => entry.provider_id,
+        (Some(entry), _) => entry.provider_id.clone(),
         (None, Some(id)) => id.clone(),
         (None, None) => world.make_id(draft.vendor),
     };

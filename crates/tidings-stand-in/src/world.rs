@@ -89,21 +89,21 @@ impl World {
     }
 
     /// The latest entry that fits.
-    pub(crate) fn find(&self, query: &Query, fits: impl Fn(&Entry) -> bool) -> Option<Entry> {
+    pub(crate) fn find(&self, query: &Query, fits: impl Fn(&Entry) -> bool) -> Option<Arc<Entry>> {
         self.all(query, fits).pop()
     }
 
     /// Every entry that fits, page after page.
-    pub(crate) fn all(&self, query: &Query, fits: impl Fn(&Entry) -> bool) -> Vec<Entry> {
+    pub(crate) fn all(&self, query: &Query, fits: impl Fn(&Entry) -> bool) -> Vec<Arc<Entry>> {
         let mut found = Vec::new();
         let mut query = query.clone();
         loop {
-            let page = self.ledger.entries(&query);
+            let page = self.ledger.page(&query);
             let Some(last) = page.last() else {
                 return found;
             };
             query.after = last.seq;
-            found.extend(page.into_iter().filter(&fits));
+            found.extend(page.into_iter().filter(|entry| fits(entry)));
         }
     }
 

@@ -1,6 +1,7 @@
 //! A private Redis (or Valkey) that keeps nothing: started on a free port of the loopback interface, killed, started again.
 
 use anyhow::{Context as _, bail};
+use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -99,9 +100,22 @@ impl Redis {
         format!("redis://127.0.0.1:{}/", self.port)
     }
 
-    /// Its port, for a test that speaks to it.
-    pub fn port(&self) -> u16 {
-        self.port
+    /// Its process, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// Says commands to it, each a line; what it answers.
+    ///
+    /// # Errors
+    /// When it does not answer within ten seconds.
+    pub fn say(&self, commands: &str) -> anyhow::Result<String> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        stream.write_all(format!("{commands}\r\nQUIT\r\n").as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
     }
 }
 

@@ -52,6 +52,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             "tidings-store",
             "tidings-providers",
             "tidings-engine",
+            "tidings-ai",
             "tidings-api",
             "tidings-stand-in",
         ],

@@ -7,7 +7,7 @@ mod openai;
 pub use failure::ModelFailure;
 
 use crate::settings::{ModelKind, ModelSettings};
-use crate::transport::{ModelCall, Transport};
+use crate::transport::{ModelAnswer, ModelCall, Transport};
 use std::time::Duration;
 use tidings_core::ErrorCategory;
 
@@ -61,6 +61,11 @@ pub(crate) struct Conversation {
 pub(crate) struct Completion {
     pub content: String,
     pub usage: Usage,
+}
+
+/// Classes an endpoint's answer by its status and the words of its error; nothing for one that may hold a text.
+pub fn classify(kind: ModelKind, answer: &ModelAnswer) -> Option<ModelFailure> {
+    failure::of_answer(kind, answer)
 }
 
 /// Asks for the next turn, within the settings' limit or what is left of the draft's.

@@ -102,11 +102,16 @@ fn median(rounds: &[Value], pointer: &str) -> Value {
         .map_or(Value::Null, |value| json!((value * 100.0).round() / 100.0))
 }
 
-/// A fresh, migrated database on the server.
-async fn fresh(server_url: &str, name: &str) -> Result<String> {
+/// An empty database on the server; one of the same name goes.
+pub async fn empty(server_url: &str, name: &str) -> Result<String> {
     clear(server_url, name).await?;
     administer(server_url, format!("CREATE DATABASE {name}")).await?;
-    let url = database_of(server_url, name)?;
+    database_of(server_url, name)
+}
+
+/// A fresh, migrated database on the server.
+async fn fresh(server_url: &str, name: &str) -> Result<String> {
+    let url = empty(server_url, name).await?;
     let store = Store::connect(
         StoreOptions::new(url.clone()),
         Keyring::random()?,

@@ -1,7 +1,7 @@
 //! The count: what was due by the rules over the whole source, against messages and the provider's ledger.
 
 use super::dealer::{self, Dealer};
-use crate::crash::{calls_by_message, on_the_way, unknown};
+use crate::tally::{Calls, Unknown, calls, on_the_way, unknown};
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -40,7 +40,7 @@ pub async fn count(database: &mut PgConnection, dealer: &Dealer, standin: &Stand
         .collect();
     let proposed = proposed(database).await?;
     let unknown = unknown(database).await?;
-    let calls = calls_by_message(standin)?;
+    let calls = calls(&[standin], Calls::Every, |entry| entry.message_id.clone())?;
     let accepted_twice = calls.values().filter(|calls| **calls > 1).count();
     let taken: BTreeSet<String> = calls.into_keys().collect();
     let arrived = |message: &Proposed| {
@@ -86,7 +86,7 @@ pub async fn count(database: &mut PgConnection, dealer: &Dealer, standin: &Stand
         "suppressed": suppressed,
         "accepted_by_provider": accepted,
         "unknown": unknown.len(),
-        "unsettled": on_the_way(database).await?,
+        "unsettled": on_the_way(database, Unknown::Held).await?,
         "runs": runs(database).await?,
     }))
 }

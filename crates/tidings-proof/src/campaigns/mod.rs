@@ -5,9 +5,10 @@ mod count;
 mod dealer;
 
 use crate::bench::MachineClock;
-use crate::crash::{dies_within, on_the_way};
-use crate::process::Installation;
-use anyhow::{Context as _, Result, ensure};
+use crate::killable;
+use crate::process::{Installation, dies_within};
+use crate::tally::{Unknown, on_the_way};
+use anyhow::{Result, ensure};
 use dealer::{CAMPAIGNS, Dealer};
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
@@ -18,6 +19,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tidings_core::{Clock as _, Dice};
+use tidings_stand_in::StandIn;
 use tokio::process::Child;
 
 /// How long everything may take to settle after the last kill: past every campaign's next moment and a failed run's wait.
@@ -104,9 +106,19 @@ impl Toll {
     }
 }
 
+/// What must be 0.
+pub const NONE: [&str; 6] = [
+    "lost",
+    "duplicate",
+    "unsettled",
+    "unbalanced_runs",
+    "unfinished_runs",
+    "unexpected",
+];
+
 /// Runs the proof; the answer is the JSON line to print.
 pub async fn run(database_url: &str, folder: &Path, kills: u32, seed: u64, talk: bool) -> Result<Value> {
-    let standin = crate::crash::stand_in(folder).await?;
+    let standin = StandIn::start(killable::options(&folder.join("ledger.jsonl"))).await?;
     let file = folder.join("dealer.db");
     let mut dealer = Dealer::open(&file, seed).await?;
     let apply = dealer::apply_file(standin.address(), &file);
@@ -187,11 +199,7 @@ async fn settle(engine: &Installation, database: &mut PgConnection, dealer: &Dea
     engine.up(&mut child).await?;
     let last = dealer.last_moment.max(MachineClock.now());
     quiet(&mut child, database, last).await?;
-    let replayed = engine
-        .cli(&["queue", "replay", "--cause", "poison", "--json"])
-        .await?;
-    let replayed: Value = serde_json::from_str(replayed.trim()).context("queue replay --json")?;
-    let jobs = replayed["replayed"].as_array().map_or(0, Vec::len);
+    let jobs = engine.replay_poison().await?;
     quiet(&mut child, database, last).await?;
     child.kill().await?;
     Ok(jobs)
@@ -206,7 +214,10 @@ async fn quiet(child: &mut Child, database: &mut PgConnection, last: Timestamp) 
             "the engine ended by itself; see serve.log"
         );
         let covered = covered(database, last).await?;
-        if covered == CAMPAIGNS.len() && open_runs(database).await? == 0 && on_the_way(database).await? == 0 {
+        if covered == CAMPAIGNS.len()
+            && open_runs(database).await? == 0
+            && on_the_way(database, Unknown::Held).await? == 0
+        {
             break;
         }
         tokio::time::sleep(Duration::from_millis(250)).await;

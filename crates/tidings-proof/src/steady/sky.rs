@@ -1,7 +1,8 @@
 //! The highest rate that holds: doubled until it does not, then halved towards it.
 
 use super::{DELIVERY_P99_MS, SETTLE_LIMIT, SUBMISSION_P99_MS, Stage, end};
-use crate::{crash, rate};
+use crate::rate;
+use crate::tally::{self, Unknown};
 use anyhow::Result;
 use std::time::{Duration, Instant};
 use tokio::process::Child;
@@ -90,14 +91,8 @@ impl Stage {
 
     /// Waits until nothing is on its way, within a limit.
     async fn settled(&mut self) {
-        let started = Instant::now();
-        while started.elapsed() < SETTLE_LIMIT
-            && crash::on_the_way(&mut self.database)
-                .await
-                .is_ok_and(|open| open > 0)
-        {
-            tokio::time::sleep(Duration::from_millis(250)).await;
-        }
+        // Where it fails the next rate fails too, and that is told.
+        let _ = tally::settle(&mut self.database, Unknown::Held, SETTLE_LIMIT).await;
     }
 
     /// Whether a rate holds. What fails because there is too much is a no like any other.

@@ -2,6 +2,7 @@
 
 use super::{MailKind, MailReport, RecipientReport};
 use crate::contract::{ReportedEvent, SuppressBecause};
+use crate::mask::mask;
 use tidings_core::ErrorCategory;
 use tidings_core::event::{BounceClass, DeliveryEventKind};
 
@@ -31,6 +32,25 @@ pub fn reported(report: &MailReport, reference: &str, digest: &str) -> Vec<Repor
         .filter(|one| action.is_none() || one.action.as_deref() == action)
         .map(|one| event(Some(one)))
         .collect()
+}
+
+/// What a bounce means in Amazon SES's words, which Resend passes on; `code` is the most exact there is.
+///
+/// `Permanent` is about the address. `Transient` is not: out-of-office answers are reported so, too, and so are messages
+/// that were too large or not liked. Only a full mailbox is counted against it: a soft bounce without a code is not.
+pub fn of_ses(kind: Option<&str>, sub_type: Option<&str>, code: &str) -> ReportedEvent {
+    let hard = kind == Some("Permanent");
+    let counted = hard || sub_type == Some("MailboxFull");
+    ReportedEvent {
+        bounce_class: Some(if hard {
+            BounceClass::Hard
+        } else {
+            BounceClass::Soft
+        }),
+        suppress: hard.then_some(SuppressBecause::HardBounce),
+        error: counted.then(|| (ErrorCategory::Permanent, mask(code))),
+        ..ReportedEvent::new(String::new(), DeliveryEventKind::Bounced)
+    }
 }
 
 fn event_of(

@@ -14,7 +14,7 @@ mod heuristics;
 mod mail;
 
 pub use class::{StatusClass, class_of_status, enhanced_code};
-pub use events::reported;
+pub use events::{of_ses, reported};
 pub use mail::{MailContent, read_inbound};
 pub(crate) use mail::{cut, text_of_html};
 

@@ -1,7 +1,7 @@
 //! Notifiers: who tells an operator of an alert. Not providers: they carry no message to a contact.
 
-mod pagerduty;
-mod slack;
+pub(crate) mod pagerduty;
+pub(crate) mod slack;
 #[cfg(test)]
 mod tests;
 

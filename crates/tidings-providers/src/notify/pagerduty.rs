@@ -120,7 +120,7 @@ fn severity(severity: Severity) -> &'static str {
 }
 
 /// Classes an answer; nothing for a success (202).
-pub(super) fn classify(status: u16, headers: &[(String, String)], body: &[u8]) -> Option<Rejection> {
+pub(crate) fn classify(status: u16, headers: &[(String, String)], body: &[u8]) -> Option<Rejection> {
     let category = match status {
         200..300 => return None,
         401 | 403 => ErrorCategory::AuthFailure,

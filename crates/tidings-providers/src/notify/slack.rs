@@ -88,7 +88,7 @@ fn text(note: &Note) -> String {
 }
 
 /// What an answer says. Bounded: a word that is not known is shown masked and cut.
-pub(super) fn read(status: u16, headers: &[(String, String)], body: &[u8]) -> SendOutcome {
+pub(crate) fn read(status: u16, headers: &[(String, String)], body: &[u8]) -> SendOutcome {
     let said = String::from_utf8_lossy(body);
     let said = said.trim();
     let category = if REFUSED.contains(&said) {

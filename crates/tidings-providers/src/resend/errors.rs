@@ -27,15 +27,13 @@ pub fn classify(status: u16, headers: &[(String, String)], body: &[u8]) -> Optio
     let category = match (status, name) {
         (409, "invalid_idempotent_request") => ErrorCategory::InvalidInput,
         // Another call under the same key is being worked on.
-        (408 | 409 | 500.., _) => ErrorCategory::Transient,
-        (429, _) => ErrorCategory::RateLimit,
-        (401 | 403, _)
-        | (400..500, "missing_api_key" | "invalid_api_key" | "restricted_api_key" | "suspended_api_key") => {
+        (409, _) => ErrorCategory::Transient,
+        // Limits and faults of the server come first, whatever the body says.
+        (408 | 429, _) => outcome::category_of(status),
+        (400..500, "missing_api_key" | "invalid_api_key" | "restricted_api_key" | "suspended_api_key") => {
             ErrorCategory::AuthFailure
         }
-        (400..500, _) => ErrorCategory::InvalidInput,
-        // A redirect: the base URL is wrong.
-        _ => ErrorCategory::AuthFailure,
+        _ => outcome::category_of(status),
     };
     let wait = outcome::retry_after(headers).or_else(|| match name {
         _ if status != 429 => None,

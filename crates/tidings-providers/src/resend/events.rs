@@ -1,5 +1,6 @@
 //! What Resend reports about mails: one event a webhook.
 
+use crate::bounce;
 use crate::contract::{ReportedEvent, SuppressBecause, WebhookParsed};
 use crate::email_headers::bare_address;
 use crate::mask::mask;
@@ -7,7 +8,7 @@ use crate::tag;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tidings_core::ErrorCategory;
-use tidings_core::event::{BounceClass, DeliveryEventKind};
+use tidings_core::event::DeliveryEventKind;
 use tidings_core::redact::Private;
 
 /// The most recipients read of one event; we send to one.
@@ -122,21 +123,12 @@ fn meaning(kind: &str, data: &Object) -> Option<ReportedEvent> {
     })
 }
 
-/// `type` is that of Amazon SES, through which Resend sends: only `Permanent` is about the address.
+/// `type` and `subType` are those of Amazon SES, through which Resend sends.
 fn bounced(bounce: &Object) -> ReportedEvent {
-    let sub_type = text(bounce, "subType").unwrap_or("bounce");
-    let (class, suppress) = match text(bounce, "type") {
-        Some("Permanent") => (BounceClass::Hard, Some(SuppressBecause::HardBounce)),
-        _ => (BounceClass::Soft, None),
-    };
-    let counts = class == BounceClass::Hard || sub_type == "MailboxFull";
+    let (kind, sub_type) = (text(bounce, "type"), text(bounce, "subType"));
     ReportedEvent {
-        bounce_class: Some(class),
-        suppress,
-        // A soft bounce without a code is not counted against the address: out-of-office answers arrive so.
-        error: counts.then(|| (ErrorCategory::Permanent, mask(sub_type))),
         detail: text(bounce, "message").map(mask),
-        ..ReportedEvent::new(String::new(), DeliveryEventKind::Bounced)
+        ..bounce::of_ses(kind, sub_type, sub_type.unwrap_or("bounce"))
     }
 }
 
@@ -183,6 +175,7 @@ mod tests {
     use super::*;
     use rstest::rstest;
     use serde_json::json;
+    use tidings_core::event::BounceClass;
 
     fn event(kind: &str, data: &Value) -> WebhookParsed {
         let body = json!({ "type": kind, "created_at": "2026-11-20T10:00:05.000Z", "data": data });

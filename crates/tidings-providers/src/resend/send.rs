@@ -6,8 +6,8 @@ use super::settings::{BASE_URL, ResendCredentials, ResendSettings};
 use super::webhook;
 use crate::config::{self, ConfigError, ConnectionConfig};
 use crate::contract::{
-    Capabilities, CheckReport, Content, EmailContent, Lookup, Provider, SendOutcome, Submission,
-    WebhookParsed, WebhookRefusal, WebhookRequest,
+    Capabilities, CheckReport, EmailContent, Lookup, Provider, SendOutcome, Submission, WebhookParsed,
+    WebhookRefusal, WebhookRequest,
 };
 use crate::egress::{Egress, EgressFailure, EgressRequest, EgressResponse, EgressUrl};
 use crate::email_headers;
@@ -114,48 +114,15 @@ impl ResendProvider {
         if let Some(reply_to) = &email.reply_to {
             put("reply_to", json!(reply_to));
         }
-        put("headers", headers(email));
+        put("headers", email_headers::object(email));
         if !email.attachments.is_empty() {
             put("attachments", attachments(email));
         }
-        put("tags", self.tags(submission));
+        let tags = tag::of(submission, &settings.tags).into_iter();
+        let tags = tags.map(|(name, value)| json!({ "name": name, "value": value }));
+        put("tags", Value::Array(tags.collect()));
         Value::Object(body)
     }
-
-    fn tags(&self, submission: &Submission) -> Value {
-        let ours = [
-            (tag::REFERENCE, tag::encode(&submission.reference)),
-            (tag::MESSAGE_ID, tag::encode(&submission.message_id)),
-        ];
-        let ours = ours.into_iter().filter_map(|(name, value)| Some((name, value?)));
-        let theirs = self
-            .settings
-            .tags
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.clone()));
-        let tags = ours
-            .chain(theirs)
-            .map(|(name, value)| json!({ "name": name, "value": value }));
-        Value::Array(tags.collect())
-    }
-}
-
-fn headers(email: &EmailContent) -> Value {
-    let mut headers = Map::new();
-    let mut add = |name: &str, value: String| headers.insert(name.to_owned(), Value::String(value));
-    add("Message-ID", format!("<{}>", email.message_id_header));
-    if let Some(id) = &email.in_reply_to {
-        add("In-Reply-To", id.clone());
-        add("References", id.clone());
-    }
-    if email.auto_submitted {
-        add("Auto-Submitted", "auto-generated".to_owned());
-    }
-    if let Some(url) = &email.unsubscribe_url {
-        add("List-Unsubscribe", email_headers::list_unsubscribe(url));
-        add("List-Unsubscribe-Post", email_headers::ONE_CLICK.to_owned());
-    }
-    Value::Object(headers)
 }
 
 fn attachments(email: &EmailContent) -> Value {
@@ -180,18 +147,10 @@ fn outcome_of(answer: &EgressResponse) -> SendOutcome {
             detail: "Resend knows the reference from an earlier call".to_owned(),
         };
     }
-    if let Some(rejection) = errors::classify(answer.status, &answer.headers, &answer.body) {
-        return SendOutcome::Rejected(rejection);
-    }
-    match serde_json::from_slice::<Taken>(&answer.body) {
-        Ok(taken) if !taken.id.is_empty() && taken.id.len() <= 200 => SendOutcome::Accepted {
-            provider_message_id: Some(taken.id),
-        },
-        // Repeating the call under the same key brings the answer that cannot be read here.
-        _ => SendOutcome::Unknown {
-            detail: format!("Resend answered {} without an id", answer.status),
-        },
-    }
+    // Where the id cannot be read, repeating the call under the same key brings it.
+    let no = errors::classify(answer.status, &answer.headers, &answer.body);
+    let taken = serde_json::from_slice::<Taken>(&answer.body).ok();
+    outcome::of_answer("Resend", answer.status, no, taken.map(|taken| taken.id))
 }
 
 #[async_trait]
@@ -213,14 +172,10 @@ impl Provider for ResendProvider {
     }
 
     async fn send(&self, submission: &Submission) -> SendOutcome {
-        let Content::Email(email) = submission.content.expose() else {
-            return SendOutcome::Rejected(email_headers::wrong(
-                "Resend carries e-mail; this is a text message".to_owned(),
-            ));
+        let email = match email_headers::email("Resend", submission) {
+            Ok(email) => email,
+            Err(rejection) => return SendOutcome::Rejected(rejection),
         };
-        if let Err(rejection) = email_headers::check(submission, email) {
-            return SendOutcome::Rejected(rejection);
-        }
         let body = self.body(submission, email).to_string();
         match self.post(&submission.reference, body).await {
             Ok(answer) => outcome_of(&answer),

@@ -33,11 +33,7 @@ pub fn classify(status: u16, headers: &[(String, String)], body: &[u8]) -> Optio
     let about_recipient = first.field.as_deref().is_some_and(is_recipient_field);
     let (category, effect) = match status {
         400 if about_recipient => (ErrorCategory::Permanent, Some(RejectionEffect::AddressBad)),
-        401 | 403 => (ErrorCategory::AuthFailure, None),
-        429 => (ErrorCategory::RateLimit, None),
-        408 | 500.. => (ErrorCategory::Transient, None),
-        400..500 => (ErrorCategory::InvalidInput, None),
-        _ => (ErrorCategory::AuthFailure, None),
+        status => (outcome::category_of(status), None),
     };
     Some(Rejection {
         category,

@@ -5,8 +5,8 @@ use super::settings::{SendgridCredentials, SendgridSettings};
 use super::webhook;
 use crate::config::{self, ConfigError, ConnectionConfig};
 use crate::contract::{
-    Capabilities, CheckReport, Content, EmailContent, Lookup, Provider, SendOutcome, Submission,
-    WebhookParsed, WebhookRefusal, WebhookRequest,
+    Capabilities, CheckReport, EmailContent, Lookup, Provider, SendOutcome, Submission, WebhookParsed,
+    WebhookRefusal, WebhookRequest,
 };
 use crate::egress::{Egress, EgressFailure, EgressRequest, EgressResponse, EgressUrl};
 use crate::email_headers;
@@ -15,7 +15,7 @@ use crate::signature::sendgrid::PublicKey;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tidings_core::ProviderKind;
 
 /// The custom argument that carries our reference.
@@ -80,7 +80,7 @@ impl SendgridProvider {
             "from": mailbox(settings.from_email.as_str(), settings.from_name.as_deref()),
             "subject": email.subject,
             "content": parts(email),
-            "headers": headers(email),
+            "headers": email_headers::object(email),
             // Opens and clicks are tracked by our own links, where the tenant wants it.
             "tracking_settings": {
                 "click_tracking": { "enable": false, "enable_text": false },
@@ -148,24 +148,6 @@ fn parts(email: &EmailContent) -> Value {
     Value::Array(parts)
 }
 
-fn headers(email: &EmailContent) -> Value {
-    let mut headers = Map::new();
-    let mut add = |name: &str, value: String| headers.insert(name.to_owned(), Value::String(value));
-    add("Message-ID", format!("<{}>", email.message_id_header));
-    if let Some(id) = &email.in_reply_to {
-        add("In-Reply-To", id.clone());
-        add("References", id.clone());
-    }
-    if email.auto_submitted {
-        add("Auto-Submitted", "auto-generated".to_owned());
-    }
-    if let Some(url) = &email.unsubscribe_url {
-        add("List-Unsubscribe", email_headers::list_unsubscribe(url));
-        add("List-Unsubscribe-Post", email_headers::ONE_CLICK.to_owned());
-    }
-    Value::Object(headers)
-}
-
 fn attachments(email: &EmailContent) -> Value {
     let files = email.attachments.iter().map(|file| {
         let mut value = json!({
@@ -197,14 +179,10 @@ impl Provider for SendgridProvider {
     }
 
     async fn send(&self, submission: &Submission) -> SendOutcome {
-        let Content::Email(email) = submission.content.expose() else {
-            return SendOutcome::Rejected(email_headers::wrong(
-                "SendGrid carries e-mail; this is a text message".to_owned(),
-            ));
+        let email = match email_headers::email("SendGrid", submission) {
+            Ok(email) => email,
+            Err(rejection) => return SendOutcome::Rejected(rejection),
         };
-        if let Err(rejection) = email_headers::check(submission, email) {
-            return SendOutcome::Rejected(rejection);
-        }
         let body = self.body(submission, email).to_string();
         let url = self.base.join(&["v3", "mail", "send"], &[]);
         match self

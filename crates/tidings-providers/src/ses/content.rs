@@ -39,7 +39,8 @@ pub fn request(
         let reply_to = mailbox(parsed.name.as_deref(), parsed.email.as_ref(), "reply-to")?;
         put("ReplyToAddresses", json!([reply_to]));
     }
-    let headers = headers(email);
+    // `Message-ID` is not among them: SES sets its own in any case.
+    let headers = email_headers::extra(email);
     let content = if is_simple(email, &headers) {
         simple(email, &headers)
     } else {
@@ -52,7 +53,9 @@ pub fn request(
         json!({ "Raw": { "Data": STANDARD.encode(bytes) } })
     };
     put("Content", content);
-    put("EmailTags", tags(submission, settings));
+    let tags = tag::of(submission, &settings.tags).into_iter();
+    let tags = tags.map(|(name, value)| json!({ "Name": name, "Value": value }));
+    put("EmailTags", Value::Array(tags.collect()));
     if let Some(set) = &settings.configuration_set {
         put("ConfigurationSetName", json!(set));
     }
@@ -60,23 +63,6 @@ pub fn request(
         put("FromEmailAddressIdentityArn", json!(arn));
     }
     Ok(Value::Object(body))
-}
-
-/// `Message-ID` is not among them: SES sets its own in any case.
-fn headers(email: &EmailContent) -> Vec<(&'static str, String)> {
-    let mut headers = Vec::new();
-    if let Some(id) = &email.in_reply_to {
-        headers.push(("In-Reply-To", id.clone()));
-        headers.push(("References", id.clone()));
-    }
-    if email.auto_submitted {
-        headers.push(("Auto-Submitted", "auto-generated".to_owned()));
-    }
-    if let Some(url) = &email.unsubscribe_url {
-        headers.push(("List-Unsubscribe", email_headers::list_unsubscribe(url)));
-        headers.push(("List-Unsubscribe-Post", email_headers::ONE_CLICK.to_owned()));
-    }
-    headers
 }
 
 /// Simple content takes short values of visible ASCII; everything else goes as a whole message, which has no such limits.
@@ -123,22 +109,6 @@ fn attachment(file: &Attachment) -> Value {
         value["ContentId"] = json!(id);
     }
     value
-}
-
-fn tags(submission: &Submission, settings: &SesSettings) -> Value {
-    let ours = [
-        (tag::REFERENCE, tag::encode(&submission.reference)),
-        (tag::MESSAGE_ID, tag::encode(&submission.message_id)),
-    ];
-    let ours = ours.into_iter().filter_map(|(name, value)| Some((name, value?)));
-    let theirs = settings
-        .tags
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.clone()));
-    let tags = ours
-        .chain(theirs)
-        .map(|(name, value)| json!({ "Name": name, "Value": value }));
-    Value::Array(tags.collect())
 }
 
 /// A mailbox as SES takes it: ASCII, the domain in its ASCII form, other letters of the name as encoded words.

@@ -31,14 +31,7 @@ pub fn classify(status: u16, headers: &[(String, String)], body: &[u8]) -> Optio
         .map(|(_, value)| value.as_str());
     let kind = bare_type(header.or(said.kind.as_deref()).unwrap_or_default());
     let message = said.message.as_deref().unwrap_or_default();
-    let category = of_type(kind, message).unwrap_or(match status {
-        429 => ErrorCategory::RateLimit,
-        408 | 500.. => ErrorCategory::Transient,
-        401 | 403 => ErrorCategory::AuthFailure,
-        400..500 => ErrorCategory::InvalidInput,
-        // A redirect: the base URL is wrong.
-        _ => ErrorCategory::AuthFailure,
-    });
+    let category = of_type(kind, message).unwrap_or_else(|| outcome::category_of(status));
     let quota = kind == "LimitExceededException" || is_daily(message);
     let wait = Some(QUOTA_WAIT).filter(|_| quota && category == ErrorCategory::RateLimit);
     Some(Rejection {

@@ -1,6 +1,7 @@
 //! What SES reports: the text of one SNS notification. Event publishing (`eventType`) and the older notifications of an
 //! identity (`notificationType`) have the same inner forms.
 
+use crate::bounce::of_ses;
 use crate::contract::{ReportedEvent, SuppressBecause, WebhookParsed};
 use crate::email_headers::bare_address;
 use crate::mask::mask;
@@ -8,7 +9,7 @@ use crate::tag;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tidings_core::ErrorCategory;
-use tidings_core::event::{BounceClass, DeliveryEventKind};
+use tidings_core::event::DeliveryEventKind;
 use tidings_core::redact::Private;
 
 /// The most recipients read of one event; we send to one.
@@ -164,27 +165,17 @@ fn only(mail: &Object, meaning: ReportedEvent) -> Told {
     vec![(recipient, meaning)]
 }
 
-/// `Permanent` is about the address. `Transient` is not: out-of-office answers are reported so, too, and so are messages
-/// that were too large or not liked. Only a full mailbox is counted against it.
 fn bounced(bounce: &Object) -> Told {
     let kind = text(bounce, "bounceType").unwrap_or("Undetermined");
     let sub_type = text(bounce, "bounceSubType").unwrap_or("Undetermined");
-    let hard = kind == "Permanent";
-    let counted = hard || sub_type == "MailboxFull";
     let recipients = bounce.get("bouncedRecipients").and_then(Value::as_array);
     let one = |recipient: &Object| {
         let code = text(recipient, "status").unwrap_or(sub_type);
         let said = text(recipient, "diagnosticCode").map(mask).unwrap_or_default();
         ReportedEvent {
-            bounce_class: Some(if hard {
-                BounceClass::Hard
-            } else {
-                BounceClass::Soft
-            }),
-            suppress: hard.then_some(SuppressBecause::HardBounce),
-            error: counted.then(|| (ErrorCategory::Permanent, mask(code))),
+            occurred_at: instant(bounce),
             detail: Some(format!("{kind}/{sub_type} {said}").trim().to_owned()),
-            ..meaning(DeliveryEventKind::Bounced, bounce)
+            ..of_ses(Some(kind), Some(sub_type), code)
         }
     };
     let told: Told = recipients
@@ -247,6 +238,7 @@ mod tests {
     use super::*;
     use rstest::rstest;
     use serde_json::json;
+    use tidings_core::event::BounceClass;
 
     fn event(name: &str, key: &str, inner: &Value) -> WebhookParsed {
         let text = json!({

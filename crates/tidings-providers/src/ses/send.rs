@@ -6,8 +6,8 @@ use super::settings::{SesCredentials, SesSettings};
 use super::sns::{self, Certificates};
 use crate::config::{self, ConfigError, ConnectionConfig};
 use crate::contract::{
-    Capabilities, CheckReport, Content, Lookup, Provider, SendOutcome, Submission, WebhookParsed,
-    WebhookRefusal, WebhookRequest,
+    Capabilities, CheckReport, Lookup, Provider, SendOutcome, Submission, WebhookParsed, WebhookRefusal,
+    WebhookRequest,
 };
 use crate::egress::{Egress, EgressFailure, EgressRequest, EgressResponse, EgressUrl};
 use crate::email_headers;
@@ -132,17 +132,9 @@ impl SesProvider {
 }
 
 fn outcome_of(answer: &EgressResponse) -> SendOutcome {
-    if let Some(rejection) = errors::classify(answer.status, &answer.headers, &answer.body) {
-        return SendOutcome::Rejected(rejection);
-    }
-    match serde_json::from_slice::<Taken>(&answer.body) {
-        Ok(taken) if !taken.message_id.is_empty() && taken.message_id.len() <= 200 => SendOutcome::Accepted {
-            provider_message_id: Some(taken.message_id),
-        },
-        _ => SendOutcome::Unknown {
-            detail: format!("SES answered {} without a message id", answer.status),
-        },
-    }
+    let no = errors::classify(answer.status, &answer.headers, &answer.body);
+    let taken = serde_json::from_slice::<Taken>(&answer.body).ok();
+    outcome::of_answer("SES", answer.status, no, taken.map(|taken| taken.message_id))
 }
 
 #[async_trait]
@@ -161,14 +153,10 @@ impl Provider for SesProvider {
     }
 
     async fn send(&self, submission: &Submission) -> SendOutcome {
-        let Content::Email(email) = submission.content.expose() else {
-            return SendOutcome::Rejected(email_headers::wrong(
-                "SES carries e-mail; this is a text message".to_owned(),
-            ));
+        let email = match email_headers::email("SES", submission) {
+            Ok(email) => email,
+            Err(rejection) => return SendOutcome::Rejected(rejection),
         };
-        if let Err(rejection) = email_headers::check(submission, email) {
-            return SendOutcome::Rejected(rejection);
-        }
         let body = match content::request(submission, email, &self.settings) {
             Ok(body) => body.to_string(),
             Err(rejection) => return SendOutcome::Rejected(rejection),

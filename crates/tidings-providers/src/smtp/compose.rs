@@ -122,13 +122,8 @@ fn optional_headers(mut builder: MessageBuilder, email: &EmailContent) -> Result
     if let Some(id) = &email.in_reply_to {
         builder = builder.in_reply_to(id.clone()).references(id.clone());
     }
-    if email.auto_submitted {
-        builder = builder.raw_header(raw("Auto-Submitted", "auto-generated"));
-    }
-    if let Some(url) = &email.unsubscribe_url {
-        builder = builder
-            .raw_header(raw("List-Unsubscribe", &email_headers::list_unsubscribe(url)))
-            .raw_header(raw("List-Unsubscribe-Post", email_headers::ONE_CLICK));
+    for (name, value) in email_headers::automatic(email) {
+        builder = builder.raw_header(raw(name, &value));
     }
     Ok(builder)
 }

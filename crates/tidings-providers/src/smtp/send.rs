@@ -8,7 +8,7 @@ use super::settings::{SmtpCredentials, SmtpSettings};
 use super::verp::{self, Purpose};
 use crate::config::{self, ConfigError, ConnectionConfig};
 use crate::contract::{
-    Capabilities, CheckReport, Content, Lookup, MailAddress, Provider, Rejection, SendOutcome, Submission,
+    Capabilities, CheckReport, Lookup, MailAddress, Provider, Rejection, SendOutcome, Submission,
     WebhookParsed, WebhookRefusal, WebhookRequest,
 };
 use crate::egress::Egress;
@@ -114,10 +114,9 @@ impl Provider for SmtpProvider {
     }
 
     async fn send(&self, submission: &Submission) -> SendOutcome {
-        let Content::Email(email) = submission.content.expose() else {
-            return SendOutcome::Rejected(email_headers::wrong(
-                "SMTP carries e-mail; this is a text message".to_owned(),
-            ));
+        let email = match email_headers::content("SMTP", submission) {
+            Ok(email) => email,
+            Err(rejection) => return SendOutcome::Rejected(rejection),
         };
         let key = self.bounce_key.as_ref().map(|key| key.expose_secret().as_bytes());
         let deadline = Instant::now() + self.timeout.min(submission.time_limit);

@@ -23,7 +23,7 @@ pub fn classify(status: u16, headers: &[(String, String)], body: &[u8]) -> Optio
     let said: Body = serde_json::from_slice(body).unwrap_or_default();
     let (category, effect) = match said.code.and_then(known) {
         Some(known) => known,
-        None => (by_status(status), None),
+        None => (outcome::category_of(status), None),
     };
     Some(Rejection {
         category,
@@ -41,17 +41,6 @@ pub fn classify(status: u16, headers: &[(String, String)], body: &[u8]) -> Optio
 /// Classes the code of a status callback. An unknown code is final: Twilio has given the message up.
 pub fn classify_code(code: u32) -> (ErrorCategory, Option<RejectionEffect>) {
     known(code).unwrap_or((ErrorCategory::Permanent, None))
-}
-
-fn by_status(status: u16) -> ErrorCategory {
-    match status {
-        401 | 403 => ErrorCategory::AuthFailure,
-        429 => ErrorCategory::RateLimit,
-        408 | 500.. => ErrorCategory::Transient,
-        400..500 => ErrorCategory::InvalidInput,
-        // A redirect or something that is not HTTP as Twilio speaks it: the base URL is wrong.
-        _ => ErrorCategory::AuthFailure,
-    }
 }
 
 fn known(code: u32) -> Option<(ErrorCategory, Option<RejectionEffect>)> {

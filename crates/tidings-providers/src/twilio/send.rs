@@ -5,7 +5,7 @@ use super::settings::{BASE_URL, TwilioCredentials, TwilioSettings, is_sid};
 use super::webhook;
 use crate::config::{self, ConfigError, ConnectionConfig};
 use crate::contract::{
-    Capabilities, CheckReport, Content, Lookup, Provider, Rejection, SendOutcome, Submission, WebhookParsed,
+    Capabilities, CheckReport, Content, Lookup, Provider, SendOutcome, Submission, WebhookParsed,
     WebhookRefusal, WebhookRequest,
 };
 use crate::egress::{Egress, EgressFailure, EgressRequest, EgressResponse, EgressUrl};
@@ -16,7 +16,7 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use tidings_core::{ErrorCategory, ProviderKind};
+use tidings_core::ProviderKind;
 use url::{Url, form_urlencoded};
 
 /// A Twilio connection.
@@ -105,17 +105,12 @@ fn with_reference(callback: &str, reference: &str) -> String {
 }
 
 fn outcome_of(answer: &EgressResponse) -> SendOutcome {
-    if let Some(rejection) = errors::classify(answer.status, &answer.headers, &answer.body) {
-        return SendOutcome::Rejected(rejection);
-    }
-    match serde_json::from_slice::<Created>(&answer.body) {
-        Ok(created) if is_sid(&created.sid, &["SM", "MM"]) => SendOutcome::Accepted {
-            provider_message_id: Some(created.sid),
-        },
-        _ => SendOutcome::Unknown {
-            detail: format!("Twilio answered {} without a message id", answer.status),
-        },
-    }
+    let no = errors::classify(answer.status, &answer.headers, &answer.body);
+    let created = serde_json::from_slice::<Created>(&answer.body).ok();
+    let sid = created
+        .map(|created| created.sid)
+        .filter(|sid| is_sid(sid, &["SM", "MM"]));
+    outcome::of_answer("Twilio", answer.status, no, sid)
 }
 
 #[async_trait]
@@ -135,13 +130,9 @@ impl Provider for TwilioProvider {
     async fn send(&self, submission: &Submission) -> SendOutcome {
         let Content::Text { body } = submission.content.expose() else {
             let what = submission.content.expose().name();
-            return SendOutcome::Rejected(Rejection {
-                category: ErrorCategory::InvalidInput,
-                code: "content".to_owned(),
-                detail: format!("a Twilio connection carries text messages; this one is {what}"),
-                retry_after: None,
-                effect: None,
-            });
+            return SendOutcome::Rejected(outcome::wrong_content(format!(
+                "a Twilio connection carries text messages; this one is {what}"
+            )));
         };
         let path = [
             "2010-04-01",

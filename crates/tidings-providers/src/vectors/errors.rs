@@ -1,44 +1,55 @@
 //! Error classification vectors.
 
+use super::Answer;
 use super::case::{Case, Verdict};
-use crate::classify::{self, Stage, classify_http, classify_smtp, classify_twilio_code};
+use crate::classify::{
+    self, Stage, classify_http, classify_pagerduty, classify_slack, classify_smtp, classify_twilio_code,
+};
 use crate::contract::{Rejection, RejectionEffect};
 use serde_json::Value;
 use std::path::Path;
 use std::time::Duration;
 use tidings_core::ProviderKind;
 
-pub fn http(_: &Path, case: Case<'_>) -> Verdict {
+pub fn http(case: Case<'_>, elsewhere: &dyn Fn(&str, &Answer) -> Option<classify::Verdict>) -> Verdict {
     let name = case.text("provider").unwrap_or_default();
-    let kind = match name {
-        "twilio_sms" | "twilio" => ProviderKind::Twilio,
-        "sendgrid" => ProviderKind::Sendgrid,
-        "ses" => ProviderKind::Ses,
-        "resend" => ProviderKind::Resend,
-        "whatsapp" | "whatsapp_cloud" => ProviderKind::WhatsappCloud,
-        other => return Verdict::Skipped(format!("there is no provider {other} yet")),
-    };
     let Some(response) = case.get("response").map(Case::new) else {
         return Verdict::Failed("the case has no response".to_owned());
     };
-    let headers: Vec<(String, String)> = response
-        .get("headers")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten()
-        .map(|(key, value)| {
-            (
-                key.to_ascii_lowercase(),
-                value.as_str().map_or_else(|| value.to_string(), str::to_owned),
-            )
-        })
-        .collect();
-    let status = response
-        .number("status")
-        .and_then(|s| u16::try_from(s).ok())
-        .unwrap_or_default();
-    let body = response.bytes("body").unwrap_or_default();
-    compare(case, name, &classify_http(kind, status, &headers, &body))
+    let answer = answer(response);
+    let (status, headers, body) = (answer.status, answer.headers.as_slice(), answer.body.as_slice());
+    let by_kind = |kind| Some(classify_http(kind, status, headers, body));
+    let verdict = match name {
+        "twilio_sms" | "twilio" => by_kind(ProviderKind::Twilio),
+        "sendgrid" => by_kind(ProviderKind::Sendgrid),
+        "ses" => by_kind(ProviderKind::Ses),
+        "resend" => by_kind(ProviderKind::Resend),
+        "whatsapp" | "whatsapp_cloud" => by_kind(ProviderKind::WhatsappCloud),
+        "pagerduty" => Some(classify_pagerduty(status, headers, body)),
+        "slack" | "slack_webhook" => Some(classify_slack(status, headers, body)),
+        other => elsewhere(other, &answer),
+    };
+    match verdict {
+        Some(verdict) => compare(case, name, &verdict),
+        None => Verdict::Skipped(format!("nobody here knows {name}")),
+    }
+}
+
+fn answer(response: Case<'_>) -> Answer {
+    let headers = response.get("headers").and_then(Value::as_object);
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    Answer {
+        status: response
+            .number("status")
+            .and_then(|status| u16::try_from(status).ok())
+            .unwrap_or_default(),
+        headers: headers
+            .into_iter()
+            .flatten()
+            .map(|(name, value)| (name.to_ascii_lowercase(), text(value)))
+            .collect(),
+        body: response.bytes("body").unwrap_or_default(),
+    }
 }
 
 pub fn smtp(_: &Path, case: Case<'_>) -> Verdict {
@@ -68,6 +79,7 @@ fn compare(case: Case<'_>, provider: &str, verdict: &classify::Verdict) -> Verdi
     match verdict {
         classify::Verdict::NoProvider => Verdict::Skipped(format!("there is no provider {provider} yet")),
         classify::Verdict::Success => compare_class(case, "ok", None),
+        classify::Verdict::Unclear => compare_class(case, "unknown", None),
         classify::Verdict::No(rejection) => {
             let class = rejection.category.to_string();
             match compare_class(case, &class, rejection.effect) {

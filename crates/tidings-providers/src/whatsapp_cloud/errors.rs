@@ -40,7 +40,7 @@ pub fn classify(status: u16, headers: &[(String, String)], body: &[u8]) -> Optio
     let (category, effect) = match said.code.and_then(classify_code) {
         Some(known) => known,
         None if said.is_transient == Some(true) => (ErrorCategory::Transient, None),
-        None => (by_status(status), None),
+        None => (outcome::category_of(status), None),
     };
     let asked = outcome::retry_after(headers).or_else(|| regained(headers));
     let paired = (said.code == Some(PAIR_LIMIT)).then_some(PAIR_WAIT);
@@ -89,17 +89,6 @@ fn regained(headers: &[(String, String)]) -> Option<Duration> {
         .filter_map(|entry| entry.get("estimated_time_to_regain_access")?.as_u64())
         .max()?;
     (minutes > 0).then(|| Duration::from_secs(60 * minutes.min(LONGEST_WAIT_MIN)))
-}
-
-fn by_status(status: u16) -> ErrorCategory {
-    match status {
-        401 | 403 => ErrorCategory::AuthFailure,
-        429 => ErrorCategory::RateLimit,
-        408 | 500.. => ErrorCategory::Transient,
-        400..500 => ErrorCategory::InvalidInput,
-        // A redirect or something that is not HTTP as Meta speaks it: the base URL is wrong.
-        _ => ErrorCategory::AuthFailure,
-    }
 }
 
 /// More messages to one user than Meta takes in a short time.

@@ -6,7 +6,7 @@ use super::settings::{BASE_URL, WhatsappCloudCredentials, WhatsappCloudSettings}
 use super::webhook;
 use crate::config::{self, ConfigError, ConnectionConfig};
 use crate::contract::{
-    Capabilities, CheckReport, Lookup, Provider, Rejection, SendOutcome, Signal, Submission, WebhookParsed,
+    Capabilities, CheckReport, Lookup, Provider, SendOutcome, Signal, Submission, WebhookParsed,
     WebhookRefusal, WebhookRequest,
 };
 use crate::egress::{Egress, EgressFailure, EgressRequest, EgressResponse, EgressUrl};
@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use tidings_core::{ErrorCategory, ProviderKind};
+use tidings_core::ProviderKind;
 
 /// A WhatsApp Cloud API connection.
 #[derive(Debug)]
@@ -112,17 +112,8 @@ impl WhatsappCloudProvider {
 }
 
 fn outcome_of(answer: &EgressResponse) -> SendOutcome {
-    if let Some(rejection) = errors::classify(answer.status, &answer.headers, &answer.body) {
-        return SendOutcome::Rejected(rejection);
-    }
-    match body::message_id(&answer.body) {
-        Some(id) => SendOutcome::Accepted {
-            provider_message_id: Some(id),
-        },
-        None => SendOutcome::Unknown {
-            detail: format!("Meta answered {} without a message id", answer.status),
-        },
-    }
+    let no = errors::classify(answer.status, &answer.headers, &answer.body);
+    outcome::of_answer("Meta", answer.status, no, body::message_id(&answer.body))
 }
 
 #[async_trait]
@@ -143,13 +134,7 @@ impl Provider for WhatsappCloudProvider {
         let request = match body::message(submission, &self.settings) {
             Ok(request) => request,
             Err(detail) => {
-                return SendOutcome::Rejected(Rejection {
-                    category: ErrorCategory::InvalidInput,
-                    code: "content".to_owned(),
-                    detail,
-                    retry_after: None,
-                    effect: None,
-                });
+                return SendOutcome::Rejected(outcome::wrong_content(detail));
             }
         };
         match self.post(&request).await {

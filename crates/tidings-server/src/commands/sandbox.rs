@@ -4,7 +4,7 @@ use crate::cli::Sandbox;
 use crate::clock::SystemClock;
 use crate::node;
 use anyhow::{Context, Result};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::sync::Arc;
 use tidings_stand_in::{Options, StandIn, Vendor};
 
@@ -43,24 +43,16 @@ pub async fn run(options: &Sandbox, json: bool) -> Result<()> {
     Ok(())
 }
 
-fn base_urls(stand_in: &StandIn) -> impl Iterator<Item = (&'static str, String)> {
-    Vendor::ALL
-        .into_iter()
-        .filter(|vendor| *vendor != Vendor::Smtp)
-        .map(|vendor| (vendor.name(), format!("{}{}", stand_in.url(), vendor.base_path())))
-}
-
 fn told(stand_in: &StandIn) -> Value {
-    let urls: Map<String, Value> = base_urls(stand_in)
-        .map(|(name, url)| (name.to_owned(), json!(url)))
-        .collect();
-    json!({ "base_urls": urls, "smtp": stand_in.smtp_addr(), "control": stand_in.url() })
+    json!({ "settings": stand_in.settings(), "smtp": stand_in.smtp_addr(), "control": stand_in.url() })
 }
 
 fn print(stand_in: &StandIn, options: &Sandbox) {
-    println!("Nothing that arrives here is sent. Put into a connection's settings:\n");
-    for (name, url) in base_urls(stand_in) {
-        println!("  {name:<16} base_url = \"{url}\"");
+    println!("Nothing that arrives here is sent. Put into a connection's settings, or those of [alerts]:\n");
+    for vendor in Vendor::ALL {
+        if let Some((name, value)) = vendor.setting(&stand_in.url()) {
+            println!("  {:<16} {name} = \"{value}\"", vendor.name());
+        }
     }
     let smtp = stand_in.smtp_addr();
     println!(

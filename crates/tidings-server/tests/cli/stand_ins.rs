@@ -71,7 +71,13 @@ fn read(lines: &mut BufReader<ChildStdout>) -> Value {
 fn what_was_taken_outlives_a_kill_and_the_end_is_clean() {
     let ledger: PathBuf = std::env::temp_dir().join(format!("tidings-sandbox-{}.jsonl", std::process::id()));
     let first = Sandbox::start(&ledger);
-    assert_eq!(first.told["base_urls"]["sendgrid"], first.told["control"]);
+    // PagerDuty's address is the address alone, Slack's the whole webhook.
+    for vendor in ["sendgrid", "pagerduty"] {
+        assert_eq!(first.told["settings"][vendor]["base_url"], first.told["control"]);
+    }
+    let control = first.told["control"].as_str().unwrap();
+    let webhook = first.told["settings"]["slack"]["webhook_url"].as_str().unwrap();
+    assert!(webhook.starts_with(&format!("{control}/services/T")), "{webhook}");
     first.accept("d1");
     first.accept("d2");
     // SIGKILL.

@@ -7,12 +7,15 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use tidings_core::redact::Private;
 
 /// How long an idempotency key is remembered.
 const KEY_LIFE: SignedDuration = SignedDuration::from_hours(24);
 /// Entries of one page.
 const MOST_OF_A_PAGE: usize = 1_000;
+/// Entries that are looked at in one go, so that a search through many holds up nobody who books.
+const MOST_IN_ONE_GO: usize = 2_000;
 
 /// What is to be booked, as one.
 #[derive(Clone, Debug)]
@@ -63,12 +66,28 @@ pub struct Summary {
     pub forgotten: u64,
 }
 
+impl Query {
+    /// How many entries are wanted.
+    pub(super) fn wanted(&self) -> usize {
+        self.limit.unwrap_or(MOST_OF_A_PAGE).clamp(1, MOST_OF_A_PAGE)
+    }
+}
+
+/// What one look into the book found.
+pub(super) struct Look {
+    pub found: Vec<Arc<Entry>>,
+    /// The last place that was looked at; none where the book ended.
+    pub until: Option<u64>,
+}
+
+/// Everything is found by place or by reference without a search: callers wait for one another here.
 #[derive(Debug)]
 pub(super) struct Book {
     most: usize,
     next: u64,
-    entries: VecDeque<Entry>,
-    by_reference: HashMap<(Vendor, String), u32>,
+    entries: VecDeque<Arc<Entry>>,
+    /// Places of what was accepted under a reference, replays left out, oldest first.
+    by_reference: HashMap<(Vendor, String), Vec<u64>>,
     summary: Summary,
 }
 
@@ -114,15 +133,15 @@ impl Book {
             self.summary.accepted += 1;
             *self.summary.by_vendor.entry(entry.vendor).or_default() += 1;
             if let Some(reference) = &entry.reference {
-                let count = self
+                let places = self
                     .by_reference
                     .entry((entry.vendor, reference.clone()))
                     .or_default();
-                *count += 1;
-                self.summary.duplicates += u64::from(*count == 2);
+                places.push(entry.seq);
+                self.summary.duplicates += u64::from(places.len() == 2);
             }
         }
-        self.entries.push_back(entry);
+        self.entries.push_back(Arc::new(entry));
         while self.entries.len() > self.most {
             if let Some(oldest) = self.entries.pop_front() {
                 self.let_go(&oldest);
@@ -134,7 +153,7 @@ impl Book {
     /// Takes back what could not be made durable.
     pub(super) fn withdraw(&mut self, entries: &[Entry]) {
         for entry in entries {
-            let Some(at) = self.entries.iter().rposition(|kept| kept.seq == entry.seq) else {
+            let Ok(at) = self.place(entry.seq) else {
                 continue;
             };
             self.entries.remove(at);
@@ -157,14 +176,19 @@ impl Book {
         }
     }
 
+    /// Where the entry of a place lies.
+    fn place(&self, seq: u64) -> Result<usize, usize> {
+        self.entries.binary_search_by_key(&seq, |entry| entry.seq)
+    }
+
     fn let_go(&mut self, entry: &Entry) {
         let Some(reference) = entry.reference.clone().filter(|_| !entry.replay) else {
             return;
         };
         let key = (entry.vendor, reference);
-        if let Some(count) = self.by_reference.get_mut(&key) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(places) = self.by_reference.get_mut(&key) {
+            places.retain(|place| *place != entry.seq);
+            if places.is_empty() {
                 self.by_reference.remove(&key);
             }
         }
@@ -176,20 +200,14 @@ impl Book {
         account: &str,
         key: &str,
         now: Timestamp,
-    ) -> Option<Entry> {
-        if self.count(vendor, key) == 0 {
-            return None;
-        }
-        let same = |entry: &&Entry| {
-            entry.vendor == vendor
-                && entry.account == account
-                && !entry.replay
-                && entry.reference.as_deref() == Some(key)
-        };
-        self.entries
-            .iter()
-            .rev()
-            .find(same)
+    ) -> Option<Arc<Entry>> {
+        let places = self.by_reference.get(&(vendor, key.to_owned()))?;
+        let mut latest_first = places.iter().rev().filter_map(|place| {
+            let at = self.place(*place).ok()?;
+            self.entries.get(at)
+        });
+        latest_first
+            .find(|entry| entry.account == account)
             .filter(|entry| now.duration_since(entry.at) < KEY_LIFE)
             .cloned()
     }
@@ -202,17 +220,26 @@ impl Book {
         };
     }
 
-    pub(super) fn entries(&self, query: &Query) -> Vec<Entry> {
+    /// Looks at some of the entries after `query.after`, for at most `wanted` that fit.
+    pub(super) fn look(&self, query: &Query, wanted: usize) -> Look {
         let first = self.entries.partition_point(|entry| entry.seq <= query.after);
-        let limit = query.limit.unwrap_or(MOST_OF_A_PAGE).clamp(1, MOST_OF_A_PAGE);
-        self.entries
-            .iter()
-            .skip(first)
-            .filter(|entry| query.vendor.is_none_or(|vendor| vendor == entry.vendor))
-            .filter(|entry| query.reference.is_none() || query.reference == entry.reference)
-            .take(limit)
-            .cloned()
-            .collect()
+        let mut look = Look {
+            found: Vec::new(),
+            until: None,
+        };
+        for (nth, entry) in self.entries.iter().skip(first).enumerate() {
+            if nth == MOST_IN_ONE_GO || look.found.len() == wanted {
+                return look;
+            }
+            look.until = Some(entry.seq);
+            if query.vendor.is_none_or(|vendor| vendor == entry.vendor)
+                && (query.reference.is_none() || query.reference == entry.reference)
+            {
+                look.found.push(Arc::clone(entry));
+            }
+        }
+        look.until = None;
+        look
     }
 
     pub(super) fn summary(&self) -> Summary {
@@ -220,10 +247,8 @@ impl Book {
     }
 
     pub(super) fn count(&self, vendor: Vendor, reference: &str) -> u32 {
-        self.by_reference
-            .get(&(vendor, reference.to_owned()))
-            .copied()
-            .unwrap_or(0)
+        let places = self.by_reference.get(&(vendor, reference.to_owned()));
+        places.map_or(0, |places| u32::try_from(places.len()).unwrap_or(u32::MAX))
     }
 }
 
@@ -295,12 +320,14 @@ mod tests {
             book.enter(booking(&number.to_string(), false));
         }
         assert_eq!((book.summary().accepted, book.summary().forgotten), (5, 2));
-        let page = book.entries(&Query {
+        let query = Query {
             after: 3,
-            limit: Some(1),
             ..Query::default()
-        });
-        assert_eq!(page.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [4]);
+        };
+        let look = book.look(&query, 1);
+        assert_eq!(look.found.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [4]);
+        assert_eq!(look.until, Some(4));
+        assert_eq!(book.look(&query, 10).until, None);
         assert_eq!(book.count(Vendor::Resend, "0"), 0);
     }
 

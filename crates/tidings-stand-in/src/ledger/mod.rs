@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use tidings_core::redact::Private;
 use tokio::sync::watch;
 
@@ -135,7 +135,7 @@ impl Ledger {
         account: &str,
         key: &str,
         now: Timestamp,
-    ) -> Option<Entry> {
+    ) -> Option<Arc<Entry>> {
         self.book().under_key(vendor, account, key, now)
     }
 
@@ -151,7 +151,21 @@ impl Ledger {
 
     /// Entries in order, at most `query.limit`.
     pub fn entries(&self, query: &Query) -> Vec<Entry> {
-        self.book().entries(query)
+        let page = self.page(query);
+        page.iter().map(|entry| Entry::clone(entry)).collect()
+    }
+
+    /// The same, shared. The book is free between one look and the next.
+    pub(crate) fn page(&self, query: &Query) -> Vec<Arc<Entry>> {
+        let (mut query, mut found) = (query.clone(), Vec::new());
+        loop {
+            let look = self.book().look(&query, query.wanted() - found.len());
+            found.extend(look.found);
+            match look.until {
+                Some(until) if found.len() < query.wanted() => query.after = until,
+                _ => return found,
+            }
+        }
     }
 
     /// The count.

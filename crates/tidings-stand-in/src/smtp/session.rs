@@ -46,9 +46,10 @@ pub(crate) async fn connection(
     open: CancellationToken,
     largest: usize,
 ) {
+    let ended = world.ended().clone();
     let mut session = Session {
         world,
-        wire: Wire::new(stream),
+        wire: Wire::new(stream, ended),
         largest,
         greeted: false,
         account: None,
@@ -233,7 +234,13 @@ impl Session {
             None | Some(Fault::Latency { .. } | Fault::ErrorInSuccess) => fine.as_str(),
             Some(fault) => match words(fault) {
                 Some(reply) => reply,
-                None => return self.broken(fault, &fine).await,
+                None => {
+                    let ended = self.world.ended().clone();
+                    return tokio::select! {
+                        broken = self.broken(fault, &fine) => broken,
+                        () = ended.cancelled() => Ok(Next::End),
+                    };
+                }
             },
         };
         self.wire.say(reply).await?;

@@ -2,16 +2,23 @@
 
 use bytes::{Buf, BytesMut};
 use std::io;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 
 /// Bytes of a command line; RFC 5321 asks for 512, extensions and AUTH for more.
 const LONGEST_COMMAND: usize = 12_288;
 
-/// A socket, and what was read ahead.
+/// How long a client may take to read a reply, and how long one that ends still tries to say so.
+const REPLY_LIMIT: Duration = Duration::from_mins(1);
+const LAST_WORD_LIMIT: Duration = Duration::from_millis(500);
+
+/// A socket, and what was read ahead. No read and no write outlives the stand-in.
 pub(super) struct Wire {
     pub stream: TcpStream,
     buffer: BytesMut,
+    ended: CancellationToken,
 }
 
 /// A message's bytes, or why there are none.
@@ -23,15 +30,20 @@ pub(super) enum Data {
 }
 
 impl Wire {
-    pub(super) fn new(stream: TcpStream) -> Self {
+    pub(super) fn new(stream: TcpStream, ended: CancellationToken) -> Self {
         Self {
             stream,
             buffer: BytesMut::new(),
+            ended,
         }
     }
 
     async fn more(&mut self) -> io::Result<()> {
-        if self.stream.read_buf(&mut self.buffer).await? == 0 {
+        let read = tokio::select! {
+            read = self.stream.read_buf(&mut self.buffer) => read?,
+            () = self.ended.cancelled() => return Err(io::ErrorKind::ConnectionAborted.into()),
+        };
+        if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         Ok(())
@@ -86,6 +98,15 @@ impl Wire {
     }
 
     pub(super) async fn say(&mut self, reply: &str) -> io::Result<()> {
-        self.stream.write_all(format!("{reply}\r\n").as_bytes()).await
+        let line = format!("{reply}\r\n");
+        tokio::select! {
+            written = tokio::time::timeout(REPLY_LIMIT, self.stream.write_all(line.as_bytes())) => {
+                written.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+            }
+            () = async {
+                self.ended.cancelled().await;
+                tokio::time::sleep(LAST_WORD_LIMIT).await;
+            } => Err(io::ErrorKind::ConnectionAborted.into()),
+        }
     }
 }

@@ -22,6 +22,9 @@ use serde_json::{Map, Value};
 
 pub(crate) use whatsapp::Media;
 
+/// The path of a webhook that Slack's stand-in takes, as Slack makes them.
+const SLACK_WEBHOOK: &str = "/services/T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX";
+
 /// A vendor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -80,12 +83,13 @@ impl Vendor {
         Self::ALL.into_iter().find(|vendor| vendor.name() == name)
     }
 
-    /// What a connection's `base_url` ends with, after the stand-in's address.
-    pub fn base_path(self) -> &'static str {
+    /// The setting that points Tidings at a stand-in which answers at `url`, and its value; none for the mail server,
+    /// which has a host and a port. Slack's is the whole webhook URL, all others take the address alone.
+    pub fn setting(self, url: &str) -> Option<(&'static str, String)> {
         match self {
-            Self::Slack => "/services/T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX",
-            Self::Pagerduty => "/v2/enqueue",
-            _ => "",
+            Self::Smtp => None,
+            Self::Slack => Some(("webhook_url", format!("{url}{SLACK_WEBHOOK}"))),
+            _ => Some(("base_url", url.to_owned())),
         }
     }
 

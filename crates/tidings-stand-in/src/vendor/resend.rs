@@ -200,7 +200,7 @@ fn find(world: &World, account: &str, id: &str) -> Reply {
 fn domains(world: &World, account: &str) -> Reply {
     let mut names: Vec<String> = world
         .ledger
-        .entries(&Query {
+        .page(&Query {
             vendor: Some(Vendor::Resend),
             ..Query::default()
         })

@@ -176,7 +176,7 @@ fn simple(simple: &Value) -> Result<(), String> {
 }
 
 fn about_account(world: &World, account: &str) -> Reply {
-    let sent = world.ledger.entries(&crate::ledger::Query {
+    let sent = world.ledger.page(&crate::ledger::Query {
         vendor: Some(Vendor::Ses),
         ..Default::default()
     });

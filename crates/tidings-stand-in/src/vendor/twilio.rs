@@ -293,7 +293,7 @@ fn list(request: &Request, account: &str, world: &World) -> Reply {
         .iter()
         .skip(page * size)
         .take(size)
-        .map(entry_resource)
+        .map(|entry| entry_resource(entry))
         .collect();
     let path = format!("/2010-04-01/Accounts/{account}/Messages.json");
     let at = |page: usize| format!("{path}?{}", with_page(&request.query, page, size));

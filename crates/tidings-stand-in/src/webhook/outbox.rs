@@ -46,6 +46,8 @@ pub(crate) struct Tried {
     pub tries: u32,
     /// The last answer's status, if there was one.
     pub status: Option<u16>,
+    /// How often the vendor would have tried it again, had its sender waited.
+    pub tries_left: usize,
 }
 
 impl Tried {
@@ -118,13 +120,15 @@ impl Outbox {
         }
     }
 
-    /// Makes a request until it is answered well, or given up.
+    /// Makes a request until it is answered well, or given up: as the vendor does, or as soon as the waits between the
+    /// tries come to more than `patience`.
     pub(crate) async fn deliver(
         &self,
         world: &World,
         vendor: Vendor,
         account: &Account,
         request: &Outgoing,
+        patience: Duration,
     ) -> Tried {
         let (usual, only_unreached) = retries(vendor);
         let (waits, only_unreached) = match &account.retries_ms {
@@ -134,19 +138,29 @@ impl Outbox {
         let mut tried = Tried {
             tries: 0,
             status: None,
+            tries_left: waits.len(),
         };
+        let mut waited = Duration::ZERO;
         loop {
-            let reached = self.once(account, request, world.now()).await;
-            tried.status = reached;
-            let wait = waits.get(tried.tries as usize);
+            tried.status = tokio::select! {
+                status = self.once(account, request, world.now()) => status,
+                () = world.ended().cancelled() => return tried,
+            };
+            let wait = waits
+                .get(tried.tries as usize)
+                .copied()
+                .map(Duration::from_millis);
             tried.tries += 1;
-            let enough = tried.fine() || (only_unreached && reached.is_some());
+            let enough = tried.fine() || (only_unreached && tried.status.is_some());
             let Some(wait) = wait.filter(|_| !enough) else {
+                tried.tries_left = 0;
                 return tried;
             };
-            if !world.sleep(Duration::from_millis(*wait)).await {
+            waited = waited.saturating_add(wait);
+            if waited > patience || !world.sleep(wait).await {
                 return tried;
             }
+            tried.tries_left -= 1;
         }
     }
 
@@ -253,7 +267,10 @@ async fn send(world: &World, vendor: Vendor, name: &str, account: &Account, repo
         reported.waiting = reported.waiting.saturating_sub(mute);
     });
     for request in &requests {
-        let tried = world.outbox.deliver(world, vendor, account, request).await;
+        let tried = world
+            .outbox
+            .deliver(world, vendor, account, request, Duration::MAX)
+            .await;
         world.outbox.count(|reported| {
             let holds = request.holds as u64;
             reported.waiting = reported.waiting.saturating_sub(holds);

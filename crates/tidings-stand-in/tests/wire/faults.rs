@@ -7,6 +7,8 @@ use std::time::Duration;
 use tidings_core::{ErrorCategory, ProviderKind};
 use tidings_providers::{SendOutcome, samples};
 use tidings_stand_in::{Fault, Rule, Vendor};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// Short, so that what never comes is not waited for.
 const LIMIT: Duration = Duration::from_millis(600);
@@ -153,16 +155,19 @@ async fn an_answer_may_lie_about_what_was_taken() {
 #[tokio::test]
 async fn nobody_listens_for_a_while() {
     let stand_in = stand_in().await;
-    let sendgrid = provider(&stand_in, ProviderKind::Sendgrid, &json!({}), LIMIT);
     let message = submission(ProviderKind::Sendgrid);
-    assert!(matches!(
-        sendgrid.send(&message).await,
-        SendOutcome::Accepted { .. }
-    ));
+    let mut kept = TcpStream::connect(stand_in.address()).await.unwrap();
+    let call = format!("GET /_health HTTP/1.1\r\nHost: {}\r\n\r\n", stand_in.address());
+    kept.write_all(call.as_bytes()).await.unwrap();
+    let mut answer = [0; 1_024];
+    assert!(kept.read(&mut answer).await.unwrap() > 0);
     stand_in
         .refuse_for(Vendor::Sendgrid, Duration::from_millis(300))
         .await;
-    // Also the connection that was kept is closed.
+    // Also the connection that was kept is closed: what is read is the end.
+    let mut rest = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(10), kept.read_to_end(&mut rest)).await;
+    assert_eq!((ended.unwrap().unwrap(), rest.len()), (0, 0));
     let fresh = provider(&stand_in, ProviderKind::Sendgrid, &json!({}), LIMIT);
     let outcome = fresh.send(&message).await;
     assert!(
@@ -198,4 +203,53 @@ async fn magic_recipients_need_no_rule_and_can_be_turned_off() {
     let sendgrid = provider(&plain, ProviderKind::Sendgrid, &json!({}), LIMIT);
     let outcome = sendgrid.send(&samples::email("half-close@example.com")).await;
     assert!(matches!(outcome, SendOutcome::Accepted { .. }), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_late_answer_is_not_a_late_message() {
+    let stand_in = stand_in().await;
+    let sendgrid = provider(&stand_in, ProviderKind::Sendgrid, &json!({}), LIMIT);
+    let late = Fault::Latency {
+        min_ms: 600_000,
+        max_ms: 600_000,
+    };
+    stand_in.fault(Rule::always(late)).unwrap();
+    let outcome = sendgrid.send(&submission(ProviderKind::Sendgrid)).await;
+    assert!(matches!(outcome, SendOutcome::Unknown { .. }), "{outcome:?}");
+    // Whoever gave up waiting finds it in the ledger.
+    assert_eq!(stand_in.ledger().summary().accepted, 1);
+}
+
+/// A client of the mail server that has sent these lines, and reads nothing further.
+async fn mail_client(stand_in: &tidings_stand_in::StandIn, lines: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(stand_in.smtp_addr()).await.unwrap();
+    stream.write_all(lines.as_bytes()).await.unwrap();
+    let mut greeting = [0; 8];
+    stream.read_exact(&mut greeting).await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn no_mail_client_holds_up_the_end() {
+    let envelope = "EHLO client.test\r\nMAIL FROM:<shop@brand.test>\r\nRCPT TO:<bob@example.com>\r\nDATA\r\n";
+    let whole = format!("{envelope}Subject: a\r\n\r\nb\r\n.\r\n");
+    for (lines, fault) in [
+        ("EHLO client.test\r\n", None),
+        ("EHLO client.test\r\nAUTH LOGIN\r\n", None),
+        (envelope, None),
+        (&whole, Some(Fault::TimeoutAfterAccept)),
+        (&whole, Some(Fault::Drip)),
+        (&whole, Some(Fault::Huge)),
+    ] {
+        let stand_in = stand_in().await;
+        let taken = u64::from(fault.is_some());
+        stand_in
+            .faults(fault.clone().map(Rule::always).into_iter().collect())
+            .unwrap();
+        let client = mail_client(&stand_in, lines).await;
+        stand_in.wait_for(taken).await;
+        let stopped = tokio::time::timeout(Duration::from_secs(20), stand_in.stop()).await;
+        assert!(stopped.is_ok(), "{lines:?} {fault:?}");
+        drop(client);
+    }
 }

@@ -212,9 +212,12 @@ async fn a_report_is_made_again_until_it_is_answered_well() {
         let again = sandbox.webhook(&receiver.next().await, now()).await.unwrap();
         assert_eq!(again.events, first.events);
     }
-    stand_in
-        .wait_for_reports(|reported| reported.delivered == 1 && reported.waiting == 0)
-        .await;
+    let settled = stand_in.wait_for_reports(|reported| reported.delivered == 1 && reported.waiting == 0);
+    assert!(
+        tokio::time::timeout(LIMIT, settled).await.is_ok(),
+        "{}",
+        stand_in.summary()
+    );
 }
 
 #[tokio::test]
@@ -227,9 +230,12 @@ async fn what_is_never_answered_is_given_up_and_counted() {
     provider(&stand_in, ProviderKind::Sandbox, &json!({}), LIMIT)
         .send(&submission(ProviderKind::Sandbox))
         .await;
-    stand_in
-        .wait_for_reports(|reported| reported.failed == 1 && reported.waiting == 0)
-        .await;
+    let settled = stand_in.wait_for_reports(|reported| reported.failed == 1 && reported.waiting == 0);
+    assert!(
+        tokio::time::timeout(LIMIT, settled).await.is_ok(),
+        "{}",
+        stand_in.summary()
+    );
 }
 
 #[tokio::test]
@@ -323,5 +329,20 @@ async fn sns_signs_under_a_certificate_that_the_receiver_is_given() {
             &event["mail"]["tags"]["tidings_reference"][0]
         ),
         (&json!("Complaint"), &json!("d1_2e1"))
+    );
+}
+
+#[tokio::test]
+async fn writing_as_a_customer_ends_long_before_a_vendor_gives_up() {
+    let (stand_in, receiver) = (stand_in().await, Receiver::start(&[500]).await);
+    let retries = json!({ "secrets": { "webhook_secret": SECRET }, "retries_ms": [0, 60_000, 36_000_000] });
+    account(&stand_in, Vendor::Sandbox, "default", &receiver.url, &retries).await;
+    let message = json!({ "from": "bob@example.com", "to": "in@reply.brand.test", "text": "Hello" });
+    let written = control(&stand_in, "POST", "/_inbound/sandbox/default", &message);
+    let (status, told) = tokio::time::timeout(LIMIT, written).await.unwrap();
+    assert_eq!(status, 200, "{told}");
+    assert_eq!(
+        (&told["tries"], &told["status"], &told["tries_left"]),
+        (&json!(2), &json!(500), &json!(2))
     );
 }

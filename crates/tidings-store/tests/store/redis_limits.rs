@@ -6,7 +6,6 @@ use secrecy::SecretString;
 use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
 use std::collections::HashMap;
-use std::io::{Read as _, Write as _};
 use tidings_core::limit::{Bucket, HANDOVER_US, Lease, RateLimit, Wish};
 use tidings_core::{ConnectionId, Dice};
 use tidings_store::connections;
@@ -70,17 +69,6 @@ impl Stage {
         live.begin(&next).await.unwrap();
         assert!(limits::to_redis(&mut conn, &next).await.unwrap());
         (live, next)
-    }
-
-    /// One that speaks to the Redis by hand.
-    fn say(&self, command: &str) -> String {
-        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.redis.port())).unwrap();
-        stream
-            .write_all(format!("{command}\r\nQUIT\r\n").as_bytes())
-            .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
     }
 }
 
@@ -165,17 +153,17 @@ async fn a_redis_that_forgot_is_noticed() {
     live.take(&keeper, &[wish], &first, START_US).await.unwrap();
 
     // Wrong data under the very key.
-    let keys = stage.say("KEYS *:rates:*:*");
+    let keys = stage.redis.say("KEYS *:rates:*:*").unwrap();
     let key = keys
         .lines()
         .find(|line| line.starts_with("tidings:"))
         .unwrap()
         .to_owned();
-    stage.say(&format!("SET {key} nonsense"));
+    stage.redis.say(&format!("SET {key} nonsense")).unwrap();
     let lost = live.take(&keeper, &[wish], &first, START_US).await.unwrap_err();
     assert!(matches!(lost, RedisFailure::Lost(_)), "{lost}");
 
-    stage.say("FLUSHALL");
+    stage.redis.say("FLUSHALL").unwrap();
     let lost = live.take(&keeper, &[wish], &first, START_US).await.unwrap_err();
     assert!(matches!(lost, RedisFailure::Lost(_)), "{lost}");
     let refused = live.refused(&keeper, stage.connection, wish.pace, START_US, START_US);
