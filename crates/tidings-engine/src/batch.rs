@@ -187,7 +187,7 @@ impl<'a> Closing<'a> {
         let has_file = |(_, request): &(MessageRow, StoredRequest)| {
             request.content.as_ref().is_some_and(|text| text.media.is_some())
         };
-        let files = requests.iter().any(has_file);
+        let files = self.open.channel == Channel::Whatsapp && requests.iter().any(has_file);
         if whole.members.len() < 2 || !(needs_template || files) {
             return vec![whole];
         }
