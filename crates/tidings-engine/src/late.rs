@@ -1,5 +1,6 @@
-//! What a provider says after it took a text: that it failed for now, and it is tried again as after a refusal while it has tries
-//! left; that it failed for good, and the next channel takes over as after a refusal; or that it arrived, and what took over is called off while nothing of it has begun to leave.
+//! What a provider says after it took a text: that it failed for now, and it is tried again as after a refusal while it has
+//! tries left; that it failed for good, and the next channel takes over as after a refusal; or that it arrived, and what took
+//! over is called off while nothing of it has begun to leave.
 //!
 //! Reports come in any order and any number. A fallback begins once: the delivery is locked, and only a delivery that is
 //! neither known to have arrived nor overtaken gives way. Of a message whose chain goes on a report of failure says nothing
