@@ -224,7 +224,13 @@ async fn another_tenants_token_reaches_nothing_of_ours() {
     )
     .unwrap();
     assert!(back.world.engine.mail_recipient(&theirs).await.unwrap().is_none());
-    // And the shared domain does not hide ours.
+    // And the shared domain does not hide ours, however often they name it.
+    let many = format!(
+        "INSERT INTO connections (tenant_id, id, name, channel, provider, config, enabled, created_at, updated_at)
+         SELECT id, gen_random_uuid(), 'n' || n, 'email', 'smtp', '{{\"bounce_domain\": \"{DOMAIN}\"}}', true, now(), now()
+         FROM tenants, generate_series(1, 600) n WHERE slug = 'other'"
+    );
+    assert_eq!(back.world.database.execute(&many).await, 600);
     back.take("", &back.bounces(), &dsn("ann@example.com", "failed", "5.1.1"))
         .await;
     assert_eq!(back.status().await, MessageStatus::Bounced);
