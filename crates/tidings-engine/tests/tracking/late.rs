@@ -59,7 +59,7 @@ impl Sent {
     /// Twilio reports a failure with a code, about the attempt of that number.
     async fn fails(&self, status: &str, code: &str, attempt: usize) {
         let sids =
-            "SELECT provider_message_id FROM provider_messages p JOIN deliveries d ON d.id = p.delivery_id
+            "SELECT p.provider_message_id FROM provider_messages p JOIN deliveries d ON d.id = p.delivery_id
             WHERE d.channel = 'sms' ORDER BY 1";
         let sids = self.world.database.texts(sids).await;
         let query = format!("?reference={}", self.reference(attempt).await);

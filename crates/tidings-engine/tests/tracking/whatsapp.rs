@@ -307,7 +307,8 @@ async fn a_file_goes_with_its_text() {
     world.run().await;
     let accepted = world.accept(request).await.unwrap();
     world.run().await;
-    assert_eq!(world.status(accepted.message_id).await, MessageStatus::Sent);
+    let told = world.explain(accepted.message_id).await;
+    assert_eq!(told.status, MessageStatus::Sent, "{told:#?}");
     let asked = whatsapp.asked();
     assert_eq!(asked[0]["type"], "document");
     assert_eq!(
