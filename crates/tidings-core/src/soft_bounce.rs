@@ -15,6 +15,9 @@ pub const WINDOW: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// For so long.
 pub const LEFT_ALONE: SignedDuration = SignedDuration::from_hours(30 * 24);
 
+/// So many days with a soft bounce are kept of an address.
+pub const KEPT_DAYS: usize = 10;
+
 /// What follows for the address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Consequence {
@@ -25,6 +28,25 @@ pub enum Consequence {
         /// When it may be tried again.
         until: Timestamp,
     },
+}
+
+/// The soft bounces of an address that are kept, in order: the newest of each day (UTC), of the newest so many days that can count.
+/// An address that bounces all day long must not push its own earlier days out.
+pub fn kept(mut bounces: Vec<Timestamp>) -> Vec<Timestamp> {
+    bounces.sort_unstable();
+    let day = |at: &Timestamp| at.to_zoned(TimeZone::UTC).date();
+    let mut kept: Vec<Timestamp> = Vec::with_capacity(KEPT_DAYS);
+    for at in bounces.into_iter().rev() {
+        if kept.last().is_some_and(|newer| day(newer) == day(&at)) {
+            continue;
+        }
+        if kept.len() >= KEPT_DAYS {
+            break;
+        }
+        kept.push(at);
+    }
+    kept.reverse();
+    kept
 }
 
 /// Judges the soft bounces of one address, in any order; `delivered_at` is the newest delivery to it. Reports come late and

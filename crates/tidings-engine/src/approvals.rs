@@ -157,7 +157,14 @@ impl Engine {
             ApprovalEdit::Content(content) if content.body.expose().len() > MAX_DIRECT_BYTES => {
                 return Err(too_large("content.body", MAX_DIRECT_BYTES));
             }
-            ApprovalEdit::Content(content) => waiting.request.content = Some(content),
+            ApprovalEdit::Content(content) => {
+                if let Some(problem) = content.problem_of_file() {
+                    return Err(EngineError::Conflict {
+                        problem: format!("content.media: {problem}"),
+                    });
+                }
+                waiting.request.content = Some(content);
+            }
         }
         // A draft says what held before the edit.
         waiting.request.drafted_email = None;

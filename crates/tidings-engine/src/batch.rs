@@ -1,7 +1,7 @@
 //! Closing batches: what gathered for one contact and channel goes as one message, carried by the oldest.
 
 use crate::accept::facts_of;
-use crate::compose::{Composed, Composition, StoredRequest, open_request, seal_content};
+use crate::compose::{self, Composed, Composition, StoredRequest, open_request, seal_content};
 use crate::deliver::wait;
 use crate::engine::Inner;
 use crate::error::EngineError;
@@ -15,7 +15,7 @@ use crate::tenancy::{self, TenantView};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use tidings_core::decide::{Decision, Facts, Plan, Verdict, decide};
+use tidings_core::decide::{Decision, Facts, Plan, Verdict, decide, whatsapp_window_open};
 use tidings_core::redact::Private;
 use tidings_core::{
     BatchId, Category, Channel, DecisionStage, DeliveryId, Dice, ErrorCategory, MessageId, MessageStatus,
@@ -87,56 +87,35 @@ async fn try_close(
         // Another job waits for the end of its window.
         return Ok(Outcome::Done);
     }
-    let Some(carrier) = carrier(&open) else {
+    let Some(first) = open.members.first() else {
         batches::close(tx, tenant, batch, None, None, now).await?;
         return Ok(Outcome::Done);
     };
-    let Some(known) = facts::load(tx, &[query(carrier)], now).await?.pop().flatten() else {
+    let Some(known) = facts::load(tx, &[query(first)], now).await?.pop().flatten() else {
         return Ok(Outcome::Done);
     };
-    let mut asked = request_facts(carrier, true, false);
-    asked.channel = Some(open.channel);
-    let facts = facts_of(&known, asked, view.connected());
-    let decision = decide(&facts, view.policy(), now);
     let closing = Closing {
         inner,
         view,
         tenant,
         batch,
         open: &open,
-        carrier,
         known: &known,
-        facts: &facts,
-        decision: &decision,
     };
-    match &decision.verdict {
-        Verdict::Send(plan) => closing.send(tx, plan, dice, now).await,
-        Verdict::Hold { until }
-        | Verdict::Approve { expires_at: until }
-        | Verdict::Batch { closes_at: until, .. } => {
-            closing.record(tx, dice, now).await?;
-            Ok(wait(
-                *until,
-                ErrorCategory::Transient,
-                "the batch waits for its hour",
-            ))
-        }
-        Verdict::Suppress | Verdict::Duplicate { .. } => {
-            closing
-                .suppress(tx, settle::because(&decision), dice, now)
-                .await?;
-            Ok(Outcome::Done)
-        }
-    }
+    closing.close(tx, dice, now).await
 }
 
-/// The message the strictest rules apply to carries the others: marketing first, then the oldest.
-fn carrier(open: &OpenBatchRows) -> Option<&MessageRow> {
-    open.members
-        .iter()
-        .find(|row| row.category == Category::Marketing)
-        .or_else(|| open.members.first())
+/// Messages that leave together, and what the rules say of them.
+struct Group<'a> {
+    members: Vec<&'a MessageRow>,
+    /// The message the strictest rules apply to carries the others: marketing first, then the oldest.
+    carrier: &'a MessageRow,
+    facts: Facts,
+    decision: Decision,
 }
+
+/// What the members of a batch asked for.
+type Requests = Vec<(MessageRow, StoredRequest)>;
 
 /// A batch at its end.
 struct Closing<'a> {
@@ -145,52 +124,155 @@ struct Closing<'a> {
     tenant: TenantId,
     batch: BatchId,
     open: &'a OpenBatchRows,
-    carrier: &'a MessageRow,
     known: &'a ContactKnown,
-    facts: &'a Facts,
-    decision: &'a Decision,
 }
 
-impl Closing<'_> {
-    async fn send(
-        &self,
-        tx: &mut Conn,
-        plan: &Plan,
-        dice: &mut Dice,
-        now: Timestamp,
-    ) -> Result<Outcome, EngineError> {
+impl<'a> Closing<'a> {
+    async fn close(&self, tx: &mut Conn, dice: &mut Dice, now: Timestamp) -> Result<Outcome, EngineError> {
         let requests = self.requests(tx).await?;
-        let mut types: Vec<_> = self
-            .open
-            .members
-            .iter()
-            .map(|row| (self.tenant, row.message_type.clone()))
-            .collect();
-        let batch_type = MessageType::parse(BATCH_TYPE).ok();
-        types.extend(batch_type.clone().map(|batch_type| (self.tenant, batch_type)));
-        let shelf = self.inner.templates.load(tx, types).await?;
-        let composed: Result<Vec<Composed>, AcceptError> = plan
-            .channels
-            .iter()
-            .map(|channel| self.compose(*channel, &shelf, &requests, batch_type.as_ref()))
-            .collect();
-        let Ok(composed) = composed else {
-            self.suppress(tx, Some("content.unreadable".to_owned()), dice, now)
-                .await?;
-            return Ok(Outcome::Done);
-        };
-        self.write(tx, plan, &composed, dice, now).await?;
+        let shelf = self.shelf(tx).await?;
+        let groups = self.groups(&requests, &shelf, now);
+        let waits = groups.iter().filter_map(|group| match &group.decision.verdict {
+            Verdict::Hold { until }
+            | Verdict::Approve { expires_at: until }
+            | Verdict::Batch { closes_at: until, .. } => Some(*until),
+            Verdict::Send(_) | Verdict::Suppress | Verdict::Duplicate { .. } => None,
+        });
+        if let Some(until) = waits.max() {
+            for group in &groups {
+                self.record(tx, group, dice, now).await?;
+            }
+            let why = "the batch waits for its hour";
+            return Ok(wait(until, ErrorCategory::Transient, why));
+        }
+        let mut gone = None;
+        for group in &groups {
+            match &group.decision.verdict {
+                Verdict::Send(plan) => {
+                    if self.send(tx, group, plan, (&requests, &shelf), dice, now).await? {
+                        gone = Some((group.carrier.id, plan.at));
+                    }
+                }
+                _ => {
+                    let because = settle::because(&group.decision);
+                    self.suppress(tx, group, because, dice, now).await?;
+                }
+            }
+        }
+        // Of messages that go one by one none carries the others.
+        let carrier = gone.filter(|_| groups.len() == 1).map(|gone| gone.0);
+        let goes_at = gone.map(|gone| gone.1);
+        batches::close(tx, self.tenant, self.batch, carrier, goes_at, now).await?;
+        if carrier.is_some() {
+            let to = MessageStatus::Queued;
+            batches::follow(tx, self.tenant, self.batch, to, Provenance::Inferred, now).await?;
+        }
         Ok(Outcome::Done)
     }
 
-    async fn requests(&self, tx: &mut Conn) -> Result<Vec<(MessageRow, StoredRequest)>, EngineError> {
+    /// All as one; or each by itself, where one has a file, or WhatsApp takes nothing but approved templates when they go, and the
+    /// messages have some, but their being together has none.
+    fn groups(&self, requests: &Requests, shelf: &Shelf, now: Timestamp) -> Vec<Group<'a>> {
+        let all: Vec<&MessageRow> = self.open.members.iter().collect();
+        let Some(whole) = self.group(all, requests, shelf, now) else {
+            return Vec::new();
+        };
+        let goes_at = match &whole.decision.verdict {
+            Verdict::Send(plan) => plan.at,
+            _ => now,
+        };
+        let needs_template = self.open.channel == Channel::Whatsapp
+            && !whole.facts.request.whatsapp_template
+            && !whatsapp_window_open(&whole.facts.contact, goes_at);
+        let has_file = |(_, request): &(MessageRow, StoredRequest)| {
+            request.content.as_ref().is_some_and(|text| text.media.is_some())
+        };
+        let files = self.open.channel == Channel::Whatsapp && requests.iter().any(has_file);
+        if whole.members.len() < 2 || !(needs_template || files) {
+            return vec![whole];
+        }
+        let members = self.open.members.iter();
+        let each: Vec<_> = members
+            .filter_map(|row| self.group(vec![row], requests, shelf, now))
+            .collect();
+        if files || each.iter().any(|group| group.facts.request.whatsapp_template) {
+            each
+        } else {
+            vec![whole]
+        }
+    }
+
+    fn group(
+        &self,
+        members: Vec<&'a MessageRow>,
+        requests: &Requests,
+        shelf: &Shelf,
+        now: Timestamp,
+    ) -> Option<Group<'a>> {
+        let marketing = members.iter().find(|row| row.category == Category::Marketing);
+        let carrier = *marketing.or_else(|| members.first())?;
+        let locale = compose::locale(carrier.locale.as_deref(), self.known, self.view);
+        let bound_by =
+            |message_type: &MessageType| shelf.has_whatsapp_template(self.tenant, message_type, locale);
+        let bound = if members.len() == 1 {
+            let asked = requests.iter().find(|(row, _)| row.id == carrier.id);
+            asked.is_some_and(|(row, request)| request.content.is_none() && bound_by(&row.message_type))
+        } else {
+            batch_type().is_some_and(|message_type| bound_by(&message_type))
+        };
+        let mut asked = request_facts(carrier, true, bound);
+        asked.channel = Some(self.open.channel);
+        let facts = facts_of(self.known, asked, self.view.connected());
+        let decision = decide(&facts, self.view.policy(), now);
+        Some(Group {
+            members,
+            carrier,
+            facts,
+            decision,
+        })
+    }
+
+    async fn shelf(&self, tx: &mut Conn) -> Result<Shelf, EngineError> {
+        let types = self.open.members.iter().map(|row| row.message_type.clone());
+        let types: Vec<_> = types
+            .chain(batch_type())
+            .map(|message_type| (self.tenant, message_type))
+            .collect();
+        self.inner.templates.load(tx, types).await
+    }
+
+    /// Whether it goes; content that cannot be made any more is suppressed.
+    async fn send(
+        &self,
+        tx: &mut Conn,
+        group: &Group<'_>,
+        plan: &Plan,
+        (requests, shelf): (&Requests, &Shelf),
+        dice: &mut Dice,
+        now: Timestamp,
+    ) -> Result<bool, EngineError> {
+        let composed: Result<Vec<Composed>, AcceptError> = plan
+            .channels
+            .iter()
+            .map(|channel| self.compose(group, *channel, shelf, requests))
+            .collect();
+        let Ok(composed) = composed else {
+            let because = Some("content.unreadable".to_owned());
+            self.suppress(tx, group, because, dice, now).await?;
+            return Ok(false);
+        };
+        self.write(tx, group, plan, &composed, dice, now).await?;
+        Ok(true)
+    }
+
+    async fn requests(&self, tx: &mut Conn) -> Result<Requests, EngineError> {
         let wanted: Vec<_> = self
             .open
             .members
             .iter()
             .map(|row| (self.tenant, row.id))
             .collect();
-        let contact = (self.tenant, self.carrier.contact);
+        let contact = (self.tenant, self.open.contact);
         let keys = self
             .inner
             .store
@@ -211,6 +293,7 @@ impl Closing<'_> {
 
     fn composition<'b>(
         &'b self,
+        carrier: MessageId,
         shelf: &'b Shelf,
         row: &'b MessageRow,
         request: &'b StoredRequest,
@@ -220,7 +303,7 @@ impl Closing<'_> {
             shelf,
             known: self.known,
             contact: row.contact,
-            message: self.carrier.id,
+            message: carrier,
             message_type: &row.message_type,
             category: row.category,
             locale: row.locale.as_deref(),
@@ -231,20 +314,23 @@ impl Closing<'_> {
     /// One message is itself; several become the items of one.
     fn compose(
         &self,
+        group: &Group<'_>,
         channel: Channel,
         shelf: &Shelf,
-        requests: &[(MessageRow, StoredRequest)],
-        batch_type: Option<&MessageType>,
+        requests: &Requests,
     ) -> Result<Composed, AcceptError> {
-        if let [(row, request)] = requests {
-            return self.composition(shelf, row, request).render(channel);
+        let carrier = group.carrier;
+        let is_member = |row: &MessageRow| group.members.iter().any(|member| member.id == row.id);
+        let requests: Vec<_> = requests.iter().filter(|(row, _)| is_member(row)).collect();
+        if let [(row, request)] = requests.as_slice() {
+            return self.composition(carrier.id, shelf, row, request).render(channel);
         }
         let mut items = Vec::with_capacity(requests.len());
-        for (row, request) in requests {
-            items.push(item(
-                self.composition(shelf, row, request).render(channel)?.content,
-                &row.message_type,
-            ));
+        for (row, request) in &requests {
+            let rendered = self
+                .composition(carrier.id, shelf, row, request)
+                .render(channel)?;
+            items.push(item(rendered.content, &row.message_type));
         }
         let attachments = requests
             .iter()
@@ -256,11 +342,11 @@ impl Closing<'_> {
             drafted_email: None,
             attachments,
         };
-        let message_type = batch_type.ok_or(AcceptError::NothingToSend)?;
+        let message_type = batch_type().ok_or(AcceptError::NothingToSend)?;
         let composition = Composition {
-            message_type,
-            category: self.carrier.category,
-            ..self.composition(shelf, self.carrier, &together)
+            message_type: &message_type,
+            category: carrier.category,
+            ..self.composition(carrier.id, shelf, carrier, &together)
         };
         composition.render(channel)
     }
@@ -268,13 +354,14 @@ impl Closing<'_> {
     async fn write(
         &self,
         tx: &mut Conn,
+        group: &Group<'_>,
         plan: &Plan,
         composed: &[Composed],
         dice: &mut Dice,
         now: Timestamp,
     ) -> Result<(), EngineError> {
-        let (tenant, message) = (self.tenant, self.carrier.id);
-        let contact = (tenant, self.carrier.contact);
+        let (tenant, message) = (self.tenant, group.carrier.id);
+        let contact = (tenant, group.carrier.contact);
         let keys = self
             .inner
             .store
@@ -294,18 +381,8 @@ impl Closing<'_> {
             });
         }
         insert::contents(tx, &contents).await?;
-        self.record(tx, dice, now).await?;
-        pending::settle(tx, &[(tenant, message, settle::placement(self.decision, now))]).await?;
-        batches::close(tx, tenant, self.batch, Some(message), Some(plan.at), now).await?;
-        batches::follow(
-            tx,
-            tenant,
-            self.batch,
-            MessageStatus::Queued,
-            Provenance::Inferred,
-            now,
-        )
-        .await?;
+        self.record(tx, group, dice, now).await?;
+        pending::settle(tx, &[(tenant, message, settle::placement(&group.decision, now))]).await?;
         let delivery = DeliveryId(dice.uuid(now));
         let Some(channel) = plan.channels.first().copied() else {
             return Ok(());
@@ -323,15 +400,20 @@ impl Closing<'_> {
             let delivery = settle::first_delivery(tenant, message, delivery, plan, job.id, now);
             insert::deliveries(tx, &delivery.into_iter().collect::<Vec<_>>()).await?;
         }
-        let data = json!({"batch": self.batch, "messages": self.open.members.len()});
-        events::append(tx, &[self.event("BatchClosed", data)], dice, now).await?;
+        let data = json!({"batch": self.batch, "messages": group.members.len()});
+        events::append(tx, &[self.event(message, "BatchClosed", data)], dice, now).await?;
         Ok(())
     }
 
     /// Records the decision on every member: each can be asked why it went, or did not.
-    async fn record(&self, tx: &mut Conn, dice: &mut Dice, now: Timestamp) -> Result<(), EngineError> {
-        let rows: Vec<_> = self
-            .open
+    async fn record(
+        &self,
+        tx: &mut Conn,
+        group: &Group<'_>,
+        dice: &mut Dice,
+        now: Timestamp,
+    ) -> Result<(), EngineError> {
+        let rows: Vec<_> = group
             .members
             .iter()
             .map(|row| {
@@ -339,8 +421,8 @@ impl Closing<'_> {
                     self.tenant,
                     row.id,
                     DecisionStage::Batch,
-                    self.facts,
-                    self.decision,
+                    &group.facts,
+                    &group.decision,
                     dice,
                     now,
                 )
@@ -353,51 +435,51 @@ impl Closing<'_> {
     async fn suppress(
         &self,
         tx: &mut Conn,
+        group: &Group<'_>,
         because: Option<String>,
         dice: &mut Dice,
         now: Timestamp,
     ) -> Result<(), EngineError> {
-        self.record(tx, dice, now).await?;
-        let mut placement = settle::placement(self.decision, now);
+        self.record(tx, group, dice, now).await?;
+        let mut placement = settle::placement(&group.decision, now);
         placement.status = MessageStatus::Suppressed;
         placement.waits_for = None;
         placement.planned_at = None;
         placement.queued_at = None;
         placement.ended_because = because;
-        let places: Vec<_> = self
-            .open
+        let places: Vec<_> = group
             .members
             .iter()
             .map(|row| (self.tenant, row.id, placement.clone()))
             .collect();
         pending::settle(tx, &places).await?;
-        for row in &self.open.members {
+        for row in &group.members {
             figures::communication(None, &row.message_type, MessageStatus::Suppressed);
         }
-        batches::close(tx, self.tenant, self.batch, None, None, now).await?;
-        let events: Vec<NewEvent> = self
-            .open
+        let data = json!({"because": placement.ended_because});
+        let events: Vec<NewEvent> = group
             .members
             .iter()
-            .map(|row| NewEvent {
-                message: Some(row.id),
-                ..self.event("MessageSuppressed", json!({"because": placement.ended_because}))
-            })
+            .map(|row| self.event(row.id, "MessageSuppressed", data.clone()))
             .collect();
         events::append(tx, &events, dice, now).await?;
         Ok(())
     }
 
-    fn event(&self, kind: &str, data: Value) -> NewEvent {
+    fn event(&self, message: MessageId, kind: &str, data: Value) -> NewEvent {
         NewEvent {
             tenant: self.tenant,
             kind: kind.to_owned(),
-            contact: Some(self.carrier.contact),
-            message: Some(MessageId(self.carrier.id.0)),
+            contact: Some(self.open.contact),
+            message: Some(message),
             subject: None,
             data,
         }
     }
+}
+
+fn batch_type() -> Option<MessageType> {
+    MessageType::parse(BATCH_TYPE).ok()
 }
 
 /// A rendered message as an item of another.

@@ -97,6 +97,17 @@ impl Composition<'_> {
             }
             (content, _) => content,
         };
+        let content = match (
+            content,
+            self.request
+                .direct(channel)
+                .and_then(|direct| direct.media.as_ref()),
+        ) {
+            (Content::Text { body }, Some(file)) if channel == Channel::Whatsapp => {
+                Content::Media(file.with_caption(body))
+            }
+            (content, _) => content,
+        };
         Ok(Composed {
             channel,
             content,

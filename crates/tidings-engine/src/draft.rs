@@ -5,8 +5,8 @@ use crate::compose::StoredRequest;
 use crate::error::EngineError;
 use crate::recipients::{self, Inline};
 use crate::request::{
-    AcceptError, AcceptRequest, MAX_ATTACHMENT_BYTES, MAX_ATTACHMENTS, MAX_CONTEXT_BYTES, MAX_DIRECT_BYTES,
-    MAX_SOURCE_REFERENCE, Recipient, Words,
+    AcceptError, AcceptRequest, DirectContent, MAX_ATTACHMENT_BYTES, MAX_ATTACHMENTS, MAX_CONTEXT_BYTES,
+    MAX_DIRECT_BYTES, MAX_SOURCE_REFERENCE, Recipient, Words,
 };
 use crate::templates::Shelf;
 use crate::tenancy::TenantView;
@@ -239,6 +239,13 @@ fn check_limits(request: &AcceptRequest, now: Timestamp) -> Result<(), AcceptErr
         .is_some_and(|content| content.body.expose().len() > MAX_DIRECT_BYTES)
     {
         return Err(too_large("content.body", "100 KiB"));
+    }
+    let file = request.content.as_ref().and_then(DirectContent::problem_of_file);
+    if let Some(problem) = file {
+        return Err(AcceptError::Invalid {
+            field: "content.media".to_owned(),
+            problem,
+        });
     }
     let reference = request
         .source_reference

@@ -119,6 +119,7 @@ fn request(job: &ClaimedJob) -> Result<AcceptRequest, String> {
     let content = payload.body.map(|body| DirectContent {
         subject: payload.subject,
         body,
+        media: None,
     });
     if content.is_none() && payload.message_type.is_none() {
         return Err("the payload has neither message_type nor body".to_owned());

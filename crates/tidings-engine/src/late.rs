@@ -1,5 +1,6 @@
-//! What a provider says after it took a text: that it failed for good, and the next channel takes over as after a refusal;
-//! or that it arrived, and what took over is called off while nothing of it has begun to leave.
+//! What a provider says after it took a text: that it failed for now, and it is tried again as after a refusal while it has
+//! tries left; that it failed for good, and the next channel takes over as after a refusal; or that it arrived, and what took
+//! over is called off while nothing of it has begun to leave.
 //!
 //! Reports come in any order and any number. A fallback begins once: the delivery is locked, and only a delivery that is
 //! neither known to have arrived nor overtaken gives way. Of a message whose chain goes on a report of failure says nothing
@@ -11,9 +12,10 @@ use crate::settle;
 use jiff::Timestamp;
 use serde_json::json;
 use tidings_core::event::{BounceClass, DeliveryEventKind};
-use tidings_core::job::urgency_priority;
+use tidings_core::job::{JobKind, urgency_priority};
+use tidings_core::retry::{Failure, NextTry, next_try};
 use tidings_core::{Channel, DeliveryId, DeliveryState, Dice, ErrorCategory, JobId, MessageStatus};
-use tidings_queue::{Outcome, enqueue, overturn};
+use tidings_queue::{NewJob, Outcome, enqueue, overturn};
 use tidings_store::TenantTx;
 use tidings_store::events::{self, NewEvent};
 use tidings_store::messages::dispatch::Dispatchable;
@@ -55,6 +57,21 @@ pub(crate) fn meaning(reported: &Reported, report: &NewReport) -> Meaning {
         }
         _ => Meaning::Counts,
     }
+}
+
+/// Whether a report says that a text which was taken could not be delivered for now. It is tried again as a refused one is.
+pub(crate) fn may_come_again(reported: &Reported, report: &NewReport) -> bool {
+    report.kind == DeliveryEventKind::Failed
+        && report.error_category.is_some_and(is_temporary)
+        && reported.channel.uses_phone()
+        && reported.state == DeliveryState::Accepted
+        && reported.standing.status == MessageStatus::Sent
+        && !is_overtaken(reported)
+        && !reported.arrived_before
+}
+
+pub(crate) const fn is_temporary(category: ErrorCategory) -> bool {
+    matches!(category, ErrorCategory::Transient | ErrorCategory::RateLimit)
 }
 
 /// Whether another channel took over. A text that failed with channels left has been overtaken, also when the report that
@@ -114,6 +131,58 @@ pub(crate) fn end_of_turn(row: &Dispatchable) -> Outcome {
     }
 }
 
+/// Puts a delivery that failed for now back in line, after the wait of its try, under a new job; false when every try is used
+/// up. The report ended the attempt, so the next has a reference of its own, and the gate asks the rules about it.
+pub(crate) async fn again(
+    inner: &Inner,
+    tx: &mut TenantTx,
+    reported: &Reported,
+    report: &NewReport,
+    dice: &mut Dice,
+    now: Timestamp,
+) -> Result<bool, EngineError> {
+    let kind = JobKind::send_by(reported.channel);
+    let (tried, most) = (
+        reported.attempt_no.unsigned_abs().saturating_sub(1),
+        inner.schedule.max_retries(kind),
+    );
+    // Counted in any case: reports name no time until which to wait, and waits that cost nothing could go on for ever.
+    let failure = Failure {
+        category: ErrorCategory::Transient,
+        retries: tried,
+        max_retries: most,
+        retry_after: None,
+        first_due_at: now,
+    };
+    let NextTry::At { at, .. } = next_try(&failure, kind, &inner.schedule, now, dice) else {
+        return Ok(false);
+    };
+    let priority = urgency_priority(reported.urgency);
+    let (tenant, message, delivery) = (tx.tenant(), reported.message, reported.delivery);
+    let job = NewJob {
+        max_retries: i32::try_from(most.saturating_sub(tried + 1)).unwrap_or(i32::MAX),
+        ..settle::send_job(inner, tenant, message, delivery, reported.channel, priority, at)
+    };
+    let Some(job) = enqueue(tx, &[job], now)
+        .await?
+        .first()
+        .map(|enqueued| enqueued.id)
+    else {
+        return Ok(false);
+    };
+    let error = why(report);
+    reports::try_again(tx, delivery, job, report.error_category, &error, now).await?;
+    let data = json!({"channel": reported.channel, "at": at, "code": report.code});
+    note(tx, reported, "DeliveryRetried", data, dice, now).await?;
+    metrics::counter!("tidings_late_retries_total", "channel" => reported.channel.as_str()).increment(1);
+    Ok(true)
+}
+
+fn why(report: &NewReport) -> String {
+    let code = report.code.as_deref().unwrap_or("failed");
+    format!("the provider took it and reported later that it failed ({code})")
+}
+
 /// Begins the delivery of the next channel. The gate asks the rules about it as about any other.
 pub(crate) async fn give_way(
     inner: &Inner,
@@ -161,8 +230,7 @@ async fn overturn_job(
     report: &NewReport,
     now: Timestamp,
 ) -> Result<(), EngineError> {
-    let code = report.code.as_deref().unwrap_or("failed");
-    let error = format!("the provider took it and reported later that it failed ({code})");
+    let error = why(report);
     let category = report.error_category.unwrap_or(ErrorCategory::Permanent);
     let tenant = tx.tenant();
     overturn(tx, tenant, job, category, &error, now).await?;

@@ -80,9 +80,9 @@ pub use figures::describe as describe_figures;
 pub use inspect::TemplatePreview;
 pub use mail::{MOST_MAIL_BYTES, MailRecipient, MailTaken};
 pub use request::{
-    AcceptError, AcceptRequest, Accepted, DirectContent, IdempotencyKey, InlineContact, MAX_ATTACHMENT_BYTES,
-    MAX_ATTACHMENTS, MAX_CONTEXT_BYTES, MAX_DIRECT_BYTES, MAX_REQUESTS, MAX_SOURCE_REFERENCE, Recipient,
-    Words,
+    AcceptError, AcceptRequest, Accepted, DirectContent, DirectMedia, IdempotencyKey, InlineContact,
+    MAX_ATTACHMENT_BYTES, MAX_ATTACHMENTS, MAX_CONTEXT_BYTES, MAX_DIRECT_BYTES, MAX_REQUESTS,
+    MAX_SOURCE_REFERENCE, Recipient, Words,
 };
 pub use resolve::PersonDecides;
 pub use sandbox::{SandboxMail, sandbox_mail};

@@ -2,21 +2,23 @@
 //! is stored before it is acknowledged, and a job reads it.
 //!
 //! Nothing is believed that an address did not prove. A report counts for the one dispatch whose token it came to, and for a
-//! recipient of that message; an answer is joined by its own token or by the `Message-ID` it names. `From` proves nothing.
+//! recipient of that message; an answer is joined by its own token or by the `Message-ID` it names. `From` proves nothing, with
+//! one exception: who asks to be left alone in somebody's name closes that very address for marketing and service, before the
+//! mail is acknowledged. A forged wish costs its victim an advertisement, and is undone on the preference page; a true one that
+//! is not obeyed breaks the law.
 
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::reply::{Answered, Proven};
 use crate::track;
-use crate::webhook::{Kept, route};
+use crate::webhook::{self, Kept, route};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 use tidings_core::redact::Private;
-use tidings_core::{Channel, ConnectionId, MessageId};
+use tidings_core::{Channel, ConnectionId, DeliveryId, MessageId};
 use tidings_providers::bounce::{Envelope, MailContent, MailKind, read_inbound, reported};
-use tidings_providers::{InboundMedia, InboundMessage, MailAddress, Provider, ReportedEvent};
+use tidings_providers::{InboundMedia, InboundMessage, MailAddress, ReportedEvent};
 use tidings_store::tracking::inbox::{self, WebhookTarget};
 use tidings_store::tracking::reports::{self, Reported};
 use tidings_store::{TenantTx, contacts};
@@ -50,47 +52,83 @@ pub(crate) struct KeptMail {
     about: MailAddress,
     digest: String,
     raw_base64: Private<String>,
+    /// Who asks to be left alone; obeyed when the mail is stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaver: Option<Private<String>>,
+}
+
+/// Takes a mail apart: strangers wrote it, so not on a thread that serves others.
+async fn read(raw: Vec<u8>, from: String, to: String) -> Result<Option<MailContent>, EngineError> {
+    tokio::task::spawn_blocking(move || {
+        let envelope = Envelope {
+            mail_from: &from,
+            rcpt_to: &to,
+        };
+        read_inbound(&raw, &envelope)
+    })
+    .await
+    .map_err(|error| EngineError::Conflict {
+        problem: format!("reading a mail was cut short: {error}"),
+    })
+}
+
+/// The attempt that the local part of a return path or reply address names, unproved.
+fn claimed(local: &str) -> Option<(DeliveryId, i32)> {
+    let local = local.to_ascii_lowercase();
+    let token = local.strip_prefix("b+").or_else(|| local.strip_prefix("r+"))?;
+    track::attempt_of(token.rsplit_once('-')?.0)
 }
 
 impl Engine {
-    /// Whose mail an address takes: the return path of a dispatch, the reply address of a message (each with a token that its
-    /// connection proves), or the sender's own address at a connection's reply domain. None for everything else: mail is
-    /// never passed on.
+    /// Whose mail an address takes: the return path of a dispatch, the reply address of a message (each with a token that the
+    /// connection of that very dispatch proves), or a sender's own address at its reply domain, whose holder the store knows.
+    /// None for everything else: mail is never passed on.
     ///
     /// # Errors
-    /// When the database cannot be asked; the sender should try again later.
+    /// When the database cannot be asked, or the connection it belongs to cannot be used as it is configured; the sender should
+    /// try again later.
     pub async fn mail_recipient(&self, address: &str) -> Result<Option<MailRecipient>, EngineError> {
-        let Some((_, domain)) = address.rsplit_once('@') else {
+        let Some((local, domain)) = address.rsplit_once('@') else {
             return Ok(None);
         };
         if address.len() > 320 || domain.is_empty() {
             return Ok(None);
         }
         let mut conn = self.inner.conn().await?;
-        for found in inbox::connections_at(&mut conn, domain).await? {
-            let target = found.target;
-            let keyring = self.store().keyring();
-            let key = keyring.tenant_key(&mut conn, target.tenant).await?;
-            let provider: Arc<dyn Provider> = match self.inner.providers.of(&key, &route(found)) {
-                Ok(provider) => provider,
-                Err(problem) => {
-                    tracing::warn!(connection = %target.connection, %problem, "a connection that takes mail cannot be used");
-                    continue;
-                }
-            };
-            if let Some(about) = provider.mail_address(address) {
-                return Ok(Some(MailRecipient {
-                    target,
-                    about,
-                    address: Private::new(address.to_owned()),
-                }));
+        let found = match claimed(local) {
+            Some((delivery, attempt_no)) => {
+                inbox::connection_of_attempt(&mut conn, delivery, attempt_no, domain).await?
             }
-        }
-        count("none", "unknown_recipient");
-        Ok(None)
+            None => inbox::connection_of_sender(&mut conn, address).await?,
+        };
+        let Some(found) = found else {
+            count("none", "unknown_recipient");
+            return Ok(None);
+        };
+        let target = found.target;
+        let keyring = self.store().keyring();
+        let key = keyring.tenant_key(&mut conn, target.tenant).await?;
+        let provider = self.inner.providers.of(&key, &route(found)).map_err(|problem| {
+            count("none", "misconfigured");
+            tracing::error!(connection = %target.connection, %problem,
+                "mail waits at its sender: the connection it is for cannot be used");
+            EngineError::Conflict {
+                problem: format!("the connection {} cannot be used: {problem}", target.connection),
+            }
+        })?;
+        let Some(about) = provider.mail_address(address) else {
+            count("none", "unknown_recipient");
+            return Ok(None);
+        };
+        Ok(Some(MailRecipient {
+            target,
+            about,
+            address: Private::new(address.to_owned()),
+        }))
     }
 
-    /// Takes a mail for one recipient: stored durably when this returns, with the job that will read it.
+    /// Takes a mail for one recipient: stored durably when this returns, with the job that will read it. A wish to be left alone
+    /// is obeyed in the same commit.
     ///
     /// # Errors
     /// When it could not be stored, or is too long; then nothing is.
@@ -110,6 +148,10 @@ impl Engine {
         }
         let to = recipient.address.expose();
         let digest = digest(&to.to_ascii_lowercase(), raw);
+        let content = read(raw.to_vec(), from.to_owned(), to.clone()).await?;
+        let leaver = content
+            .filter(MailContent::wants_out)
+            .map(|content| content.from.unwrap_or_else(|| Private::new(from.to_owned())));
         let kept = Kept {
             mail: Some(KeptMail {
                 from: Private::new(from.to_owned()),
@@ -117,6 +159,7 @@ impl Engine {
                 about: recipient.about.clone(),
                 digest: hex::encode(&digest),
                 raw_base64: Private::new(STANDARD.encode(raw)),
+                leaver,
             }),
             ..Kept::default()
         };
@@ -170,19 +213,8 @@ pub(crate) async fn open(
         .map_err(|error| EngineError::Conflict {
             problem: format!("a stored mail cannot be read: {error}"),
         })?;
-    // Strangers wrote it: not on a thread that serves others.
     let (from, to) = (mail.from.expose().clone(), mail.to.expose().clone());
-    let read = tokio::task::spawn_blocking(move || {
-        let envelope = Envelope {
-            mail_from: &from,
-            rcpt_to: &to,
-        };
-        read_inbound(&raw, &envelope)
-    })
-    .await
-    .map_err(|error| EngineError::Conflict {
-        problem: format!("reading a mail was cut short: {error}"),
-    })?;
+    let read = read(raw, from, to).await?;
     let Some(content) = read else {
         count("none", "unreadable");
         tracing::warn!(%connection, "a mail cannot be read as one; nothing follows");
@@ -194,13 +226,14 @@ pub(crate) async fn open(
     };
     let reference = reference_of(&mail.about, &reported_about);
     let mut events = reported(&content.report, &reference, &mail.digest);
-    if kind == MailKind::Unsubscribe && !content.is_report {
+    if content.wants_out() {
         // By its sender, who must be who the message went to; one that names none is nobody.
         let sender = content.from.as_ref().unwrap_or(&mail.from);
         for event in &mut events {
             event.recipient = Some(sender.clone());
         }
     }
+    events.iter_mut().for_each(webhook::bound);
     let before = events.len();
     let events = of_recipients(tx, &reported_about, events).await?;
     if events.len() < before {
@@ -215,7 +248,11 @@ pub(crate) async fn open(
             delivery: reported_about.delivery,
             contact: reported_about.contact,
         }));
-        return Ok((letter(&mail, content), answered));
+        let kept = Kept {
+            events,
+            ..letter(&mail, content)
+        };
+        return Ok((kept, answered));
     }
     count(
         name_of(kind),
@@ -228,10 +265,10 @@ pub(crate) async fn open(
     Ok((kept, nothing.1))
 }
 
-/// What no address and no header proves to be about a message: a letter to our own address is kept, all else changes nothing.
+/// What no address and no header proves to be about a message: a letter is kept, all else changes nothing.
 fn unproven(connection: ConnectionId, mail: &KeptMail, content: MailContent) -> (Kept, Answered) {
     let kind = name_of(content.report.kind);
-    if mail.about == MailAddress::Own && is_letter(&content) {
+    if is_letter(&content) {
         count(kind, "unjoined");
         return (letter(mail, content), Answered::Proven(None));
     }
@@ -243,7 +280,30 @@ fn unproven(connection: ConnectionId, mail: &KeptMail, content: MailContent) -> 
 /// A person's words, or a machine's answer in a person's place.
 fn is_letter(content: &MailContent) -> bool {
     matches!(content.report.kind, MailKind::Reply | MailKind::AutoReply)
-        || content.report.kind == MailKind::Other && !content.is_report
+        || matches!(content.report.kind, MailKind::Other | MailKind::Unsubscribe) && !content.is_report
+}
+
+/// What a message is an answer to that came by mail and was handed in by a provider: what its headers name, if that went over
+/// this connection.
+pub(crate) async fn answered(
+    tx: &mut TenantTx,
+    connection: ConnectionId,
+    message: &InboundMessage,
+) -> Result<Answered, EngineError> {
+    let named = message.in_reply_to.as_deref().and_then(message_of);
+    let delivery = match named {
+        Some(named) => reports::of_message(tx, connection, named).await?,
+        None => None,
+    };
+    let Some(delivery) = delivery else {
+        return Ok(Answered::Proven(None));
+    };
+    let proven = reports::lock(tx, delivery).await?.map(|reported| Proven {
+        message: reported.message,
+        delivery: reported.delivery,
+        contact: reported.contact,
+    });
+    Ok(Answered::Proven(proven))
 }
 
 /// The delivery a mail is about: by the token of its address, or at our own address by the `Message-ID` it answers. Only what
@@ -274,10 +334,11 @@ async fn proven(
             }
         }
     };
-    match delivery {
-        Some(delivery) => Ok(reports::lock(tx, delivery).await?),
-        None => Ok(None),
-    }
+    let Some(delivery) = delivery else {
+        return Ok(None);
+    };
+    reports::lock_ahead(tx, &[], &[delivery], &[delivery]).await?;
+    Ok(reports::lock(tx, delivery).await?)
 }
 
 /// The message of a `Message-ID` of ours: `<message id in 32 digits>@<host>`.
@@ -321,11 +382,14 @@ async fn of_recipients(
 }
 
 fn letter(mail: &KeptMail, content: MailContent) -> Kept {
+    let handled_keyword = content
+        .wants_out()
+        .then(|| InboundMessage::UNSUBSCRIBE.to_owned());
     let from = content.from.unwrap_or_else(|| mail.from.clone());
     let key = content.message_id.as_deref().unwrap_or(&mail.digest);
     let media = content.attachments.into_iter().enumerate();
-    let message = InboundMessage {
-        dedupe_key: format!("mail:{key}").chars().take(500).collect(),
+    let mut message = InboundMessage {
+        dedupe_key: format!("mail:{key}"),
         channel: Channel::Email,
         from,
         to: Some(mail.to.clone()),
@@ -333,7 +397,7 @@ fn letter(mail: &KeptMail, content: MailContent) -> Kept {
         subject: content.subject,
         text: content.text,
         whatsapp: None,
-        provider_message_id: content.message_id.map(|id| id.chars().take(500).collect()),
+        provider_message_id: content.message_id,
         occurred_at: None,
         media: media
             .map(|(number, content_type)| InboundMedia {
@@ -341,10 +405,11 @@ fn letter(mail: &KeptMail, content: MailContent) -> Kept {
                 location: format!("part {}", number + 1),
             })
             .collect(),
-        handled_keyword: None,
+        handled_keyword,
         in_reply_to: content.report.original_message_id,
         automatic: content.automatic,
     };
+    webhook::bound_message(&mut message);
     Kept {
         inbound: vec![message],
         ..Kept::default()
@@ -354,6 +419,28 @@ fn letter(mail: &KeptMail, content: MailContent) -> Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_names_its_attempt() {
+        let id = Uuid::from_u128(0x0197_a2b0_0000_7000_8000_0000_0000_0001);
+        let mac = "0123456789abcdef0123";
+        for purpose in ["b", "R"] {
+            assert_eq!(
+                claimed(&format!("{purpose}+{id}-12-{mac}")),
+                Some((DeliveryId(id), 12))
+            );
+        }
+        for wrong in [
+            "",
+            "b+",
+            "news",
+            &format!("x+{id}-1-{mac}"),
+            &format!("b+{id}-{mac}"),
+            &format!("b+{id}-x-{mac}"),
+        ] {
+            assert_eq!(claimed(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn a_message_id_of_ours_names_its_message() {

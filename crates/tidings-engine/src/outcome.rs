@@ -54,6 +54,9 @@ pub(crate) async fn record(
         .map(|one| tell(inner, bench, one, dice, now))
         .collect();
     let mut tx = inner.tx().await?;
+    // Contacts before deliveries, as everybody locks them: what a refusal says of a recipient is written at the end.
+    let about: Vec<_> = told.iter().filter_map(about_recipient).collect();
+    suppressions::lock_ahead(&mut tx, &about).await?;
     let results: Vec<AttemptResult> = told.iter().map(|one| one.result.clone()).collect();
     let moved = outcome::attempts(&mut tx, &results, now).await?;
     let mut aside = Aside::default();
@@ -360,9 +363,19 @@ enum Learned {
     NoMarketing(TenantId, ContactId, Channel),
 }
 
-fn effect(one: &Told, rejection: &Rejection) -> Option<Learned> {
+/// The address that a refusal says something about.
+fn about_recipient(one: &Told) -> Option<(TenantId, BlindIndex)> {
+    let SendOutcome::Rejected(Rejection { effect: Some(_), .. }) = &one.outcome else {
+        return None;
+    };
     let row = &one.call.carried.row;
     let index = BlindIndex::from_column(&row.recipient.as_ref()?.blind_index).ok()?;
+    Some((row.tenant, index))
+}
+
+fn effect(one: &Told, rejection: &Rejection) -> Option<Learned> {
+    let row = &one.call.carried.row;
+    let (_, index) = about_recipient(one)?;
     let (reason, known_bad) = match rejection.effect? {
         RejectionEffect::AddressBad => (
             SuppressionReason::HardBounce,

@@ -3,6 +3,7 @@
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::reply::{self, Answered};
+use crate::webhook::{self, Kept};
 use tidings_core::{ConnectionId, ProviderKind, TenantId};
 use tidings_providers::InboundMessage;
 use tidings_store::tracking::inbox::WebhookTarget;
@@ -28,18 +29,24 @@ impl Engine {
         let mut dice = self.dice();
         let now = self.now();
         let mut tx = self.store().worker_tenant(tenant).tx().await?;
-        reply::apply_keyword(&mut tx, &target, message, &mut dice, now).await?;
+        let mut message = message.clone();
+        webhook::bound_message(&mut message);
+        let kept = Kept {
+            inbound: vec![message.clone()],
+            ..Kept::default()
+        };
+        webhook::obey(&mut tx, &target, &kept, &mut dice, now).await?;
         reply::store(
             &self.inner,
             &mut tx,
             connection,
-            message,
+            &message,
             &Answered::Newest,
             &mut dice,
             now,
         )
         .await?;
         tx.commit().await?;
-        Ok(reply::keyword_of(message).as_str())
+        Ok(reply::keyword_of(&message).as_str())
     }
 }

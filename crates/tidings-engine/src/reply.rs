@@ -4,7 +4,7 @@ use crate::accept::{self, Submission};
 use crate::engine::Inner;
 use crate::error::EngineError;
 use crate::request::{AcceptError, AcceptRequest, MAX_REQUESTS, MAX_SOURCE_REFERENCE, Recipient};
-use crate::{track, whatsapp};
+use crate::{track, unsubscribe, whatsapp};
 use jiff::Timestamp;
 use tidings_core::decide::facts::SuppressionReason;
 use tidings_core::event::DeliveryEventKind;
@@ -14,15 +14,31 @@ use tidings_core::{
     MessageType, Provenance, TenantId, Urgency,
 };
 use tidings_providers::InboundMessage;
+use tidings_store::contacts::{self, AddressKind};
 use tidings_store::events::{self, NewEvent};
 use tidings_store::suppressions::{self, NewSuppression};
 use tidings_store::tracking::inbound::{self, NewInbound};
 use tidings_store::tracking::inbox::WebhookTarget;
 use tidings_store::tracking::reports::{self, NewReport};
-use tidings_store::{TenantTx, contacts};
+use tidings_store::whatsapp::users;
+use tidings_store::{BlindIndex, TenantTx};
+
+/// The contacts that the keyword of a message is about; none where it has no keyword to obey.
+pub(crate) async fn touched(
+    tx: &mut TenantTx,
+    target: &WebhookTarget,
+    message: &InboundMessage,
+) -> Result<Vec<ContactId>, EngineError> {
+    if matches!(keyword_of(message), Keyword::OptOut | Keyword::OptIn) {
+        Ok(whatsapp::author(tx, target.connection, message).await?.1)
+    } else {
+        Ok(Vec::new())
+    }
+}
 
 /// Obeys STOP and START at once, in the transaction that stores the webhook: when the provider has its answer, no
-/// dispatch to the sender begins any more. Channels of a phone only; e-mail unsubscribes by link.
+/// dispatch to the sender begins any more. The users and contacts it is about are locked already. By e-mail a wish to be left
+/// alone unsubscribes, and nothing is begun again.
 pub(crate) async fn apply_keyword(
     tx: &mut TenantTx,
     target: &WebhookTarget,
@@ -33,6 +49,9 @@ pub(crate) async fn apply_keyword(
     let word = keyword_of(message);
     if !matches!(word, Keyword::OptOut | Keyword::OptIn) {
         return Ok(());
+    }
+    if message.channel == Channel::Email {
+        return unsubscribe::by_mail(tx, message.from.expose(), dice, now).await;
     }
     // A user of WhatsApp may have no number; a sender of anything else that is no address is nobody.
     let known = Address::parse(message.channel, message.from.expose(), None).is_ok();
@@ -56,10 +75,13 @@ pub(crate) async fn apply_keyword(
             contacts::stop(tx, *contact, message.channel, now).await?;
         }
     } else {
-        let lifted =
-            suppressions::lift_matching(tx, message.channel, index, reasons(message), &source, now).await?;
-        let stopped = contacts::get_many(tx, &holders).await?;
-        let stopped = stopped
+        let known = contacts::get_many(tx, &holders).await?;
+        let mut lifted = 0;
+        for index in remembered(tx, message, index, &known).await? {
+            lifted += suppressions::lift_matching(tx, message.channel, index, reasons(message), &source, now)
+                .await?;
+        }
+        let stopped = known
             .iter()
             .any(|contact| contact.preferences.stopped.contains(&message.channel));
         if lifted == 0 && !stopped {
@@ -81,6 +103,30 @@ pub(crate) async fn apply_keyword(
         .collect();
     events::append(tx, &entries, dice, now).await?;
     Ok(())
+}
+
+/// Under what a START is looked for: the sender, and by WhatsApp whatever else the same person was seen under. A stop that a user
+/// without a number gave stands under the user, and would come back when the user is joined to a contact again.
+async fn remembered(
+    tx: &mut TenantTx,
+    message: &InboundMessage,
+    sender: BlindIndex,
+    known: &[contacts::Contact],
+) -> Result<Vec<BlindIndex>, EngineError> {
+    let mut indexes = vec![sender];
+    if message.channel != Channel::Whatsapp {
+        return Ok(indexes);
+    }
+    let has_number = Address::parse(Channel::Whatsapp, message.from.expose(), None).is_ok();
+    for contact in known {
+        indexes.extend(users::of_contact(tx, contact.id).await?);
+        if !has_number {
+            let addresses = contact.addresses.iter();
+            let phones = addresses.filter(|address| address.kind == AddressKind::Phone);
+            indexes.extend(phones.map(|address| address.blind_index));
+        }
+    }
+    Ok(indexes)
 }
 
 /// What a START lifts. "Yes" undoes a STOP, as providers have it, but is no subscription: it may answer something else.
@@ -141,17 +187,18 @@ pub(crate) async fn store(
     tx: &mut TenantTx,
     connection: ConnectionId,
     message: &InboundMessage,
-    answered: &Answered,
+    given: &Answered,
     dice: &mut Dice,
     now: Timestamp,
 ) -> Result<Option<ToAnswer>, EngineError> {
     let (index, holders) = whatsapp::author(tx, connection, message).await?;
-    let (contact, answered) = match (answered, holders.first().copied()) {
+    let (contact, answered) = match (given, holders.first().copied()) {
         (Answered::Newest, None) => (None, None),
         (Answered::Newest, Some(contact)) => (
             Some(contact),
             reports::last_sent_to(tx, contact, message.channel).await?,
         ),
+        // Filed with who its From names, and nothing more: it joins no message and proves no arrival.
         (Answered::Proven(None), contact) => (contact, None),
         // Somebody else who holds the address of the answer: kept with it, but nothing is concluded about the contact.
         (Answered::Proven(Some(proven)), _) => (
@@ -159,6 +206,7 @@ pub(crate) async fn store(
             Some((proven.message, Some(proven.delivery))),
         ),
     };
+    let claimed = matches!(given, Answered::Proven(None));
     let word = keyword_of(message);
     let content = serde_json::to_vec(message).map_err(|error| EngineError::Conflict {
         problem: format!("an inbound message cannot be kept: {error}"),
@@ -170,7 +218,7 @@ pub(crate) async fn store(
         contact,
         connection,
         channel: message.channel,
-        dedupe_key: message.dedupe_key.chars().take(500).collect(),
+        dedupe_key: message.dedupe_key.clone(),
         from_index: index,
         content,
         provider_message_id: message.provider_message_id.clone(),
@@ -218,7 +266,11 @@ pub(crate) async fn store(
     } else {
         "MessageReceived"
     };
-    let event = entry(tx, kind, contact, answered.map(|pair| pair.0), message.channel);
+    let mut event = entry(tx, kind, contact, answered.map(|pair| pair.0), message.channel);
+    if claimed {
+        // Only its From names the contact: whoever acts on the entry should know.
+        event.data = serde_json::json!({ "channel": message.channel, "proved": false });
+    }
     events::append(tx, &[event], dice, now).await?;
     Ok(answer)
 }
@@ -286,7 +338,13 @@ pub(crate) async fn answer(
 
 /// What a message asks for. The provider's own reading counts where it gives one.
 pub(crate) fn keyword_of(message: &InboundMessage) -> Keyword {
-    if message.channel == Channel::Email || message.automatic {
+    if message.channel == Channel::Email {
+        return match message.handled_keyword.as_deref() {
+            Some(InboundMessage::UNSUBSCRIBE) => Keyword::OptOut,
+            _ => Keyword::None,
+        };
+    }
+    if message.automatic {
         return Keyword::None;
     }
     match message.handled_keyword.as_deref() {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use tidings_core::decide::Verdict;
 use tidings_core::redact::Private;
 use tidings_core::{Category, Channel, ContactId, MessageId, MessageStatus, MessageType, Urgency};
-use tidings_providers::Attachment;
+use tidings_providers::{Attachment, Media, MediaKind, MediaSource};
 
 /// The most a message's context may hold, as JSON, in bytes.
 pub const MAX_CONTEXT_BYTES: usize = 256 * 1024;
@@ -16,6 +16,10 @@ pub const MAX_ATTACHMENTS: usize = 10;
 pub const MAX_ATTACHMENT_BYTES: usize = 10 * 1024 * 1024;
 /// The longest text of direct content, in bytes.
 pub const MAX_DIRECT_BYTES: usize = 100 * 1024;
+/// The longest text beside a file, in characters: WhatsApp's for a caption.
+pub const MAX_CAPTION: usize = 1024;
+/// The longest link or id of a file, in characters.
+pub const MAX_MEDIA_PLACE: usize = 2048;
 /// The longest source reference, in characters.
 pub const MAX_SOURCE_REFERENCE: usize = 500;
 /// The most requests of one call.
@@ -106,6 +110,64 @@ pub struct DirectContent {
     pub subject: Option<Private<String>>,
     /// Plain text; empty lines separate paragraphs.
     pub body: Private<String>,
+    /// A file that WhatsApp carries with the text as its caption; the other channels carry the text alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media: Option<DirectMedia>,
+}
+
+impl DirectContent {
+    /// What is wrong with its file, where it has one.
+    pub(crate) fn problem_of_file(&self) -> Option<String> {
+        self.media.as_ref()?.problem(self.body.expose())
+    }
+}
+
+/// A file that goes with a text by WhatsApp.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DirectMedia {
+    /// What it is.
+    pub kind: MediaKind,
+    /// Where it is.
+    pub source: Private<MediaSource>,
+    /// File name of a document.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filename: Option<Private<String>>,
+}
+
+impl DirectMedia {
+    /// As it goes out, under a text.
+    pub(crate) fn with_caption(&self, caption: String) -> Media {
+        Media {
+            kind: self.kind,
+            source: self.source.expose().clone(),
+            // Audio shows none.
+            caption: (self.kind != MediaKind::Audio).then_some(caption),
+            filename: self.filename.as_ref().map(|name| name.expose().clone()),
+        }
+    }
+
+    /// What is wrong with it under a text, beside what the channel's provider says.
+    fn problem(&self, body: &str) -> Option<String> {
+        let place = match self.source.expose() {
+            MediaSource::Link(link) => link,
+            MediaSource::Id(id) => id,
+        };
+        if self.kind != MediaKind::Audio && body.chars().count() > MAX_CAPTION {
+            return Some(format!(
+                "content.body is its caption: at most {MAX_CAPTION} characters"
+            ));
+        }
+        if place.is_empty() || place.chars().count() > MAX_MEDIA_PLACE {
+            return Some(format!("its link or id has 1 to {MAX_MEDIA_PLACE} characters"));
+        }
+        match self.source.expose() {
+            MediaSource::Link(link) if !link.starts_with("https://") => {
+                Some("its link must be an https URL".to_owned())
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Who found the words of a message that a model was to write.

@@ -23,9 +23,10 @@ pub(crate) async fn report_due(inner: &Inner) -> Result<bool, EngineError> {
         if ledger::take_report(&mut tx, report.tenant, report.id).await? {
             let event = reported(report);
             let events = std::slice::from_ref(&event);
-            let unmatched =
-                track::apply(inner, &mut tx, report.connection, events, now, &mut dice, now).await?;
-            if unmatched > 0 {
+            let found = track::find(&mut tx, report.connection, None, events).await?;
+            found.lock(&mut tx, &[]).await?;
+            track::apply(inner, &mut tx, report.connection, &found, now, &mut dice, now).await?;
+            if found.unmatched > 0 {
                 tracing::warn!(reference = %report.reference, "the sandbox reports about a delivery that is gone");
             }
         }

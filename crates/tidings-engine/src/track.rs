@@ -12,7 +12,8 @@ use tidings_core::event::{BounceClass, DeliveryEventKind};
 use tidings_core::soft_bounce::{self, Consequence};
 use tidings_core::status::{self, Standing};
 use tidings_core::{
-    Address, ConnectionId, DeliveryEventId, DeliveryId, DeliveryState, Dice, MessageStatus, Provenance,
+    Address, Channel, ConnectionId, ContactId, DeliveryEventId, DeliveryId, DeliveryState, Dice,
+    MessageStatus, Provenance,
 };
 use tidings_providers::{ReportedEvent, SuppressBecause};
 use tidings_store::events::{self, NewEvent};
@@ -20,30 +21,60 @@ use tidings_store::suppressions::{self, NewSuppression};
 use tidings_store::tracking::reports::{self, NewReport, Reported};
 use tidings_store::{BlindIndex, TenantTx, contacts};
 
-/// Applies the reports of one webhook; returns how many found no delivery.
+/// The reports of a webhook with the deliveries they are about.
+pub(crate) struct Found<'a> {
+    pairs: Vec<(&'a ReportedEvent, DeliveryId)>,
+    /// How many found no delivery.
+    pub unmatched: usize,
+}
+
+/// Finds what reports are about. Preferences are left out: they were obeyed when their webhook was stored.
+pub(crate) async fn find<'a>(
+    tx: &mut TenantTx,
+    connection: ConnectionId,
+    channel: Option<Channel>,
+    events: &'a [ReportedEvent],
+) -> Result<Found<'a>, EngineError> {
+    let mut found = Found {
+        pairs: Vec::with_capacity(events.len()),
+        unmatched: 0,
+    };
+    for event in events {
+        if whatsapp::is_preference(channel, event) {
+            continue;
+        }
+        let wanted = event.reference.as_deref().and_then(delivery_of);
+        match reports::find(tx, connection, wanted, event.provider_message_id.as_deref()).await? {
+            Some(delivery) => found.pairs.push((event, delivery)),
+            None => found.unmatched += 1,
+        }
+    }
+    Ok(found)
+}
+
+impl Found<'_> {
+    /// Locks what the reports touch, and these contacts: contacts first and each in order of id, as everybody does, so that two
+    /// webhooks, or a webhook and the gate, never wait for each other in a circle.
+    pub async fn lock(&self, tx: &mut TenantTx, contacts: &[ContactId]) -> Result<(), EngineError> {
+        let touching = self.pairs.iter().filter(|(event, _)| touches_contact(event));
+        let touching: Vec<_> = touching.map(|(_, delivery)| *delivery).collect();
+        let deliveries: Vec<_> = self.pairs.iter().map(|(_, delivery)| *delivery).collect();
+        Ok(reports::lock_ahead(tx, contacts, &touching, &deliveries).await?)
+    }
+}
+
+/// Applies reports that were found and locked.
 pub(crate) async fn apply(
     inner: &Inner,
     tx: &mut TenantTx,
     connection: ConnectionId,
-    events: &[ReportedEvent],
+    found: &Found<'_>,
     received_at: Timestamp,
     dice: &mut Dice,
     now: Timestamp,
-) -> Result<usize, EngineError> {
-    let mut unmatched = 0;
-    for event in events {
-        if whatsapp::is_preference(event) {
-            // Obeyed when its webhook was stored.
-            continue;
-        }
-        let wanted = event.reference.as_deref().and_then(delivery_of);
-        let found = reports::find(tx, connection, wanted, event.provider_message_id.as_deref()).await?;
-        let Some(delivery) = found else {
-            unmatched += 1;
-            continue;
-        };
-        let Some(reported) = reports::lock(tx, delivery).await? else {
-            unmatched += 1;
+) -> Result<(), EngineError> {
+    for (event, delivery) in &found.pairs {
+        let Some(reported) = reports::lock(tx, *delivery).await? else {
             continue;
         };
         let report = NewReport {
@@ -62,7 +93,12 @@ pub(crate) async fn apply(
         };
         record(inner, tx, &reported, report, event, dice, now).await?;
     }
-    Ok(unmatched)
+    Ok(())
+}
+
+/// Whether a report may end in a suppression, a stop or a mark on an address.
+fn touches_contact(event: &ReportedEvent) -> bool {
+    event.suppress.is_some() || event.bounce_class == Some(BounceClass::Soft)
 }
 
 /// Stores one report and follows it, unless it is stored already.
@@ -76,9 +112,13 @@ async fn record(
     now: Timestamp,
 ) -> Result<(), EngineError> {
     if is_outdated(reported, event) {
-        // Kept, and nothing follows: a newer attempt of the delivery is the one that counts.
-        reports::insert(tx, &[report], now).await?;
-        return Ok(());
+        // Kept, and the message does not follow: a newer attempt of the delivery is the one that counts. What it says of the
+        // address stands, unless the newer one arrived there.
+        let fresh = reports::insert(tx, std::slice::from_ref(&report), now).await?;
+        if fresh.is_empty() || reported.state == DeliveryState::Delivered {
+            return Ok(());
+        }
+        return learn(tx, reported, &report, event, dice, now).await;
     }
     let id = event.provider_message_id.as_deref();
     if !note(inner, tx, reported, &report, id, dice, now).await? {
@@ -95,10 +135,18 @@ async fn record(
     learn(tx, reported, &report, event, dice, now).await
 }
 
-/// A failure of an attempt that was followed by another.
+/// A failure or bounce of an attempt that was followed by another.
 fn is_outdated(reported: &Reported, event: &ReportedEvent) -> bool {
+    let temporary = event
+        .error
+        .as_ref()
+        .is_some_and(|error| late::is_temporary(error.0));
+    if event.kind == DeliveryEventKind::Failed && temporary && reported.state == DeliveryState::RetryWait {
+        // The second word for the failure it is being tried again after.
+        return true;
+    }
     let same = |ours: &Option<String>, theirs: &Option<String>| Some(ours.as_ref()? == theirs.as_ref()?);
-    event.kind == DeliveryEventKind::Failed
+    matches!(event.kind, DeliveryEventKind::Failed | DeliveryEventKind::Bounced)
         && !same(&reported.provider_message_id, &event.provider_message_id)
             .or_else(|| same(&reported.reference, &event.reference))
             .unwrap_or(reported.attempt_no <= 1)
@@ -119,6 +167,9 @@ pub(crate) async fn note(
         .is_empty()
     {
         return Ok(false);
+    }
+    if late::may_come_again(reported, report) && late::again(inner, tx, reported, report, dice, now).await? {
+        return Ok(true);
     }
     if let Some(state) = moved_to(reported.state, report.kind) {
         let provider = provider_message_id.map(|id| (report.connection, id));
@@ -378,11 +429,15 @@ pub(crate) async fn address_of(
     Ok(holders.contains(&reported.contact).then_some(index))
 }
 
-/// The delivery in a reference of ours: `<delivery id>-<attempt number>`.
+/// The delivery in a reference of ours.
 pub(crate) fn delivery_of(reference: &str) -> Option<DeliveryId> {
+    attempt_of(reference).map(|attempt| attempt.0)
+}
+
+/// The delivery and the number of the attempt in a reference of ours: `<delivery id>-<attempt number>`.
+pub(crate) fn attempt_of(reference: &str) -> Option<(DeliveryId, i32)> {
     let (id, number) = reference.rsplit_once('-')?;
-    number.parse::<i32>().ok()?;
-    id.parse().ok()
+    Some((id.parse().ok()?, number.parse().ok()?))
 }
 
 #[cfg(test)]

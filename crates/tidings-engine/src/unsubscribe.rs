@@ -13,7 +13,7 @@ use crate::visitor::Sender;
 use jiff::Timestamp;
 use tidings_core::decide::facts::SuppressionReason;
 use tidings_core::event::DeliveryEventKind;
-use tidings_core::{Category, Channel, ContactId, DeliveryEventId, Dice, Provenance, TenantId};
+use tidings_core::{Address, Category, Channel, ContactId, DeliveryEventId, Dice, Provenance, TenantId};
 use tidings_store::consents::{self, NewConsent};
 use tidings_store::contacts::{self, Contact};
 use tidings_store::events::{self, NewEvent};
@@ -189,6 +189,58 @@ async fn close(
     events::append(tx, &[event], dice, now).await?;
     report(inner, tx, who, dice, now).await?;
     Ok(true)
+}
+
+/// How a wish that came by mail is entered.
+const BY_MAIL: &str = "unsubscribe by mail";
+
+/// The contacts who have the address in whose name a mail asks to be left alone.
+pub(crate) async fn leaver(tx: &mut TenantTx, from: &str) -> Result<Vec<ContactId>, EngineError> {
+    match Address::parse(Channel::Email, from, None) {
+        Ok(address) => Ok(contacts::find_by_address(tx, &address).await?),
+        Err(_) => Ok(Vec::new()),
+    }
+}
+
+/// Closes an address for marketing and service because a mail in its name asks for it; also one that nobody has yet. Nothing
+/// proves the name. The address alone is closed, never the contact's others, and what the recipient is owed still goes.
+pub(crate) async fn by_mail(
+    tx: &mut TenantTx,
+    from: &str,
+    dice: &mut Dice,
+    now: Timestamp,
+) -> Result<(), EngineError> {
+    let Ok(address) = Address::parse(Channel::Email, from, None) else {
+        return Ok(());
+    };
+    let (tenant, keyring) = (tx.tenant(), tx.keyring());
+    let index = keyring.tenant_key(tx, tenant).await?.blind_index(&address);
+    let item = NewSuppression {
+        tenant,
+        channel: Channel::Email,
+        blind_index: index,
+        reason: SuppressionReason::Unsubscribe,
+        source: BY_MAIL.to_owned(),
+        detail: None,
+    };
+    if suppressions::add(tx, &[item], dice, now).await? == 0 {
+        return Ok(());
+    }
+    metrics::counter!("tidings_unsubscribes_total", "channel" => Channel::Email.as_str()).increment(1);
+    let holders = contacts::find_by_address(tx, &address).await?;
+    let entries: Vec<_> = holders
+        .into_iter()
+        .map(|contact| NewEvent {
+            tenant,
+            kind: "ContactUnsubscribed".to_owned(),
+            contact: Some(contact),
+            message: None,
+            subject: None,
+            data: serde_json::json!({ "channel": Channel::Email, "by": BY_MAIL }),
+        })
+        .collect();
+    events::append(tx, &entries, dice, now).await?;
+    Ok(())
 }
 
 /// Records that a consent is taken back, unless the newest entry says so already.

@@ -5,7 +5,7 @@ use crate::engine::{Engine, Inner};
 use crate::error::EngineError;
 use crate::mail::{self, KeptMail};
 use crate::reply::Answered;
-use crate::{reply, track, whatsapp};
+use crate::{reply, track, unsubscribe, whatsapp};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use tidings_core::breaker::Breaker;
 use tidings_core::job::JobKind;
 use tidings_core::retry::{Failure, NextTry, next_try};
-use tidings_core::{ConnectionId, ErrorCategory, ProviderKind, TenantId};
+use tidings_core::{Channel, ConnectionId, Dice, ErrorCategory, ProviderKind, TenantId};
 use tidings_providers::{
     InboundMessage, Provider, ReportedEvent, TemplateReport, UserLink, WebhookParsed, WebhookRefusal,
     WebhookRequest, WebhookResponse,
@@ -21,10 +21,14 @@ use tidings_providers::{
 use tidings_queue::{ClaimedJob, NewJob, Outcome};
 use tidings_store::messages::routes::RouteRow;
 use tidings_store::tracking::inbox::{self, WebhookConnection, WebhookTarget};
+use tidings_store::{TenantTx, contacts};
 use uuid::Uuid;
 
 /// The most events and messages taken from one webhook; SendGrid and Meta send up to a thousand.
 const MAX_ELEMENTS: usize = 5_000;
+
+/// The most files told of with one message.
+const MOST_MEDIA: usize = 200;
 
 /// Why a webhook was not taken. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -154,6 +158,7 @@ impl Engine {
         inbound
             .retain(|message| message.channel == target.channel || target.provider == ProviderKind::Sandbox);
         events.iter_mut().for_each(bound);
+        inbound.iter_mut().for_each(bound_message);
         let kept = Kept {
             events,
             inbound,
@@ -189,12 +194,7 @@ impl Engine {
             tx.rollback().await?;
             return Ok(false);
         }
-        for message in &kept.inbound {
-            reply::apply_keyword(&mut tx, target, message, &mut dice, now).await?;
-        }
-        for event in kept.events.iter().filter(|event| whatsapp::is_preference(event)) {
-            whatsapp::apply_preference(&mut tx, target.channel, event, &mut dice, now).await?;
-        }
+        obey(&mut tx, target, kept, &mut dice, now).await?;
         let job = process_job(&self.inner, target.tenant, id)?;
         tidings_queue::enqueue(&mut tx, &[job], now).await?;
         self.inner.fail.pass("webhook_before_commit");
@@ -202,6 +202,66 @@ impl Engine {
         self.inner.fail.pass("webhook_after_commit");
         Ok(true)
     }
+}
+
+/// What people want is obeyed before the provider has its answer. Users and contacts are locked first, all at once and in order.
+pub(crate) async fn obey(
+    tx: &mut TenantTx,
+    target: &WebhookTarget,
+    kept: &Kept,
+    dice: &mut Dice,
+    now: Timestamp,
+) -> Result<(), EngineError> {
+    let preferences = preferences_of(target, kept);
+    let mut users = users_of(kept);
+    users.extend(
+        preferences
+            .iter()
+            .filter_map(|event| Some(event.recipient.as_ref()?.expose().clone())),
+    );
+    whatsapp::lock_users(tx, &users).await?;
+    let mut touched = Vec::new();
+    for message in &kept.inbound {
+        touched.extend(reply::touched(tx, target, message).await?);
+    }
+    for event in &preferences {
+        touched.extend(whatsapp::chooser(tx, event).await?);
+    }
+    let leaver = kept.mail.as_ref().and_then(|mail| mail.leaver.as_ref());
+    if let Some(leaver) = leaver {
+        touched.extend(unsubscribe::leaver(tx, leaver.expose()).await?);
+    }
+    contacts::lock_many(tx, &touched).await?;
+    for message in &kept.inbound {
+        reply::apply_keyword(tx, target, message, dice, now).await?;
+    }
+    for event in preferences {
+        whatsapp::apply_preference(tx, event, dice, now).await?;
+    }
+    if let Some(leaver) = leaver {
+        unsubscribe::by_mail(tx, leaver.expose(), dice, now).await?;
+    }
+    Ok(())
+}
+
+fn preferences_of<'a>(target: &WebhookTarget, kept: &'a Kept) -> Vec<&'a ReportedEvent> {
+    let events = kept.events.iter();
+    events
+        .filter(|event| whatsapp::is_preference(Some(target.channel), event))
+        .collect()
+}
+
+/// The users of WhatsApp that a webhook speaks of.
+fn users_of(kept: &Kept) -> Vec<String> {
+    let authors = kept
+        .inbound
+        .iter()
+        .filter(|message| message.channel == Channel::Whatsapp);
+    let linked = kept.links.iter().map(|link| link.user_id.expose().clone());
+    authors
+        .map(|message| message.from.expose().clone())
+        .chain(linked)
+        .collect()
 }
 
 /// What the provider is built from, as routing reads it.
@@ -233,14 +293,32 @@ fn digest(request: &WebhookRequest) -> Vec<u8> {
     context.finish().as_ref().to_vec()
 }
 
+/// A text cut to what the tables keep; they keep no NUL.
+fn cut(text: &mut String, most: usize) {
+    text.retain(|c| c != '\0');
+    if let Some((at, _)) = text.char_indices().nth(most) {
+        text.truncate(at);
+    }
+}
+
+/// What a message says beside its text, cut to what the tables keep.
+pub(crate) fn bound_message(message: &mut InboundMessage) {
+    cut(&mut message.dedupe_key, 500);
+    for id in [&mut message.provider_message_id, &mut message.in_reply_to]
+        .into_iter()
+        .flatten()
+    {
+        cut(id, 500);
+    }
+    message.media.truncate(MOST_MEDIA);
+    for media in &mut message.media {
+        cut(&mut media.content_type, 200);
+        cut(&mut media.location, 2_000);
+    }
+}
+
 /// Texts of providers are cut to what the tables keep.
-fn bound(event: &mut ReportedEvent) {
-    let cut = |text: &mut String, most: usize| {
-        if text.chars().count() > most {
-            *text = text.chars().take(most).collect();
-        }
-        text.retain(|c| c != '\0');
-    };
+pub(crate) fn bound(event: &mut ReportedEvent) {
     cut(&mut event.dedupe_key, 500);
     if let Some(detail) = &mut event.detail {
         cut(detail, 2_000);
@@ -284,17 +362,28 @@ pub(crate) async fn process(inner: &Inner, job: &ClaimedJob) -> Result<Outcome, 
     let kept: Kept = serde_json::from_slice(&stored.content).map_err(|error| EngineError::Conflict {
         problem: format!("the stored webhook cannot be read: {error}"),
     })?;
+    let (kept, proven) = match kept.mail {
+        Some(letter) => {
+            let (kept, answered) = mail::open(&mut tx, stored.connection, letter).await?;
+            (kept, Some(answered))
+        }
+        None => (kept, None),
+    };
+    whatsapp::lock_users(&mut tx, &users_of(&kept)).await?;
+    let found = track::find(&mut tx, stored.connection, stored.channel, &kept.events).await?;
+    let mut writing = whatsapp::linked(&mut tx, stored.connection, &kept.links).await?;
+    for message in &kept.inbound {
+        writing.extend(whatsapp::author(&mut tx, stored.connection, message).await?.1);
+    }
+    found.lock(&mut tx, &writing).await?;
     whatsapp::note_reviews(&mut tx, &kept.templates, stored.received_at, &mut dice, now).await?;
     whatsapp::link(&mut tx, stored.connection, &kept.links, &mut dice, now).await?;
-    let (kept, answered) = match kept.mail {
-        Some(letter) => mail::open(&mut tx, stored.connection, letter).await?,
-        None => (kept, Answered::Newest),
-    };
-    let unmatched = track::apply(
+    let unmatched = found.unmatched;
+    track::apply(
         inner,
         &mut tx,
         stored.connection,
-        &kept.events,
+        &found,
         stored.received_at,
         &mut dice,
         now,
@@ -302,6 +391,13 @@ pub(crate) async fn process(inner: &Inner, job: &ClaimedJob) -> Result<Outcome, 
     .await?;
     let mut answers = Vec::new();
     for message in &kept.inbound {
+        let answered = match proven {
+            Some(answered) => answered,
+            None if message.channel == Channel::Email && stored.provider != ProviderKind::Sandbox => {
+                mail::answered(&mut tx, stored.connection, message).await?
+            }
+            None => Answered::Newest,
+        };
         let answer = reply::store(
             inner,
             &mut tx,
@@ -338,7 +434,7 @@ fn again(
     inner: &Inner,
     job: &ClaimedJob,
     unmatched: usize,
-    dice: &mut tidings_core::Dice,
+    dice: &mut Dice,
     now: Timestamp,
 ) -> Option<Outcome> {
     let failure = Failure {

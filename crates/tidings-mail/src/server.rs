@@ -3,12 +3,13 @@
 use crate::session::{Limits, Mail, Session, Step, Verdict};
 use std::collections::HashMap;
 use std::future::Future;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -35,6 +36,12 @@ pub struct Bounds {
     pub of_one_peer: usize,
     /// Mails that are being received at once: what they need of memory is this many times the longest.
     pub mails: usize,
+    /// Of them, mails of one peer: nobody alone keeps the others out.
+    pub mails_of_one_peer: usize,
+    /// How long a mail waits for its turn before its sender is told to come again.
+    pub patience: Duration,
+    /// How long the text of one mail may take, however steadily it comes.
+    pub mail: Duration,
     /// How long a client may be silent.
     pub silence: Duration,
     /// How long a connection may last.
@@ -49,6 +56,9 @@ impl Default for Bounds {
             connections: 200,
             of_one_peer: 20,
             mails: 8,
+            mails_of_one_peer: 4,
+            patience: Duration::from_secs(20),
+            mail: Duration::from_mins(3),
             silence: Duration::from_mins(1),
             connection: Duration::from_mins(10),
             session: Limits::default(),
@@ -65,7 +75,14 @@ struct Shared<P> {
     host: String,
     bounds: Bounds,
     mails: Semaphore,
-    peers: Mutex<HashMap<IpAddr, usize>>,
+    peers: Mutex<HashMap<IpAddr, Peer>>,
+}
+
+/// What one peer has.
+#[derive(Debug)]
+struct Peer {
+    connections: usize,
+    mails: Arc<Semaphore>,
 }
 
 /// Serves until `stop` is cancelled; then mails that are being received may end within the connection's own bounds.
@@ -108,13 +125,14 @@ pub async fn serve<P: Post>(
         };
         let (shared, stop) = (Arc::clone(&shared), stop.clone());
         tasks.spawn(async move {
-            let _held = held;
-            let lasting = tokio::time::timeout(shared.bounds.connection, drive(stream, &shared, &stop)).await;
+            let driven = drive(stream, &shared, &held.1.mails, &stop);
+            let lasting = tokio::time::timeout(shared.bounds.connection, driven).await;
             count(match lasting {
                 Ok(Ok(())) => "ended",
                 Ok(Err(_)) => "broken",
                 Err(_) => "too_long",
             });
+            drop(held);
         });
     }
     tasks.close();
@@ -134,42 +152,83 @@ async fn turn_away(mut stream: TcpStream) {
 struct PeerPlace<P> {
     shared: Arc<Shared<P>>,
     peer: IpAddr,
+    mails: Arc<Semaphore>,
 }
 
 impl<P> PeerPlace<P> {
-    fn take(shared: &Arc<Shared<P>>, peer: IpAddr) -> Option<Self> {
+    fn take(shared: &Arc<Shared<P>>, address: IpAddr) -> Option<Self> {
+        let peer = network(address);
         let mut peers = shared.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = peers.entry(peer).or_insert(0);
-        if *count >= shared.bounds.of_one_peer {
+        let known = peers.entry(peer).or_insert_with(|| Peer {
+            connections: 0,
+            mails: Arc::new(Semaphore::new(shared.bounds.mails_of_one_peer.max(1))),
+        });
+        if known.connections >= shared.bounds.of_one_peer {
             return None;
         }
-        *count += 1;
+        known.connections += 1;
         Some(Self {
             shared: Arc::clone(shared),
             peer,
+            mails: Arc::clone(&known.mails),
         })
+    }
+}
+
+/// Who counts as one peer: an address of IPv4, a network of 64 bits of IPv6, which one subscriber has whole.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(six) => match six.to_ipv4_mapped() {
+            Some(four) => IpAddr::V4(four),
+            None => IpAddr::V6(Ipv6Addr::from_bits(six.to_bits() & !u128::from(u64::MAX))),
+        },
     }
 }
 
 impl<P> Drop for PeerPlace<P> {
     fn drop(&mut self) {
         let mut peers = self.shared.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = peers.get_mut(&self.peer) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(known) = peers.get_mut(&self.peer) {
+            known.connections -= 1;
+            if known.connections == 0 {
                 peers.remove(&self.peer);
             }
         }
     }
 }
 
+/// The place of a mail that is being received, and when it must have come whole.
+struct Receiving<'a> {
+    _places: (SemaphorePermit<'a>, SemaphorePermit<'a>),
+    until: Instant,
+}
+
+/// Waits for the turn of a mail: first among those of its peer, then among all.
+async fn turn<'a, P>(
+    shared: &'a Shared<P>,
+    of_peer: &'a Semaphore,
+    stop: &CancellationToken,
+) -> Option<Receiving<'a>> {
+    let places = async { Some((of_peer.acquire().await.ok()?, shared.mails.acquire().await.ok()?)) };
+    let places = tokio::select! {
+        () = stop.cancelled() => return None,
+        waited = tokio::time::timeout(shared.bounds.patience, places) => waited.ok()??,
+    };
+    Some(Receiving {
+        _places: places,
+        until: Instant::now() + shared.bounds.mail,
+    })
+}
+
 async fn drive<P: Post>(
     mut stream: TcpStream,
     shared: &Shared<P>,
+    mails_of_peer: &Semaphore,
     stop: &CancellationToken,
 ) -> std::io::Result<()> {
     let mut session = Session::new(shared.host.clone(), shared.bounds.session);
-    let mut receiving = None;
+    let mut receiving: Option<Receiving<'_>> = None;
     let mut chunk = vec![0u8; CHUNK];
     let mut step = Step::Say(session.greeting());
     loop {
@@ -190,7 +249,7 @@ async fn drive<P: Post>(
                 match listen(
                     &mut stream,
                     &mut chunk,
-                    receiving.is_some(),
+                    receiving.as_ref().map(|mail| mail.until),
                     shared.bounds.silence,
                     stop,
                 )
@@ -204,7 +263,7 @@ async fn drive<P: Post>(
             }
             Step::Ask(recipient) => session.recipient(knows(&shared.post, &recipient).await),
             Step::Begin => {
-                receiving = shared.mails.try_acquire().ok();
+                receiving = turn(shared, mails_of_peer, stop).await;
                 session.begin(if receiving.is_some() {
                     Verdict::Yes
                 } else {
@@ -252,18 +311,23 @@ enum Heard {
 async fn listen(
     stream: &mut TcpStream,
     chunk: &mut [u8],
-    receiving: bool,
+    receiving: Option<Instant>,
     silence: Duration,
     stop: &CancellationToken,
 ) -> std::io::Result<Heard> {
+    let silent = Instant::now() + silence;
+    let (until, why) = match receiving {
+        Some(until) if until < silent => (until, "421 4.4.2 the mail takes too long\r\n"),
+        _ => (silent, "421 4.4.2 silent for too long\r\n"),
+    };
     tokio::select! {
         // What is being received may end; a connection that only waits is told to come again.
-        () = stop.cancelled(), if !receiving => {
+        () = stop.cancelled(), if receiving.is_none() => {
             Ok(Heard::Enough("421 4.3.2 the server is stopping; try again later\r\n"))
         }
-        read = tokio::time::timeout(silence, stream.read(chunk)) => match read {
+        read = tokio::time::timeout_at(until, stream.read(chunk)) => match read {
             Ok(read) => Ok(Heard::Bytes(read?)),
-            Err(_) => Ok(Heard::Enough("421 4.4.2 silent for too long\r\n")),
+            Err(_) => Ok(Heard::Enough(why)),
         },
     }
 }
@@ -272,5 +336,22 @@ async fn write(stream: &mut TcpStream, text: &str, silence: Duration) -> std::io
     match tokio::time::timeout(silence, stream.write_all(text.as_bytes())).await {
         Ok(written) => written,
         Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("192.0.2.1", "192.0.2.2", false)]
+    #[case("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", true)]
+    #[case("2001:db8:1:2::1", "2001:db8:1:3::1", false)]
+    #[case("::ffff:192.0.2.1", "192.0.2.1", true)]
+    fn a_subscriber_is_one_peer(#[case] one: &str, #[case] other: &str, #[case] same: bool) {
+        let of = |text: &str| network(text.parse().unwrap());
+        assert_eq!(of(one) == of(other), same);
     }
 }

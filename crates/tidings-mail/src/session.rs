@@ -78,7 +78,7 @@ impl std::fmt::Debug for Mail {
 }
 
 /// What is to be done next.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub enum Step {
     /// More bytes are needed.
     Read,
@@ -94,6 +94,20 @@ pub enum Step {
     End(Reply),
 }
 
+impl std::fmt::Debug for Step {
+    /// Without the address that is asked about.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Read => f.write_str("Read"),
+            Self::Say(reply) => write!(f, "Say({reply:?})"),
+            Self::Ask(_) => f.write_str("Ask"),
+            Self::Begin => f.write_str("Begin"),
+            Self::Keep(mail) => write!(f, "Keep({mail:?})"),
+            Self::End(reply) => write!(f, "End({reply:?})"),
+        }
+    }
+}
+
 /// The answer to a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -105,7 +119,6 @@ pub enum Verdict {
     Later,
 }
 
-#[derive(Debug)]
 enum State {
     Commands,
     Asked(String),
@@ -115,7 +128,7 @@ enum State {
     Over,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Envelope {
     from: String,
     utf8: bool,
@@ -123,7 +136,6 @@ struct Envelope {
 }
 
 /// One connection.
-#[derive(Debug)]
 pub struct Session {
     limits: Limits,
     host: String,
@@ -133,6 +145,25 @@ pub struct Session {
     envelope: Option<Envelope>,
     commands: usize,
     refusals: usize,
+}
+
+impl std::fmt::Debug for Session {
+    /// Without what was said: addresses and mail.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let place = match &self.state {
+            State::Commands => "commands",
+            State::Asked(_) => "asked",
+            State::MayBegin => "may begin",
+            State::Data(_) => "data",
+            State::Keeping => "keeping",
+            State::Over => "over",
+        };
+        write!(
+            f,
+            "Session({place}, {} commands, {} refusals)",
+            self.commands, self.refusals
+        )
+    }
 }
 
 impl Session {

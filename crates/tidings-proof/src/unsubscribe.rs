@@ -184,6 +184,7 @@ impl House {
         request.content = Some(DirectContent {
             subject: Some(text("News")),
             body: text("Something new."),
+            media: None,
         });
         let accepted = self
             .engine

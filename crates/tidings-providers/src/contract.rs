@@ -16,7 +16,8 @@ use tidings_core::{Address, Category, Channel, ErrorCategory, ProviderKind};
 pub use crate::whatsapp_content::{
     ButtonKind, Media, MediaKind, MediaSource, WhatsappButton, WhatsappHeader, WhatsappTemplate,
 };
-pub use crate::whatsapp_reports::{Signal, TemplateReport, TemplateStanding, UserLink, WhatsappInbound};
+pub use crate::whatsapp_reports::{Signal, TemplateReport, UserLink, WhatsappInbound};
+pub use tidings_core::TemplateStanding;
 
 /// What a provider can do, beyond sending.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -353,7 +354,8 @@ pub struct InboundMessage {
     pub occurred_at: Option<Timestamp>,
     /// How many media files came with it.
     pub media: Vec<InboundMedia>,
-    /// The provider has already acted on a keyword (Twilio `OptOutType`): do not answer again.
+    /// The provider has already acted on a keyword (Twilio `OptOutType`): do not answer again. Of a mail that asks to be left
+    /// alone, [`InboundMessage::UNSUBSCRIBE`].
     pub handled_keyword: Option<String>,
     /// Of the message it answers, the provider's id or our `Message-ID`.
     pub in_reply_to: Option<String>,
@@ -362,6 +364,11 @@ pub struct InboundMessage {
     /// What only WhatsApp tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub whatsapp: Option<WhatsappInbound>,
+}
+
+impl InboundMessage {
+    /// The [`handled_keyword`](Self::handled_keyword) of a mail that asks to be left alone.
+    pub const UNSUBSCRIBE: &str = "UNSUBSCRIBE";
 }
 
 /// A media file of an inbound message; fetched only from the provider's own hosts.

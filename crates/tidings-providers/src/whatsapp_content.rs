@@ -62,7 +62,8 @@ pub enum ButtonKind {
 /// A media file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Media {
-    /// What it is.
+    /// What it is. Content is told apart by `kind`, so in JSON this has another name; headers were stored under the first one.
+    #[serde(rename = "file", alias = "kind")]
     pub kind: MediaKind,
     /// Where it is.
     pub source: MediaSource,
@@ -138,5 +139,31 @@ impl Media {
         format!("[{} {place}] {caption}", self.kind.as_str())
             .trim_end()
             .to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::contract::Content;
+    use serde_json::json;
+
+    /// Content is kept as JSON until it goes.
+    #[test]
+    fn a_file_comes_back_as_it_was_kept() {
+        let file = Media {
+            kind: MediaKind::Document,
+            source: MediaSource::Id("12".to_owned()),
+            caption: Some("The plan.".to_owned()),
+            filename: Some("plan.pdf".to_owned()),
+        };
+        let kept = serde_json::to_string(&Content::Media(file.clone())).unwrap();
+        assert_eq!(
+            serde_json::from_str::<Content>(&kept).unwrap(),
+            Content::Media(file.clone())
+        );
+        let older = json!({"kind": "document", "source": {"id": "12"}, "caption": "The plan.", "filename": "plan.pdf"});
+        assert_eq!(serde_json::from_value::<Media>(older).unwrap(), file);
     }
 }

@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tidings_core::TemplateStanding;
 use tidings_core::redact::Private;
-use tidings_core::word_enum;
 
 /// What a WhatsApp message says beside its text.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -29,31 +29,6 @@ pub struct UserLink {
     pub provider_message_id: Option<String>,
     /// The id the user had before.
     pub replaces: Option<Private<String>>,
-}
-
-word_enum! {
-    /// Where an approved template stands at Meta.
-    pub enum TemplateStanding {
-        /// It may be sent.
-        Approved = "approved",
-        /// Meta reviews it.
-        Pending = "pending",
-        /// Meta refused it.
-        Rejected = "rejected",
-        /// Meta paused it for its quality.
-        Paused = "paused",
-        /// Meta switched it off for good.
-        Disabled = "disabled",
-        /// Any other word of Meta's: deleted, in appeal, archived ...
-        Other = "other",
-    }
-}
-
-impl TemplateStanding {
-    /// Whether messages may be sent by it.
-    pub const fn is_usable(self) -> bool {
-        matches!(self, Self::Approved)
-    }
 }
 
 /// What became of an approved template.

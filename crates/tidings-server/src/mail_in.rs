@@ -23,13 +23,13 @@ impl Post for EnginePost {
     /// is known to the first.
     async fn keep(&self, mail: &Mail) -> Result<(), Later> {
         for to in &mail.to {
-            // A connection may have been removed since its recipient was taken; then nobody is left to keep it for.
-            if let Some(recipient) = self.0.mail_recipient(to).await.map_err(|error| later(&error))? {
-                self.0
-                    .receive_mail(&recipient, &mail.from, &mail.raw)
-                    .await
-                    .map_err(|error| later(&error))?;
-            }
+            let found = self.0.mail_recipient(to).await.map_err(|error| later(&error))?;
+            // Its connection was changed or removed since it was taken: the sender asks again, and is answered as things are then.
+            let recipient = found.ok_or_else(|| Later("a recipient is not known any more".to_owned()))?;
+            self.0
+                .receive_mail(&recipient, &mail.from, &mail.raw)
+                .await
+                .map_err(|error| later(&error))?;
         }
         Ok(())
     }

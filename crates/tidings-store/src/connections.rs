@@ -2,6 +2,7 @@
 //! [`Connection`]; only [`load_with_credentials`] opens them, for sending.
 
 use crate::columns::{Page, check_length, rows_for, word};
+use crate::mail_addresses;
 use crate::messages::routes::BreakerColumns;
 use crate::{Keyring, Place, Result, StoreError, TenantTx};
 use jiff::Timestamp;
@@ -191,7 +192,8 @@ impl TryFrom<Row> for Connection {
 /// Creates a connection.
 ///
 /// # Errors
-/// [`StoreError::Conflict`] when the name is taken, [`StoreError::Invalid`] when a setting breaks its limits.
+/// [`StoreError::Conflict`] when the name is taken or another tenant holds the sender's address for mail, [`StoreError::Invalid`]
+/// when a setting breaks its limits.
 pub async fn create(
     tx: &mut TenantTx,
     settings: &ConnectionSettings,
@@ -199,6 +201,7 @@ pub async fn create(
     now: Timestamp,
 ) -> Result<Connection> {
     check(settings)?;
+    mail_addresses::hold(tx, settings, now).await?;
     let id = ConnectionId(dice.uuid(now));
     let sealed = seal(tx, id, settings).await?;
     let inserted = sqlx::query!(
@@ -235,6 +238,7 @@ pub async fn update(
     now: Timestamp,
 ) -> Result<Connection> {
     check(settings)?;
+    mail_addresses::hold(tx, settings, now).await?;
     let sealed = seal(tx, id, settings).await?;
     let updated = sqlx::query!(
         "UPDATE connections SET name = $3, channel = $4, provider = $5, config = $6,
@@ -260,7 +264,10 @@ pub async fn update(
     .map_err(StoreError::from);
     match updated {
         Ok(done) if done.rows_affected() == 0 => Err(StoreError::not_found("connection", id)),
-        Ok(_) => get(tx, id).await,
+        Ok(_) => {
+            mail_addresses::release(tx).await?;
+            get(tx, id).await
+        }
         Err(error) if error.violates("connections_tenant_id_name_key") => Err(name_taken(&settings.name)),
         Err(error) => Err(error),
     }
@@ -378,7 +385,7 @@ pub async fn remove(tx: &mut TenantTx, id: ConnectionId) -> Result<()> {
     .await;
     match removed {
         Ok(done) if done.rows_affected() == 0 => Err(StoreError::not_found("connection", id)),
-        Ok(_) => Ok(()),
+        Ok(_) => mail_addresses::release(tx).await,
         Err(sqlx::Error::Database(error)) if error.is_foreign_key_violation() => {
             let what = format!("messages were sent through the connection \"{id}\"; disable it instead");
             Err(StoreError::Conflict { what })

@@ -22,6 +22,7 @@ pub mod export;
 pub mod health;
 pub mod limits;
 mod listener;
+mod mail_addresses;
 pub mod messages;
 pub mod models;
 pub mod schema;

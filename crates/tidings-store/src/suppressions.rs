@@ -308,6 +308,16 @@ pub async fn list(
     Ok(Page::from_rows(items, limit, |item| item.id))
 }
 
+/// Locks every contact that has one of the addresses, before anything else of theirs is locked: contacts come first everywhere.
+pub async fn lock_ahead(conn: &mut PgConnection, addresses: &[(TenantId, BlindIndex)]) -> Result<()> {
+    if addresses.is_empty() {
+        return Ok(());
+    }
+    let tenants: Vec<Uuid> = addresses.iter().map(|pair| pair.0.0).collect();
+    let indexes: Vec<Vec<u8>> = addresses.iter().map(|pair| pair.1.0.to_vec()).collect();
+    lock_holders(conn, &tenants, &indexes).await
+}
+
 /// In order of id, so that two batches do not wait for each other.
 async fn lock_holders(
     conn: &mut PgConnection,

@@ -103,10 +103,7 @@ async fn edit_message(
     known(&caller, &state, message).await?;
     let edit = match (body.context, body.content) {
         (Some(context), None) => ApprovalEdit::Context(Private::new(context)),
-        (None, Some(content)) => ApprovalEdit::Content(DirectContent {
-            subject: content.subject.map(Private::new),
-            body: Private::new(content.body),
-        }),
+        (None, Some(content)) => ApprovalEdit::Content(DirectContent::from(content)),
         _ => {
             return Err(Problem::invalid_field(
                 "#/context",

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tidings_core::redact::Private;
 use tidings_core::{Category, Channel, ContactId, MessageId, MessageStatus, MessageType, TenantId, Urgency};
-use tidings_engine::providers::Attachment;
+use tidings_engine::providers::{Attachment, MediaKind, MediaSource};
 use tidings_engine::{self as engine, AcceptError, AcceptRequest, IdempotencyKey, Recipient};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -259,6 +259,28 @@ pub struct ContentBody {
     /// Plain text; empty lines part paragraphs.
     #[schema(min_length = 1, max_length = 102_400)]
     pub body: String,
+    /// A file that WhatsApp carries with the text as its caption, which then has at most 1,024 characters; other channels carry the
+    /// text alone.
+    pub media: Option<MediaBody>,
+}
+
+/// A file that goes with a text by WhatsApp: by `link` or by `id`.
+#[derive(Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"kind": "document", "link": "https://files.example.com/plan.pdf", "filename": "plan.pdf"}))]
+pub struct MediaBody {
+    /// What it is. Audio shows no caption.
+    #[schema(value_type = String, pattern = "^(image|document|audio|video)$")]
+    pub kind: MediaKind,
+    /// A public https URL; WhatsApp fetches it.
+    #[schema(min_length = 9, max_length = 2_048)]
+    pub link: Option<String>,
+    /// The id that an upload to WhatsApp returned.
+    #[schema(min_length = 1, max_length = 2_048)]
+    pub id: Option<String>,
+    /// File name of a document.
+    #[schema(min_length = 1, max_length = 200)]
+    pub filename: Option<String>,
 }
 
 /// A file that goes with an e-mail.
@@ -394,6 +416,10 @@ impl MessageRequest {
         if let RecipientBody::Contact(contact) = &self.to {
             contact.check(&mut checks);
         }
+        let file = self.content.as_ref().and_then(|content| content.media.as_ref());
+        if file.is_some_and(|file| file.link.is_some() == file.id.is_some()) {
+            checks.add("/content/media", "field.choice", "give either a link or an id");
+        }
         checks.count("/attachments", self.attachments.len(), 0, engine::MAX_ATTACHMENTS);
         for (index, file) in self.attachments.iter().enumerate() {
             checks.text(&format!("/attachments/{index}/filename"), &file.filename, 1, 200);
@@ -435,16 +461,31 @@ impl InlineContactBody {
     }
 }
 
+impl From<ContentBody> for engine::DirectContent {
+    fn from(body: ContentBody) -> Self {
+        Self {
+            subject: body.subject.map(Private::new),
+            body: Private::new(body.body),
+            media: body.media.map(|file| engine::DirectMedia {
+                kind: file.kind,
+                // That exactly one is given was checked; with none the engine refuses the empty link.
+                source: Private::new(match (file.link, file.id) {
+                    (None, Some(id)) => MediaSource::Id(id),
+                    (link, _) => MediaSource::Link(link.unwrap_or_default()),
+                }),
+                filename: file.filename.map(Private::new),
+            }),
+        }
+    }
+}
+
 impl From<MessageRequest> for AcceptRequest {
     fn from(body: MessageRequest) -> Self {
         Self {
             to: body.to.into(),
             message_type: body.message_type,
             context: Private::new(body.context),
-            content: body.content.map(|content| engine::DirectContent {
-                subject: content.subject.map(Private::new),
-                body: Private::new(content.body),
-            }),
+            content: body.content.map(engine::DirectContent::from),
             urgency: body.urgency,
             category: body.category,
             channel: body.channel,

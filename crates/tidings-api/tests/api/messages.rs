@@ -358,3 +358,37 @@ async fn a_suspended_tenant_accepts_nothing() {
         .await
         .problem(403, "tenant.not_active");
 }
+
+/// A file goes by a link or by an id, not by both or none.
+#[tokio::test]
+async fn a_file_is_named_in_one_way() {
+    let api = TestApi::new().await;
+    let key = &api.ann.key;
+    api.ready(key).await;
+    let with = |media: Value| {
+        let mut body = welcome("m-1");
+        body["content"]["media"] = media;
+        body
+    };
+    for wrong in [
+        json!({"kind": "image"}),
+        json!({"kind": "image", "link": "https://files.example/a.png", "id": "12"}),
+    ] {
+        let answer = api.post(key, "/v1/messages", with(wrong)).await;
+        answer.wrong("/content/media", "field.choice");
+    }
+    let plain = json!({"kind": "image", "link": "http://files.example/a.png"});
+    let answer = api.post(key, "/v1/messages", with(plain)).await;
+    assert_eq!(answer.status.as_u16(), 422, "{:?}", answer.body);
+    let right = json!({"kind": "image", "link": "https://files.example/a.png"});
+    api.post(key, "/v1/messages", with(right)).await.expect(201);
+}
+
+#[tokio::test]
+async fn nobody_is_told_of_a_message_that_is_not_ours() {
+    let api = TestApi::new().await;
+    for path in ["read", "typing"] {
+        let path = format!("/v1/inbound-messages/{}/{path}", uuid::Uuid::from_u128(7));
+        api.act(&api.ann.key, &path).await.problem(404, "not_found");
+    }
+}

@@ -141,3 +141,34 @@ async fn a_drill_breaks_a_connection_and_ends() {
     let other = api.post(&api.bob.key, &drill, json!({"action": "break"})).await;
     other.problem(404, "not_found");
 }
+
+/// A sender's own address takes mail for one tenant; whoever comes later is told so and changes nothing.
+#[tokio::test]
+async fn a_senders_address_takes_mail_for_one_tenant() {
+    let api = TestApi::new().await;
+    let relay = |name: &str, from: &str| {
+        json!({"name": name, "provider": "smtp", "channel": "email",
+            "settings": {"host": "127.0.0.1", "tls": "none", "from_email": from, "reply_domain": "mail.shop.example"},
+            "credentials": {"bounce_key": "a bounce key of some length"}})
+    };
+    let path = "/v1/connections";
+    let first = relay("relay", "hello@mail.shop.example");
+    let made = api.post(&api.ann.key, path, first.clone()).await.expect(201);
+    let problem = api
+        .post(&api.bob.key, path, first.clone())
+        .await
+        .problem(409, "conflict");
+    assert!(
+        problem["detail"].as_str().unwrap().contains("another tenant"),
+        "{problem}"
+    );
+    // Another address at the same domain is free, and what its holder removes is, too.
+    api.post(&api.bob.key, path, relay("own", "bob@mail.shop.example"))
+        .await
+        .expect(201);
+    let gone = format!("{path}/{}", made["id"].as_str().unwrap());
+    api.call(&api.ann.key, Method::DELETE, &gone, None)
+        .await
+        .expect(204);
+    api.post(&api.bob.key, path, first).await.expect(201);
+}

@@ -4,7 +4,7 @@ use crate::at;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use rstest::rstest;
-use tidings_core::soft_bounce::{Consequence, DAYS, LEFT_ALONE, WINDOW, judge};
+use tidings_core::soft_bounce::{Consequence, DAYS, KEPT_DAYS, LEFT_ALONE, WINDOW, judge, kept};
 
 const NOW: &str = "2026-06-17T12:00:00Z";
 
@@ -31,6 +31,24 @@ fn table(#[case] bounces: &[&str], #[case] delivered: Option<&str>, #[case] left
         Consequence::Keep
     };
     assert_eq!(judge(&bounces, delivered.map(at), at(NOW)), expect);
+}
+
+/// A busy address bounces many times a day, and its days add up all the same.
+#[test]
+fn bounces_of_a_busy_address_add_up() {
+    let mut known = Vec::new();
+    for day in ["2026-06-15", "2026-06-16", "2026-06-17"] {
+        for hour in 0..24 {
+            known.push(at(&format!("{day}T{hour:02}:30:00Z")));
+            known = kept(known);
+        }
+    }
+    assert_eq!(known.len(), 3);
+    let now = at("2026-06-17T23:45:00Z");
+    let until = now + LEFT_ALONE;
+    assert_eq!(judge(&known, None, now), Consequence::LeaveAlone { until });
+    let many = (0..40).map(|day| at("2026-01-01T00:00:00Z") + SignedDuration::from_hours(24 * day));
+    assert_eq!(kept(many.collect()).len(), KEPT_DAYS);
 }
 
 fn instants() -> impl Strategy<Value = Vec<Timestamp>> {

@@ -146,6 +146,7 @@ fn request(to: Private<String>, alerts: &[Alert], as_of: Timestamp) -> AcceptReq
         content: Some(DirectContent {
             subject: Some(Private::new(subject(alerts))),
             body: Private::new(body(alerts)),
+            media: None,
         }),
         urgency: Some(Urgency::High),
         category: Some(Category::Transactional),

@@ -266,6 +266,7 @@ impl Author {
                     email: DirectContent {
                         subject: draft.subject.map(Private::new),
                         body: Private::new(draft.body_text),
+                        media: None,
                     },
                     model: draft.model,
                     tries: draft.tries,

@@ -9,8 +9,8 @@ mod users;
 
 pub(crate) use content::{content, for_now};
 pub(crate) use preference::{
-    apply as apply_preference, is_preference, withdraw_marketing, withdraws_marketing,
+    apply as apply_preference, chooser, is_preference, withdraw_marketing, withdraws_marketing,
 };
 pub(crate) use review::note as note_reviews;
 pub use signal::{SignalError, SignalKind};
-pub(crate) use users::{author, link};
+pub(crate) use users::{author, link, linked, lock_users};

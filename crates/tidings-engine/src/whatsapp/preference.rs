@@ -16,20 +16,24 @@ use tidings_store::{BlindIndex, TenantTx, contacts};
 /// Where the entry comes from.
 const SOURCE: &str = "WhatsApp";
 
-/// Whether a report is about a user's preference and no delivery.
-pub(crate) fn is_preference(event: &ReportedEvent) -> bool {
+/// Whether a report is about a user's preference and no delivery. Only WhatsApp tells of such; an unsubscription that any other
+/// channel reports is about a delivery, or about none of ours.
+pub(crate) fn is_preference(channel: Option<Channel>, event: &ReportedEvent) -> bool {
     let switch = matches!(
         event.kind,
         DeliveryEventKind::Unsubscribed | DeliveryEventKind::Resubscribed
     );
-    switch && event.reference.is_none() && event.provider_message_id.is_none() && event.recipient.is_some()
+    channel == Some(Channel::Whatsapp)
+        && switch
+        && event.reference.is_none()
+        && event.provider_message_id.is_none()
+        && event.recipient.is_some()
 }
 
 /// Obeys a preference, in the transaction that stores its webhook. Entries stand at the time of the choice, so that a late
 /// or repeated report undoes nothing newer.
 pub(crate) async fn apply(
     tx: &mut TenantTx,
-    channel: Channel,
     event: &ReportedEvent,
     dice: &mut Dice,
     now: Timestamp,
@@ -37,6 +41,7 @@ pub(crate) async fn apply(
     let Some(recipient) = &event.recipient else {
         return Ok(());
     };
+    let channel = Channel::Whatsapp;
     let granted = event.kind == DeliveryEventKind::Resubscribed;
     let (index, holders) = users::sender(tx, channel, recipient.expose()).await?;
     if holders.is_empty() {
@@ -47,6 +52,14 @@ pub(crate) async fn apply(
         record(tx, contact, channel, granted, dice, at, now).await?;
     }
     Ok(())
+}
+
+/// The contacts that a preference is about.
+pub(crate) async fn chooser(tx: &mut TenantTx, event: &ReportedEvent) -> Result<Vec<ContactId>, EngineError> {
+    match &event.recipient {
+        Some(recipient) => Ok(users::sender(tx, Channel::Whatsapp, recipient.expose()).await?.1),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// Keeps what a user chose of whom nobody knows yet who it is; it is carried over when that is seen.

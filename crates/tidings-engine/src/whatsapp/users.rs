@@ -27,7 +27,7 @@ pub(crate) async fn author(
     Ok((index, holders))
 }
 
-/// The contact a message of ours went to, by the provider's id of it.
+/// The contact a message of ours went to, by the provider's id of it; nobody when it was erased since.
 async fn recipient_of(
     tx: &mut TenantTx,
     connection: ConnectionId,
@@ -36,9 +36,32 @@ async fn recipient_of(
     let Some(delivery) = reports::find(tx, connection, None, Some(provider_message_id)).await? else {
         return Ok(None);
     };
-    Ok(reports::lock(tx, delivery)
-        .await?
-        .map(|reported| reported.contact))
+    Ok(reports::recipient(tx, delivery).await?)
+}
+
+/// Waits for others who decide about the same users without a number. To be called before it is asked who they are, and before
+/// contacts are locked.
+pub(crate) async fn lock_users(tx: &mut TenantTx, senders: &[String]) -> Result<(), EngineError> {
+    let mut indexes = Vec::new();
+    for sender in senders {
+        if Address::parse(Channel::Whatsapp, sender, None).is_err() {
+            indexes.push(users::index(tx, sender).await?);
+        }
+    }
+    Ok(users::lock(tx, &indexes).await?)
+}
+
+/// The contacts that users are about to be joined to.
+pub(crate) async fn linked(
+    tx: &mut TenantTx,
+    connection: ConnectionId,
+    links: &[UserLink],
+) -> Result<Vec<ContactId>, EngineError> {
+    let mut found = Vec::new();
+    for link in links {
+        found.extend(contact_of(tx, connection, link).await?);
+    }
+    Ok(found)
 }
 
 /// The hash a sender is known by, and the contacts it is.

@@ -5,7 +5,8 @@ use jiff::SignedDuration;
 use serde_json::json;
 use tidings_core::redact::Private;
 use tidings_core::{ContactId, TenantId};
-use tidings_engine::{AcceptError, AcceptRequest, DirectContent, InlineContact, Recipient};
+use tidings_engine::providers::{MediaKind, MediaSource};
+use tidings_engine::{AcceptError, AcceptRequest, DirectContent, DirectMedia, InlineContact, Recipient};
 
 async fn refused(world: &World, request: AcceptRequest) -> AcceptError {
     let error = world.accept(request).await.unwrap_err();
@@ -96,12 +97,42 @@ async fn bad_requests_are_refused_with_reasons() {
     let content = DirectContent {
         subject: None,
         body: Private::new("x".repeat(200_000)),
+        media: None,
     };
     let large = AcceptRequest {
         content: Some(content),
         ..welcome(ann)
     };
     assert_eq!(refused(&world, large).await.code(), "too_large");
+    for (kind, source, body) in [
+        (
+            MediaKind::Image,
+            MediaSource::Link("http://files.example/a.png".to_owned()),
+            "x".to_owned(),
+        ),
+        (MediaKind::Image, MediaSource::Id(String::new()), "x".to_owned()),
+        (
+            MediaKind::Video,
+            MediaSource::Id("12".to_owned()),
+            "x".repeat(1_025),
+        ),
+    ] {
+        let media = DirectMedia {
+            kind,
+            source: Private::new(source),
+            filename: None,
+        };
+        let content = DirectContent {
+            subject: None,
+            body: Private::new(body),
+            media: Some(media),
+        };
+        let with_file = AcceptRequest {
+            content: Some(content),
+            ..welcome(ann)
+        };
+        assert_eq!(refused(&world, with_file).await.code(), "invalid");
+    }
 
     let reference = AcceptRequest {
         source_reference: Some(String::new()),

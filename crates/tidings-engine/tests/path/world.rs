@@ -329,6 +329,7 @@ pub fn direct(contact: ContactId, body: &str) -> AcceptRequest {
     request.content = Some(tidings_engine::DirectContent {
         subject: Some(Private::new("News".to_owned())),
         body: Private::new(body.to_owned()),
+        media: None,
     });
     request
 }

@@ -102,6 +102,7 @@ impl SendGrid {
             "from_email": "news@acme.example",
             "base_url": stand_in(),
             "webhook_public_key": STANDARD.encode(public),
+            "inbound_domains": ["in.acme.example"],
         });
         let credentials = json!({"api_key": "SG.test"});
         let connection = connect(
@@ -118,7 +119,29 @@ impl SendGrid {
 
     /// A signed webhook of these events.
     pub fn request(&self, events: &Value) -> WebhookRequest {
-        let body = events.to_string().into_bytes();
+        self.signed("application/json", events.to_string().into_bytes())
+    }
+
+    /// A signed webhook of a mail for `sales@in.acme.example`, as it came.
+    pub fn mail(&self, from: &str, raw: &str) -> WebhookRequest {
+        let envelope = json!({"to": ["sales@in.acme.example"], "from": from}).to_string();
+        let raw = raw.replace('\n', "\r\n");
+        let field = |name: &str, value: &str| {
+            format!("--xYz\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+        };
+        let body = format!(
+            "{}{}--xYz--\r\n",
+            field("envelope", &envelope),
+            field("email", &raw)
+        );
+        self.signed("multipart/form-data; boundary=xYz", body.into_bytes())
+    }
+
+    pub async fn receive(&self, world: &World, from: &str, raw: &str) -> Answer {
+        deliver(world, "sendgrid", self.connection, &self.mail(from, raw)).await
+    }
+
+    fn signed(&self, content_type: &str, body: Vec<u8>) -> WebhookRequest {
         let timestamp = "1781622000";
         let signed = [timestamp.as_bytes(), &body].concat();
         let signature = self.key.sign(&SystemRandom::new(), &signed).unwrap();
@@ -126,7 +149,7 @@ impl SendGrid {
             method: "POST".to_owned(),
             url: format!("https://tidings.example/webhooks/sendgrid/{}", self.connection),
             headers: vec![
-                ("content-type".to_owned(), "application/json".to_owned()),
+                ("content-type".to_owned(), content_type.to_owned()),
                 (
                     "x-twilio-email-event-webhook-signature".to_owned(),
                     STANDARD.encode(signature),

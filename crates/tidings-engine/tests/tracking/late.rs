@@ -56,6 +56,28 @@ impl Sent {
         self.twilio.send(&self.world, &self.query, &fields).await.unwrap();
     }
 
+    /// Twilio reports a failure with a code, about the attempt of that number.
+    async fn fails(&self, status: &str, code: &str, attempt: usize) {
+        let sids =
+            "SELECT p.provider_message_id FROM provider_messages p JOIN deliveries d ON d.id = p.delivery_id
+            WHERE d.channel = 'sms' ORDER BY 1";
+        let sids = self.world.database.texts(sids).await;
+        let query = format!("?reference={}", self.reference(attempt).await);
+        let fields = [
+            ("MessageSid", sids[attempt - 1].as_str()),
+            ("MessageStatus", status),
+            ("ErrorCode", code),
+            ("To", "+12025550123"),
+        ];
+        self.twilio.send(&self.world, &query, &fields).await.unwrap();
+        self.world.run().await;
+    }
+
+    async fn reference(&self, attempt: usize) -> String {
+        let ids = "SELECT id::text FROM deliveries WHERE channel = 'sms'";
+        format!("{}-{attempt}", self.world.database.texts(ids).await[0])
+    }
+
     /// Whether mail can go out.
     async fn mail(&self, enabled: bool) {
         self.world
@@ -108,6 +130,52 @@ async fn a_text_that_fails_after_it_was_taken_falls_back_once() {
     let error =
         "SELECT error_category || ': ' || last_error FROM communication_jobs WHERE job_type = 'send_sms'";
     assert!(sent.world.database.texts(error).await[0].contains("(30005)"));
+}
+
+#[tokio::test]
+async fn a_text_that_fails_for_now_is_tried_again_as_often_as_tries_allow_and_then_falls_back() {
+    let sent = sent().await;
+    for attempt in 1..=4 {
+        assert_eq!(sent.world.attempts(sent.message).await, attempt);
+        // Both words for one failure, the second of them twice: one more try, not three.
+        for status in ["undelivered", "failed", "failed"] {
+            sent.fails(status, "30008", attempt).await;
+        }
+        if attempt < 4 {
+            assert_eq!(sent.states().await, [(Channel::Sms, DeliveryState::RetryWait)]);
+            assert_eq!(sent.status().await, MessageStatus::Sent);
+            sent.world.advance(20 * 60);
+            sent.world.run().await;
+            assert_eq!(sent.states().await, [(Channel::Sms, DeliveryState::Accepted)]);
+        }
+    }
+    assert_eq!(
+        sent.states().await,
+        [
+            (Channel::Sms, DeliveryState::Failed),
+            (Channel::Email, DeliveryState::Accepted)
+        ]
+    );
+    assert_eq!(
+        (sent.mails().await, sent.status().await),
+        (1, MessageStatus::Sent)
+    );
+    assert_eq!(events(&sent.world, "DeliveryRetried").await, 3);
+    assert_eq!(events(&sent.world, "FallbackStarted").await, 1);
+}
+
+#[tokio::test]
+async fn a_text_that_arrives_while_it_waits_is_not_sent_again() {
+    let sent = sent().await;
+    sent.fails("undelivered", "30008", 1).await;
+    assert_eq!(sent.states().await, [(Channel::Sms, DeliveryState::RetryWait)]);
+    sent.say("delivered").await;
+    sent.world.run().await;
+    sent.world.advance(20 * 60);
+    sent.world.run().await;
+    assert_eq!(sent.world.attempts(sent.message).await, 1);
+    assert_eq!(sent.states().await, [(Channel::Sms, DeliveryState::Delivered)]);
+    assert_eq!(sent.status().await, MessageStatus::Delivered);
 }
 
 #[tokio::test]

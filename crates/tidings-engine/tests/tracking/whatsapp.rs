@@ -3,10 +3,14 @@
 use crate::hooks::{Whatsapp, events, suppressions};
 use crate::world::{World, welcome};
 use serde_json::{Value, json};
-use tidings_core::{Category, Channel, ContactId, MessageStatus};
+use tidings_core::decide::Verdict;
+use tidings_core::redact::Private;
+use tidings_core::{Category, Channel, ContactId, MessageStatus, Urgency};
+use tidings_engine::providers::{MediaKind, MediaSource};
+use tidings_engine::store::erasure;
 use tidings_engine::store::templates::{self, BodyFormat, TemplateContent, TemplateKey};
 use tidings_engine::store::whatsapp::templates as reviews;
-use tidings_engine::{AcceptRequest, SignalError, SignalKind};
+use tidings_engine::{AcceptRequest, DirectMedia, SignalError, SignalKind};
 
 const ANN: &str = "+12025550123";
 const USER: &str = "US.13491208655302741918";
@@ -278,6 +282,180 @@ async fn an_answer_names_its_author_where_the_number_is_written_otherwise() {
     let owner = "SELECT contact_id::text FROM inbound_messages";
     assert_eq!(world.database.texts(owner).await, [ann.to_string()]);
     assert_eq!(events(&world, "MessageReceived").await, 1);
+}
+
+/// A file goes with the text as its caption, inside the window only.
+#[tokio::test]
+async fn a_file_goes_with_its_text() {
+    let (world, whatsapp, ann) = chatting().await;
+    let mut request = crate::world::direct(ann, "The plan.");
+    request.channel = Some(Channel::Whatsapp);
+    request.category = Some(Category::Transactional);
+    let link = "https://files.example/plan.pdf";
+    if let Some(content) = &mut request.content {
+        content.media = Some(DirectMedia {
+            kind: MediaKind::Document,
+            source: Private::new(MediaSource::Link(link.to_owned())),
+            filename: Some(Private::new("plan.pdf".to_owned())),
+        });
+    }
+    assert_eq!(
+        world.accept(request.clone()).await.unwrap().status,
+        MessageStatus::Suppressed
+    );
+    whatsapp.write(&world, ann_writes("wamid.1"), "hi").await.unwrap();
+    world.run().await;
+    let accepted = world.accept(request).await.unwrap();
+    world.run().await;
+    let told = world.explain(accepted.message_id).await;
+    assert_eq!(told.status, MessageStatus::Sent, "{told:#?}");
+    let asked = whatsapp.asked();
+    assert_eq!(asked[0]["type"], "document");
+    assert_eq!(
+        asked[0]["document"],
+        json!({"link": link, "caption": "The plan.", "filename": "plan.pdf"})
+    );
+}
+
+/// Who was erased is nobody, whatever old message is quoted; what stands beside it in the webhook is read.
+#[tokio::test]
+async fn an_erased_contact_that_quotes_a_message_holds_up_nobody() {
+    let (mut world, whatsapp, ann) = chatting().await;
+    publish(&mut world).await;
+    world.accept(message(ann)).await.unwrap();
+    world.run().await;
+    let now = world.now();
+    let mut tx = world
+        .engine
+        .store()
+        .worker_tenant(world.tenant)
+        .tx()
+        .await
+        .unwrap();
+    let certificate = erasure::erase(&mut tx, ann, "test", &mut world.dice, now)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    erasure::forget(&world.keyring, &certificate).await;
+    let bob = world.contact(None, Some("+12025550199")).await;
+    let at = world.now().as_second().to_string();
+    let texts = [
+        json!({"id": "wamid.1", "from": "12025550123", "context": {"id": "wamid.OUT0"}}),
+        json!({"id": "wamid.2", "from_user_id": USER, "context": {"id": "wamid.OUT0"}}),
+        json!({"id": "wamid.3", "from": "12025550199"}),
+    ];
+    let texts: Vec<Value> = texts
+        .into_iter()
+        .map(|mut text| {
+            text["timestamp"] = json!(at);
+            text["type"] = json!("text");
+            text["text"] = json!({"body": "STOP"});
+            text
+        })
+        .collect();
+    whatsapp
+        .change(&world, "messages", json!({"messages": texts}))
+        .await
+        .unwrap();
+    world.run().await;
+    assert_eq!(world.jobs("webhook.process").await, ["complete"]);
+    let owners =
+        "SELECT coalesce(contact_id::text, 'nobody') FROM inbound_messages ORDER BY provider_message_id";
+    assert_eq!(
+        world.database.texts(owners).await,
+        ["nobody".to_owned(), "nobody".to_owned(), bob.to_string()]
+    );
+    let stopped = "SELECT id::text FROM contacts WHERE 'whatsapp' = ANY (stopped)";
+    assert_eq!(world.database.texts(stopped).await, [bob.to_string()]);
+}
+
+/// START ends a stop under whatever the person said it, so that it does not come back when the id is seen with the number again.
+#[tokio::test]
+async fn start_lifts_what_was_stopped_under_another_name() {
+    let (mut world, whatsapp, ann) = chatting().await;
+    publish(&mut world).await;
+    let by_id = |id: &str| json!({"id": id, "from_user_id": USER});
+    whatsapp.write(&world, by_id("wamid.1"), "STOP").await.unwrap();
+    let both = json!({"id": "wamid.2", "from": "12025550123", "from_user_id": USER});
+    whatsapp.write(&world, both, "hello").await.unwrap();
+    world.run().await;
+    whatsapp
+        .write(&world, ann_writes("wamid.3"), "START")
+        .await
+        .unwrap();
+    world.run().await;
+    assert!(suppressions(&world).await.is_empty());
+    assert_eq!(
+        world.accept(message(ann)).await.unwrap().status,
+        MessageStatus::Queued
+    );
+    // And the other way round: stopped by the number, begun again by the id.
+    whatsapp
+        .write(&world, ann_writes("wamid.4"), "STOP")
+        .await
+        .unwrap();
+    whatsapp.write(&world, by_id("wamid.5"), "START").await.unwrap();
+    world.run().await;
+    assert!(suppressions(&world).await.is_empty());
+    assert_eq!(
+        world.accept(message(ann)).await.unwrap().status,
+        MessageStatus::Queued
+    );
+}
+
+/// A stop and the news who the sender is may come at the same instant: neither misses the other.
+#[tokio::test]
+async fn a_stop_and_a_link_at_the_same_time_meet() {
+    for round in 0..4 {
+        let (mut world, whatsapp, ann) = chatting().await;
+        publish(&mut world).await;
+        let both = json!({"id": "wamid.1", "from": "12025550123", "from_user_id": USER});
+        whatsapp.write(&world, both, "hello").await.unwrap();
+        let stop = json!({"id": "wamid.2", "from_user_id": USER});
+        let (said, ()) = tokio::join!(whatsapp.write(&world, stop, "STOP"), world.run());
+        said.unwrap();
+        world.run().await;
+        assert_eq!(
+            world.accept(message(ann)).await.unwrap().status,
+            MessageStatus::Suppressed,
+            "round {round}"
+        );
+    }
+}
+
+/// Low urgency gathers by WhatsApp as well. What closes it is the approved template of each message, where nothing else may go.
+#[tokio::test]
+async fn what_gathered_goes_by_its_templates_when_the_window_is_closed() {
+    for count in [1, 2] {
+        let (mut world, whatsapp, ann) = chatting().await;
+        publish(&mut world).await;
+        // Something within the last day, or nothing would gather.
+        world.accept(message(ann)).await.unwrap();
+        world.run().await;
+        world.advance(60);
+        let mut low = Vec::new();
+        for _ in 0..count {
+            let mut request = message(ann);
+            request.urgency = Some(Urgency::Low);
+            let accepted = world.accept(request).await.unwrap();
+            assert!(
+                matches!(accepted.verdict, Verdict::Batch { .. }),
+                "{:?}",
+                accepted.verdict
+            );
+            low.push(accepted.message_id);
+        }
+        world.advance(400);
+        world.run().await;
+        world.advance(60);
+        world.run().await;
+        for message in &low {
+            assert_eq!(world.status(*message).await, MessageStatus::Sent, "of {count}");
+        }
+        let asked = whatsapp.asked();
+        assert_eq!(asked.len(), 1 + count);
+        assert!(asked.iter().all(|sent| sent["type"] == "template"), "{asked:?}");
+    }
 }
 
 #[tokio::test]

@@ -142,3 +142,63 @@ async fn stopping_ends_those_who_wait() {
     served.server.await.unwrap();
     assert!(served.shelf.mails.lock().unwrap().is_empty());
 }
+
+const BEGUN: &str = "EHLO c.example\r\nMAIL FROM:<>\r\nRCPT TO:<b+1@b.example>\r\nDATA\r\n";
+
+impl Served {
+    /// A connection whose mail has begun, read up to the answer to DATA.
+    async fn begun(&self) -> (TcpStream, String) {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(BEGUN.as_bytes()).await.unwrap();
+        let mut heard = String::new();
+        let mut chunk = [0u8; 512];
+        while !["354 ", "451 ", "421 "].iter().any(|code| heard.contains(code)) {
+            let count = stream.read(&mut chunk).await.unwrap();
+            assert!(count > 0, "closed after {heard}");
+            heard.push_str(&String::from_utf8_lossy(&chunk[..count]));
+        }
+        (stream, heard)
+    }
+}
+
+/// A mail that does not end holds its place for so long and no longer, also while its client is not silent for long.
+#[tokio::test]
+async fn a_mail_that_does_not_end_is_ended() {
+    let served = served(Bounds {
+        mail: Duration::from_millis(300),
+        ..Bounds::default()
+    })
+    .await;
+    let (mut stream, heard) = served.begun().await;
+    assert!(heard.contains("354 "), "{heard}");
+    stream.write_all(b"Subject: one\r\n").await.unwrap();
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).await.unwrap();
+    assert!(rest.contains("421 4.4.2 the mail takes too long"), "{rest}");
+    assert!(served.shelf.mails.lock().unwrap().is_empty());
+}
+
+/// A peer that has its share of mails is told to come again; when one ends there is a turn for the next.
+#[tokio::test]
+async fn one_peer_has_its_share_of_mails() {
+    let served = served(Bounds {
+        mails: 2,
+        mails_of_one_peer: 1,
+        patience: Duration::from_millis(200),
+        ..Bounds::default()
+    })
+    .await;
+    let (mut first, heard) = served.begun().await;
+    assert!(heard.contains("354 "), "{heard}");
+    let (_, heard) = served.begun().await;
+    assert!(heard.contains("451 4.3.1"), "{heard}");
+    first
+        .write_all(b"Subject: one\r\n\r\nx\r\n.\r\nQUIT\r\n")
+        .await
+        .unwrap();
+    let mut rest = String::new();
+    first.read_to_string(&mut rest).await.unwrap();
+    assert!(rest.contains("250 2.0.0"), "{rest}");
+    let (_, heard) = served.begun().await;
+    assert!(heard.contains("354 "), "{heard}");
+}

@@ -1,6 +1,7 @@
 //! Mail without a report part: older bounces, automatic answers, replies.
 
 use super::class::{class_of_status, enhanced_code};
+use super::parts::Mail;
 use super::{Envelope, MailKind, MailReport, RecipientReport, plain};
 use mail_parser::Message;
 use tidings_core::redact::Private;
@@ -72,10 +73,11 @@ pub fn from_a_machine(message: &Message<'_>, envelope: &Envelope<'_>) -> bool {
 }
 
 /// Reads a message that has no report part of a known kind.
-pub fn read(message: &Message<'_>, envelope: &Envelope<'_>) -> MailReport {
+pub fn read(mail: &Mail<'_>, envelope: &Envelope<'_>) -> MailReport {
+    let message = &mail.head;
     let subject = message.subject().unwrap_or_default().trim().to_lowercase();
     if from_a_machine(message, envelope)
-        && let Some(report) = old_bounce(message, &subject)
+        && let Some(report) = old_bounce(mail, &subject)
     {
         return report;
     }
@@ -128,8 +130,8 @@ fn is_unsubscribe(envelope: &Envelope<'_>, subject: &str) -> bool {
     local.starts_with("unsubscribe") || local.starts_with("unsub+") || subject == "unsubscribe"
 }
 
-fn text_of(message: &Message<'_>) -> String {
-    let text = message.body_text(0).unwrap_or_default();
+fn text_of(mail: &Mail<'_>) -> String {
+    let text = mail.text();
     let end = (0..=text.len().min(MOST_TEXT))
         .rev()
         .find(|at| text.is_char_boundary(*at))
@@ -137,10 +139,11 @@ fn text_of(message: &Message<'_>) -> String {
     text[..end].to_owned()
 }
 
-fn old_bounce(message: &Message<'_>, subject: &str) -> Option<MailReport> {
-    let text = text_of(message);
+fn old_bounce(mail: &Mail<'_>, subject: &str) -> Option<MailReport> {
+    let text = text_of(mail);
     let lower = text.to_lowercase();
-    let failed_header = message
+    let failed_header = mail
+        .head
         .header_raw("X-Failed-Recipients")
         .map(str::trim)
         .map(str::to_owned);
@@ -200,8 +203,8 @@ fn first_address(text: &str) -> Option<String> {
 }
 
 /// A `Message-ID` line in the text, as qmail and Exim copy the original below their own words.
-pub fn message_id_in_text(message: &Message<'_>) -> Option<String> {
-    text_of(message).lines().find_map(|line| {
+pub fn message_id_in_text(mail: &Mail<'_>) -> Option<String> {
+    text_of(mail).lines().find_map(|line| {
         let (name, value) = line.trim_start_matches(['>', ' ']).split_once(':')?;
         let value = value.trim();
         let is_id = name.eq_ignore_ascii_case("message-id") && value.starts_with('<') && value.ends_with('>');

@@ -1,13 +1,10 @@
 //! A message from a contact, read from its MIME form.
 
-use super::{Envelope, MailKind, MailReport, heuristics, parse, read};
-use mail_parser::decoders::html::html_to_text;
-use mail_parser::{Message, MimeHeaders};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use super::{Envelope, MailKind, MailReport, heuristics, parse, report_of};
 use tidings_core::redact::Private;
 
-/// The longest text kept of a message.
-const LONGEST_TEXT: usize = 256 * 1024;
+/// The longest value kept of a header, in characters.
+const LONGEST_VALUE: usize = 998;
 
 /// The parts of an inbound mail that matter.
 #[derive(Clone, Debug)]
@@ -34,57 +31,40 @@ pub struct MailContent {
     pub attachments: Vec<String>,
 }
 
-/// Reads a mail that arrived for us. Nothing when it is no mail at all.
+impl MailContent {
+    /// A person asks to be left alone. A provider's report of one who did is another thing: it is believed as far as its address
+    /// proves, like other reports.
+    pub fn wants_out(&self) -> bool {
+        self.report.kind == MailKind::Unsubscribe && !self.is_report
+    }
+}
+
+/// Reads a mail that arrived for us; every value is bounded and holds no NUL. Nothing when it is no mail at all.
 pub fn read_inbound(raw: &[u8], envelope: &Envelope<'_>) -> Option<MailContent> {
-    let report = read(raw, envelope)?;
-    let message = parse(raw)?;
+    let mail = parse(raw)?;
+    let report = report_of(&mail, envelope);
+    let message = &mail.head;
     let from = message.from().and_then(|from| from.first());
+    let value = |text: &str| Private::new(bounded(text));
     Some(MailContent {
-        message_id: message.message_id().map(|id| format!("<{id}>")),
-        from: from.and_then(|a| a.address()).map(|a| Private::new(a.to_owned())),
-        name: from.and_then(|a| a.name()).map(|n| Private::new(n.to_owned())),
-        subject: message.subject().map(|s| Private::new(s.to_owned())),
-        text: Private::new(text_of(&message)),
-        is_report: super::report_type(&message).is_some(),
-        automatic: report.kind == MailKind::AutoReply || heuristics::is_automatic(&message),
+        message_id: message.message_id().map(|id| format!("<{}>", bounded(id))),
+        from: from.and_then(|a| a.address()).map(value),
+        name: from.and_then(|a| a.name()).map(value),
+        subject: message.subject().map(value),
+        text: Private::new(mail.text()),
+        is_report: super::report_type(message).is_some(),
+        automatic: report.kind == MailKind::AutoReply || heuristics::is_automatic(message),
         date: message
             .date()
             .and_then(|d| jiff::Timestamp::from_second(d.to_timestamp()).ok()),
-        attachments: message
-            .attachments()
-            .take(200)
-            .map(|part| {
-                part.content_type().map_or_else(
-                    || "application/octet-stream".to_owned(),
-                    |kind| format!("{}/{}", kind.ctype(), kind.subtype().unwrap_or("octet-stream")),
-                )
-            })
-            .collect(),
+        attachments: mail.files().iter().map(|kind| bounded(kind)).collect(),
         report,
     })
 }
 
-fn text_of(message: &Message<'_>) -> String {
-    let text = catch_unwind(AssertUnwindSafe(|| {
-        message.body_text(0).map(std::borrow::Cow::into_owned)
-    }))
-    .ok()
-    .flatten()
-    .unwrap_or_default();
-    cut(&text)
-}
-
-/// The text of an HTML body, bounded.
-pub(crate) fn text_of_html(html: &str) -> String {
-    let html = cut(html);
-    cut(&catch_unwind(|| html_to_text(&html)).unwrap_or_default())
-}
-
-/// Cuts at the longest text, at a character's edge.
-pub(crate) fn cut(text: &str) -> String {
-    let end = (0..=text.len().min(LONGEST_TEXT))
-        .rev()
-        .find(|at| text.is_char_boundary(*at))
-        .unwrap_or(0);
-    text[..end].to_owned()
+fn bounded(text: &str) -> String {
+    text.chars()
+        .filter(|character| *character != '\0')
+        .take(LONGEST_VALUE)
+        .collect()
 }

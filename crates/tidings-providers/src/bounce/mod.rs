@@ -12,24 +12,19 @@ mod events;
 mod fields;
 mod heuristics;
 mod mail;
+mod parts;
 
 pub use class::{StatusClass, class_of_status, enhanced_code};
 pub use events::{of_ses, reported};
 pub use mail::{MailContent, read_inbound};
-pub(crate) use mail::{cut, text_of_html};
+pub(crate) use parts::{cut, text_of_html};
 
 use fields::{Block, blocks};
-use mail_parser::{Message, MessageParser, MessagePart, MimeHeaders, PartType};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use mail_parser::{Message, MimeHeaders};
+use parts::{Mail, headers_alone, parse};
+use std::borrow::Cow;
 use tidings_core::event::BounceClass;
 use tidings_core::redact::Private;
-
-/// The most of a message that is parsed.
-const MOST_BYTES: usize = 25 * 1024 * 1024;
-
-/// The most parts of a message. Every level of nesting has a header of its own, so this bounds the depth as well: a message
-/// of twenty thousand levels would cost the parser its stack, and with it the process.
-const MOST_PARTS: usize = 200;
 
 /// The most recipients of one report.
 const MOST_RECIPIENTS: usize = 100;
@@ -99,52 +94,35 @@ pub struct MailReport {
     pub original_message_id: Option<String>,
 }
 
-/// Parses a message. Never panics, whatever the bytes; nothing of one with too many parts.
-pub(crate) fn parse(raw: &[u8]) -> Option<Message<'_>> {
-    let raw = &raw[..raw.len().min(MOST_BYTES)];
-    if has_too_many_parts(raw) {
-        return None;
-    }
-    catch_unwind(AssertUnwindSafe(|| MessageParser::default().parse(raw)))
-        .ok()
-        .flatten()
-}
-
-fn has_too_many_parts(raw: &[u8]) -> bool {
-    const NAME: &[u8] = b"content-type";
-    raw.split(|byte| matches!(byte, b'\n' | b'\r'))
-        .filter(|line| {
-            line.get(..NAME.len())
-                .is_some_and(|start| start.eq_ignore_ascii_case(NAME))
-        })
-        .nth(MOST_PARTS)
-        .is_some()
-}
-
-/// Reads a piece of mail that arrived at a bounce or reply address. Nothing when it is no mail at all.
+/// Reads a piece of mail that arrived at a bounce or reply address. Never panics, whatever the bytes; nothing when it is no
+/// mail at all.
 pub fn read(raw: &[u8], envelope: &Envelope<'_>) -> Option<MailReport> {
-    let message = parse(raw)?;
-    let original = original_message(&message);
-    let mut report = match report_type(&message).as_deref() {
-        Some("feedback-report") => feedback(&message, original.as_ref()),
+    Some(report_of(&parse(raw)?, envelope))
+}
+
+fn report_of(mail: &Mail<'_>, envelope: &Envelope<'_>) -> MailReport {
+    let returned = returned_headers(mail);
+    let original = returned.as_deref().and_then(headers_alone);
+    let mut report = match report_type(&mail.head).as_deref() {
+        Some("feedback-report") => feedback(mail, original.as_ref()),
         Some("disposition-notification") => plain(MailKind::Other),
-        _ => match delivery_blocks(&message, envelope) {
+        _ => match delivery_blocks(mail, envelope) {
             Some(blocks) => delivery(&blocks),
-            None => heuristics::read(&message, envelope),
+            None => heuristics::read(mail, envelope),
         },
     };
-    report.verp_token = report.verp_token.or_else(|| token_in(&message, envelope));
+    report.verp_token = report.verp_token.or_else(|| token_in(&mail.head, envelope));
     report.original_message_id = match report.kind {
         MailKind::Reply | MailKind::AutoReply | MailKind::Unsubscribe | MailKind::Other => {
-            answered_id(&message)
+            answered_id(&mail.head)
         }
         _ => original
             .as_ref()
             .and_then(|o| bracketed(o.message_id()))
-            .or_else(|| heuristics::message_id_in_text(&message))
-            .or_else(|| answered_id(&message)),
+            .or_else(|| heuristics::message_id_in_text(mail))
+            .or_else(|| answered_id(&mail.head)),
     };
-    Some(report)
+    report
 }
 
 fn plain(kind: MailKind) -> MailReport {
@@ -165,29 +143,17 @@ fn report_type(message: &Message<'_>) -> Option<String> {
         .map(str::to_ascii_lowercase)
 }
 
-fn is_type(part: &MessagePart<'_>, names: &[&str]) -> bool {
-    part.content_type().is_some_and(|kind| {
-        let subtype = kind.subtype().unwrap_or_default();
-        names.iter().any(|name| {
-            name.split_once('/')
-                .is_some_and(|(c, s)| c.eq_ignore_ascii_case(kind.ctype()) && s.eq_ignore_ascii_case(subtype))
-        })
-    })
-}
-
 /// The report's blocks of fields. Outside a `multipart/report` they count only in mail no person sent.
-fn delivery_blocks(message: &Message<'_>, envelope: &Envelope<'_>) -> Option<Vec<Block>> {
-    let part = message.parts.iter().find(|part| {
-        is_type(
-            part,
-            &["message/delivery-status", "message/global-delivery-status"],
-        )
-    })?;
-    let official = report_type(message).is_some_and(|kind| kind == "delivery-status");
-    if !official && !heuristics::from_a_machine(message, envelope) {
+fn delivery_blocks(mail: &Mail<'_>, envelope: &Envelope<'_>) -> Option<Vec<Block>> {
+    let part = mail
+        .parts
+        .iter()
+        .find(|part| part.is_type(&["message/delivery-status", "message/global-delivery-status"]))?;
+    let official = report_type(&mail.head).is_some_and(|kind| kind == "delivery-status");
+    if !official && !heuristics::from_a_machine(&mail.head, envelope) {
         return None;
     }
-    Some(blocks(&String::from_utf8_lossy(part.contents())))
+    Some(blocks(&String::from_utf8_lossy(&part.contents())))
 }
 
 fn delivery(blocks: &[Block]) -> MailReport {
@@ -257,12 +223,12 @@ fn recipient_of(block: &Block) -> RecipientReport {
 }
 
 /// A feedback report (RFC 5965). `not-spam` takes a complaint back, and `auth-failure` is about forgeries.
-fn feedback(message: &Message<'_>, original: Option<&Message<'_>>) -> MailReport {
-    let fields = message
+fn feedback(mail: &Mail<'_>, original: Option<&Message<'_>>) -> MailReport {
+    let fields = mail
         .parts
         .iter()
-        .find(|part| is_type(part, &["message/feedback-report"]))
-        .map(|part| blocks(&String::from_utf8_lossy(part.contents())));
+        .find(|part| part.is_type(&["message/feedback-report"]))
+        .map(|part| blocks(&String::from_utf8_lossy(&part.contents())));
     let field = |name: &str| fields.iter().flatten().find_map(|block| block.get(name));
     let kind = match field("feedback-type")
         .map(|v| fields::without_comments(v).to_ascii_lowercase())
@@ -298,31 +264,22 @@ fn feedback(message: &Message<'_>, original: Option<&Message<'_>>) -> MailReport
 }
 
 /// The returned message, whole or its headers alone.
-fn original_message<'a>(message: &'a Message<'_>) -> Option<Message<'a>> {
-    message.parts.iter().skip(1).find_map(|part| match &part.body {
-        PartType::Message(original) => Some(original.clone()),
-        _ if is_type(
-            part,
-            &[
+fn returned_headers<'a>(mail: &Mail<'a>) -> Option<Cow<'a, [u8]>> {
+    let part = mail.parts.iter().find(|part| {
+        part.is_within
+            && part.is_type(&[
                 "text/rfc822-headers",
                 "message/rfc822",
                 "message/global",
                 "message/global-headers",
-            ],
-        ) =>
-        {
-            let text = part.contents();
-            catch_unwind(AssertUnwindSafe(|| MessageParser::default().parse_headers(text)))
-                .ok()
-                .flatten()
-        }
-        _ => None,
-    })
+            ])
+    })?;
+    Some(part.contents())
 }
 
 fn bracketed(id: Option<&str>) -> Option<String> {
     id.map(str::trim)
-        .filter(|id| !id.is_empty() && id.len() <= 998)
+        .filter(|id| !id.is_empty() && id.len() <= 998 && !id.contains(char::is_control))
         .map(|id| format!("<{}>", id.trim_matches(['<', '>'])))
 }
 

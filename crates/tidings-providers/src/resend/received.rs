@@ -18,7 +18,7 @@ const MAIL_LIMIT: usize = 2 * 1024 * 1024;
 const MOST_MEDIA: usize = 50;
 
 /// A received mail as `GET /emails/receiving/{id}` gives it.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Received {
     text: Option<String>,
@@ -32,6 +32,14 @@ pub struct Received {
 struct File {
     id: Option<String>,
     content_type: Option<String>,
+}
+
+impl std::fmt::Debug for Received {
+    /// Without what somebody wrote.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let files = self.attachments.as_ref().map_or(0, Vec::len);
+        write!(f, "Received({files} files)")
+    }
 }
 
 /// Fetches a mail by the id that a verified webhook named. Only the id is taken from it, never an address.
@@ -67,8 +75,12 @@ pub async fn read(
     let malformed = |what: &str| WebhookRefusal::Malformed(what.to_owned());
     let id = text(data, "email_id").ok_or_else(|| malformed("email_id is missing"))?;
     let from = text(data, "from").ok_or_else(|| malformed("from is missing"))?;
-    let to = texts(data, "to").into_iter().map(bare_address);
-    let Some(to) = to.into_iter().find(|to| is_ours(to, domains)) else {
+    // A copy, open or blind, is for us as well.
+    let mut to = ["to", "cc", "bcc"]
+        .into_iter()
+        .flat_map(|field| texts(data, field))
+        .map(bare_address);
+    let Some(to) = to.find(|to| is_ours(to, domains)) else {
         return Ok(WebhookParsed {
             skipped: vec!["a received mail is for none of inbound_domains".to_owned()],
             ..WebhookParsed::default()
@@ -112,6 +124,7 @@ fn message(
         channel: Channel::Email,
         from: Private::new(bare_address(from).to_owned()),
         to: Some(Private::new(to.to_owned())),
+        handled_keyword: mail.wants_out().then(|| InboundMessage::UNSUBSCRIBE.to_owned()),
         name: mail.name,
         subject: text(data, "subject").map(|subject| Private::new(subject.to_owned())),
         text: Private::new(body),
@@ -127,7 +140,6 @@ fn message(
             })
             .collect(),
         whatsapp: None,
-        handled_keyword: None,
         in_reply_to: mail.report.original_message_id,
         automatic: mail.automatic,
     }
@@ -207,6 +219,28 @@ mod tests {
         let parsed = receive("sales@in.brand.test", mail).await;
         assert_eq!(parsed.inbound[0].text.expose().trim(), "Away & back");
         assert!(parsed.inbound[0].automatic);
+    }
+
+    #[tokio::test]
+    async fn a_copy_is_for_us_as_well() {
+        for field in ["cc", "bcc"] {
+            let mut data = json!({
+                "email_id": "r-1", "from": "zoe@example.com", "to": ["boss@other.test"], "subject": "unsubscribe",
+            });
+            data[field] = json!(["Sales <sales@in.brand.test>"]);
+            let fetch = async |_: &str| Ok(Received::default());
+            let domains = ["in.brand.test".to_owned()];
+            let parsed = read("msg_1", data.as_object().unwrap(), &domains, fetch)
+                .await
+                .unwrap();
+            let message = &parsed.inbound[0];
+            assert_eq!(
+                message.to.as_ref().unwrap().expose(),
+                "sales@in.brand.test",
+                "{field}"
+            );
+            assert_eq!(message.handled_keyword.as_deref(), Some("UNSUBSCRIBE"));
+        }
     }
 
     #[tokio::test]

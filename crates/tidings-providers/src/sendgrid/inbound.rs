@@ -162,6 +162,7 @@ fn report(mail: MailContent, from: &str, to: &str, body: &[u8]) -> WebhookParsed
             ..WebhookParsed::default()
         };
     }
+    let handled_keyword = mail.wants_out().then(|| InboundMessage::UNSUBSCRIBE.to_owned());
     let media = mail.attachments.into_iter();
     let message = InboundMessage {
         dedupe_key,
@@ -179,7 +180,7 @@ fn report(mail: MailContent, from: &str, to: &str, body: &[u8]) -> WebhookParsed
                 location: String::new(),
             })
             .collect(),
-        handled_keyword: None,
+        handled_keyword,
         in_reply_to: mail.report.original_message_id,
         automatic: mail.automatic,
         whatsapp: None,
@@ -300,6 +301,23 @@ mod tests {
         assert_eq!(message.text.expose().trim(), "Yes & no");
         assert_eq!(message.from.expose(), "zoe@example.com");
         assert_eq!(message.dedupe_key.len(), 64);
+    }
+
+    #[test]
+    fn a_wish_to_be_left_alone_is_seen() {
+        for (subject, expect) in [
+            ("Unsubscribe", Some("UNSUBSCRIBE")),
+            ("Re: Unsubscribe offer", None),
+        ] {
+            let parsed = form(&[
+                ("from", b"zoe@example.com"),
+                ("subject", subject.as_bytes()),
+                ("text", b"x"),
+                ("envelope", ENVELOPE),
+            ])
+            .unwrap();
+            assert_eq!(parsed.inbound[0].handled_keyword.as_deref(), expect, "{subject}");
+        }
     }
 
     #[test]

@@ -90,6 +90,7 @@ fn edit(context: Option<&str>, body: Option<&str>, subject: Option<&str>) -> Res
         (None, Some(body)) => Ok(ApprovalEdit::Content(DirectContent {
             subject: subject.map(|text| Private::new(text.to_owned())),
             body: Private::new(body.to_owned()),
+            media: None,
         })),
         (None, None) => Err(Failure::Usage("say what changes: --context, or --body".to_owned()).into()),
     }

@@ -64,7 +64,23 @@ async fn the_exit_code_tells_the_mail_server() {
         .exit(75)
         .says(&["POLL_INTERVAL_MS"]);
 
+    // A connection that cannot be used keeps mail at its sender; mended, it takes it.
+    let stop = LETTER.replace("a question", "Unsubscribe").replace("<1@", "<2@");
+    world
+        .database()
+        .execute("UPDATE connections SET config = config || '{\"tls\": \"sometimes\"}'")
+        .await;
+    receive(&world, own, &stop).exit(75).says(&["cannot be used"]);
+    world
+        .database()
+        .execute("UPDATE connections SET config = config || '{\"tls\": \"none\"}'")
+        .await;
+    // A wish to be left alone holds when the pipe has its answer.
+    receive(&world, own, &stop).ok();
+    let left = "SELECT count(*) FROM suppressions WHERE reason = 'unsubscribe' AND lifted_at IS NULL";
+    assert_eq!(world.count(left).await, 1);
+
     // A serving process reads it.
     let _serving = world.serve(&[]);
-    crate::world::until(&world, "SELECT count(*) FROM inbound_messages", 1).await;
+    crate::world::until(&world, "SELECT count(*) FROM inbound_messages", 2).await;
 }

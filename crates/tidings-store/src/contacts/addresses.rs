@@ -7,7 +7,7 @@ use crate::{BlindIndex, Result, StoreError, TenantTx};
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use sqlx::PgConnection;
-use tidings_core::{AddressId, Channel, ContactId, Dice, TenantId};
+use tidings_core::{AddressId, Channel, ContactId, Dice, TenantId, soft_bounce};
 use uuid::Uuid;
 
 /// An address that cannot be used as it is.
@@ -161,19 +161,16 @@ pub async fn mark_known_bad(
     Ok(marked.rows_affected())
 }
 
-/// Soft bounces of one address that are kept.
-const KEPT_BOUNCES: usize = 10;
-
 /// What is known of an address's soft bounces.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SoftBounces {
-    /// When they were; the newest ten.
+    /// When they were, as far as they are kept (`tidings_core::soft_bounce::kept`).
     pub at: Vec<Timestamp>,
     /// When a message last arrived at a contact that has the address.
     pub delivered_at: Option<Timestamp>,
 }
 
-/// Notes a soft bounce wherever the tenant has the address, and says what is known of it now. What follows is a rule
+/// Notes a soft bounce wherever the tenant has the address, whose contacts are locked already, and says what is known of it now. What follows is a rule
 /// (`tidings_core::soft_bounce`).
 pub async fn note_soft_bounce(
     tx: &mut TenantTx,
@@ -208,10 +205,7 @@ pub async fn note_soft_bounce(
             .max(row.delivered_at.map(jiff_sqlx::Timestamp::to_jiff));
     }
     known.at.push(bounced_at);
-    known.at.sort_unstable();
-    known.at.dedup();
-    let surplus = known.at.len().saturating_sub(KEPT_BOUNCES);
-    known.at.drain(..surplus);
+    known.at = soft_bounce::kept(std::mem::take(&mut known.at));
     let times: Vec<_> = known.at.iter().map(|at| at.to_sqlx()).collect();
     sqlx::query!(
         "UPDATE addresses SET soft_bounced_at = $3, last_soft_bounce_at = $4, soft_bounces = cardinality($3::timestamptz[]),

@@ -215,6 +215,12 @@ pub async fn lock(tx: &mut TenantTx, id: ContactId) -> Result<()> {
     refuse_erased(id, erased.ok_or_else(|| StoreError::not_found("contact", id))?)
 }
 
+/// Locks the rows of contacts until the transaction ends, with everybody who shares an address with one of them, in order of id:
+/// nobody who does the same waits in a circle. Unknown and erased ones are left out.
+pub async fn lock_many(tx: &mut TenantTx, ids: &[ContactId]) -> Result<()> {
+    crate::tracking::reports::lock_ahead(tx, ids, &[], &[]).await
+}
+
 /// Quiet hours as stored.
 pub(crate) fn windows_json(windows: &[Window]) -> Result<serde_json::Value> {
     if windows.len() > 16 {

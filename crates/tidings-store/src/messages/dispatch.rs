@@ -3,6 +3,7 @@
 use super::record::NewAttempt;
 use super::words::{channels, optional_word, word};
 use crate::Result;
+use crate::whatsapp::templates::usable;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use sqlx::PgConnection;
@@ -208,13 +209,10 @@ pub async fn load(conn: &mut PgConnection, wanted: &[(TenantId, DeliveryId)]) ->
         r#"
         SELECT d.id AS delivery_id, d.channel, d.position, d.chain, d.state, d.attempt_no, d.job_id, d.connection_id,
             d.reference, d.resolve_tries, d.resolve_after, t.intended_at AS "attempted_at?",
-            CASE WHEN d.channel = 'whatsapp' THEN EXISTS (
-                SELECT FROM templates v
-                WHERE v.tenant_id = d.tenant_id AND v.id = p.template_id AND v.whatsapp IS NOT NULL
-                    AND NOT EXISTS (SELECT FROM whatsapp_templates w
-                        WHERE w.tenant_id = v.tenant_id AND w.name = v.whatsapp ->> 'name'
-                            AND w.language = v.whatsapp ->> 'language' AND w.standing <> 'approved'))
-                ELSE false END AS "whatsapp_template!",
+            CASE WHEN d.channel = 'whatsapp' THEN (
+                SELECT whatsapp_standings(v.tenant_id, v.whatsapp) FROM templates v
+                WHERE v.tenant_id = d.tenant_id AND v.id = p.template_id AND v.whatsapp IS NOT NULL)
+                END AS "whatsapp_standings?",
             p.sealed AS "content?", a.id AS "address_id?", a.value_sealed AS "value_sealed?",
             a.blind_index AS "blind_index?", c.name_sealed,
             m.tenant_id, m.id, m.contact_id, m.message_type, m.category, m.urgency, m.status, m.status_provenance,
@@ -264,7 +262,7 @@ pub async fn load(conn: &mut PgConnection, wanted: &[(TenantId, DeliveryId)]) ->
             resolve_tries: row.resolve_tries,
             resolve_after: row.resolve_after.map(jiff_sqlx::Timestamp::to_jiff),
             content: row.content,
-            whatsapp_template: row.whatsapp_template,
+            whatsapp_template: usable(row.whatsapp_standings.as_deref())?,
             recipient,
             name_sealed: row.name_sealed,
             message: MessageColumns {

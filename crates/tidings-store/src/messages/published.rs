@@ -2,6 +2,7 @@
 
 use super::words::word;
 use crate::Result;
+use crate::whatsapp::templates::usable;
 use sqlx::PgConnection;
 use tidings_core::{Channel, MessageType, TemplateId, TenantId};
 
@@ -32,9 +33,7 @@ pub async fn load(conn: &mut PgConnection, wanted: &[(TenantId, MessageType)]) -
     let rows = sqlx::query!(
         r#"
         SELECT t.tenant_id, t.id, t.message_type, t.channel, t.locale,
-            t.whatsapp IS NOT NULL AND NOT EXISTS (SELECT FROM whatsapp_templates w
-                WHERE w.tenant_id = t.tenant_id AND w.name = t.whatsapp ->> 'name'
-                    AND w.language = t.whatsapp ->> 'language' AND w.standing <> 'approved') AS "whatsapp_template!"
+            CASE WHEN t.whatsapp IS NOT NULL THEN whatsapp_standings(t.tenant_id, t.whatsapp) END AS "whatsapp_standings?"
         FROM unnest($1::uuid[], $2::text[]) AS i(tenant_id, message_type)
         JOIN templates t ON t.tenant_id = i.tenant_id AND t.message_type = i.message_type AND t.state = 'published'
         "#,
@@ -52,7 +51,7 @@ pub async fn load(conn: &mut PgConnection, wanted: &[(TenantId, MessageType)]) -
                     .map_err(|error| sqlx::Error::Decode(error.to_string().into()))?,
                 channel: word(&row.channel)?,
                 locale: row.locale,
-                whatsapp_template: row.whatsapp_template,
+                whatsapp_template: usable(row.whatsapp_standings.as_deref())?,
             })
         })
         .collect()

@@ -7,7 +7,7 @@ use tidings_core::{Channel, ConnectionId, ContactId, MessageId, TenantId};
 use uuid::Uuid;
 
 /// A message from a contact, to be stored.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct NewInbound {
     /// Its id.
     pub id: Uuid,
@@ -33,6 +33,18 @@ pub struct NewInbound {
     pub automatic: bool,
     /// When it was sent.
     pub occurred_at: Timestamp,
+}
+
+impl std::fmt::Debug for NewInbound {
+    /// Without what the contact wrote.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NewInbound")
+            .field("id", &self.id)
+            .field("connection", &self.connection)
+            .field("channel", &self.channel)
+            .field("bytes", &self.content.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// Stores it; false when it is stored already.

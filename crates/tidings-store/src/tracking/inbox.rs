@@ -4,7 +4,7 @@ use crate::{Place, Result, StoreError, TenantTx};
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use sqlx::PgConnection;
-use tidings_core::{Channel, ConnectionId, ProviderKind, TenantId};
+use tidings_core::{Channel, ConnectionId, DeliveryId, ProviderKind, TenantId};
 use uuid::Uuid;
 
 /// What a webhook's URL names.
@@ -21,16 +21,29 @@ pub struct WebhookTarget {
 }
 
 /// A webhook out of the inbox.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct StoredWebhook {
     /// The connection it came to.
     pub connection: ConnectionId,
     /// The connection's provider.
     pub provider: ProviderKind,
+    /// The connection's channel; none when it was removed since.
+    pub channel: Option<Channel>,
     /// What it said, as it was stored.
     pub content: Vec<u8>,
     /// When it came.
     pub received_at: Timestamp,
+}
+
+impl std::fmt::Debug for StoredWebhook {
+    /// Without what people wrote.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoredWebhook")
+            .field("connection", &self.connection)
+            .field("bytes", &self.content.len())
+            .field("received_at", &self.received_at)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The connection of a webhook's URL with what its provider is built from.
@@ -47,8 +60,9 @@ pub struct WebhookConnection {
 /// The connection of a webhook's URL, enabled or not: providers still speak of what it sent before it was disabled. The
 /// tenant is not known before. In the workers' role.
 pub async fn connection(conn: &mut PgConnection, id: ConnectionId) -> Result<Option<WebhookConnection>> {
-    let rows = sqlx::query!(
-        "SELECT tenant_id, provider, channel, config, credentials_sealed FROM connections WHERE id = $1 LIMIT 2",
+    let rows = sqlx::query_as!(
+        Row,
+        "SELECT tenant_id, id, provider, channel, config, credentials_sealed FROM connections WHERE id = $1 LIMIT 2",
         id.0
     )
     .fetch_all(conn)
@@ -57,37 +71,67 @@ pub async fn connection(conn: &mut PgConnection, id: ConnectionId) -> Result<Opt
     let Ok([row]) = <[_; 1]>::try_from(rows) else {
         return Ok(None);
     };
-    Ok(Some(WebhookConnection {
-        target: WebhookTarget {
-            tenant: TenantId(row.tenant_id),
-            connection: id,
-            provider: crate::columns::word("connections.provider", &row.provider)?,
-            channel: crate::columns::word("connections.channel", &row.channel)?,
-        },
-        config: row.config,
-        credentials_sealed: row.credentials_sealed,
-    }))
+    Ok(Some(row.try_into()?))
 }
 
-/// Connections asked about one address; more take mail for no domain.
-const MOST_OF_A_DOMAIN: i64 = 500;
-
-/// The connections, of any tenant, that take bounces or answers at a domain, the newest first. Which of them an address
-/// belongs to, its token proves. In the workers' role.
-pub async fn connections_at(conn: &mut PgConnection, domain: &str) -> Result<Vec<WebhookConnection>> {
-    let rows = sqlx::query!(
-        "SELECT tenant_id, id, provider, channel, config, credentials_sealed FROM connections
-         WHERE provider = 'smtp' AND (config ? 'bounce_domain' AND lower(config ->> 'bounce_domain') = $1
-             OR config ? 'reply_domain' AND lower(config ->> 'reply_domain') = $1)
-         ORDER BY created_at DESC LIMIT $2",
-        domain.to_lowercase(),
-        MOST_OF_A_DOMAIN,
+/// The connection over which an attempt was made, of whatever tenant, where it takes mail at the domain: the only one that can
+/// prove the token of an address that names the attempt. In the workers' role.
+pub async fn connection_of_attempt(
+    conn: &mut PgConnection,
+    delivery: DeliveryId,
+    attempt_no: i32,
+    domain: &str,
+) -> Result<Option<WebhookConnection>> {
+    let row = sqlx::query_as!(
+        Row,
+        "SELECT c.tenant_id, c.id, c.provider, c.channel, c.config, c.credentials_sealed FROM connections c
+         JOIN attempts a ON a.tenant_id = c.tenant_id AND a.delivery_id = $1 AND a.attempt_no = $2 AND a.connection_id = c.id
+         WHERE c.provider = 'smtp' AND (c.config ? 'bounce_domain' AND lower(c.config ->> 'bounce_domain') = $3
+             OR c.config ? 'reply_domain' AND lower(c.config ->> 'reply_domain') = $3)
+         ORDER BY c.created_at, c.id LIMIT 1",
+        delivery.0,
+        attempt_no,
+        domain.to_ascii_lowercase(),
     )
-    .fetch_all(conn)
+    .fetch_optional(conn)
     .await?;
-    let mut found = Vec::with_capacity(rows.len());
-    for row in rows {
-        found.push(WebhookConnection {
+    row.map(WebhookConnection::try_from).transpose()
+}
+
+/// The connection that takes mail for a sender's own address: the oldest one of the tenant that holds the address. In the
+/// workers' role.
+pub async fn connection_of_sender(
+    conn: &mut PgConnection,
+    address: &str,
+) -> Result<Option<WebhookConnection>> {
+    let row = sqlx::query_as!(
+        Row,
+        "SELECT c.tenant_id, c.id, c.provider, c.channel, c.config, c.credentials_sealed
+         FROM mail_addresses h JOIN connections c ON c.tenant_id = h.tenant_id
+         WHERE h.address = $1 AND c.provider = 'smtp' AND c.config ? 'reply_domain'
+           AND lower(c.config ->> 'from_email') = h.address AND right(h.address, length(c.config ->> 'reply_domain') + 1) = '@' || lower(c.config ->> 'reply_domain')
+         ORDER BY c.created_at, c.id LIMIT 1",
+        address.to_ascii_lowercase(),
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.map(WebhookConnection::try_from).transpose()
+}
+
+struct Row {
+    tenant_id: Uuid,
+    id: Uuid,
+    provider: String,
+    channel: String,
+    config: serde_json::Value,
+    credentials_sealed: Option<Vec<u8>>,
+}
+
+impl TryFrom<Row> for WebhookConnection {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self> {
+        Ok(Self {
             target: WebhookTarget {
                 tenant: TenantId(row.tenant_id),
                 connection: ConnectionId(row.id),
@@ -96,9 +140,8 @@ pub async fn connections_at(conn: &mut PgConnection, domain: &str) -> Result<Vec
             },
             config: row.config,
             credentials_sealed: row.credentials_sealed,
-        });
+        })
     }
-    Ok(found)
 }
 
 /// Stores what a webhook said; none when the same webhook is stored already.
@@ -136,8 +179,9 @@ pub async fn store(
 pub async fn load(tx: &mut TenantTx, id: Uuid) -> Result<Option<StoredWebhook>> {
     let tenant = tx.tenant();
     let row = sqlx::query!(
-        "SELECT connection_id, provider, sealed, received_at FROM webhook_inbox
-         WHERE tenant_id = $1 AND id = $2 AND processed_at IS NULL FOR UPDATE",
+        r#"SELECT w.connection_id, w.provider, w.sealed, w.received_at, c.channel AS "channel?"
+           FROM webhook_inbox w LEFT JOIN connections c ON c.tenant_id = w.tenant_id AND c.id = w.connection_id
+           WHERE w.tenant_id = $1 AND w.id = $2 AND w.processed_at IS NULL FOR UPDATE OF w"#,
         tenant.0,
         id,
     )
@@ -149,6 +193,10 @@ pub async fn load(tx: &mut TenantTx, id: Uuid) -> Result<Option<StoredWebhook>> 
     Ok(Some(StoredWebhook {
         connection: ConnectionId(row.connection_id),
         provider: crate::columns::word("webhook_inbox.provider", &row.provider)?,
+        channel: row
+            .channel
+            .map(|channel| crate::columns::word("connections.channel", &channel))
+            .transpose()?,
         content: key
             .open(&place(tenant, id), &row.sealed)
             .map_err(StoreError::from)?,

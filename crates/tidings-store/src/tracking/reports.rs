@@ -140,6 +140,70 @@ pub async fn newest_of(tx: &mut TenantTx, message: MessageId) -> Result<Option<D
     Ok(found.map(DeliveryId))
 }
 
+/// The contact that a delivery's message goes to; none when it was erased.
+pub async fn recipient(tx: &mut TenantTx, delivery: DeliveryId) -> Result<Option<ContactId>> {
+    let found = sqlx::query_scalar!(
+        "SELECT c.id FROM deliveries d
+         JOIN messages m ON m.tenant_id = d.tenant_id AND m.id = d.message_id
+         JOIN contacts c ON c.tenant_id = m.tenant_id AND c.id = m.contact_id AND c.erased_at IS NULL
+         WHERE d.tenant_id = $1 AND d.id = $2",
+        tx.tenant().0,
+        delivery.0,
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(found.map(ContactId))
+}
+
+/// Locks what reports are about before the first of them is applied: these contacts, the contacts behind the `touching`
+/// deliveries with everybody who shares an address with them, then the `deliveries` with their messages. Each in order of id,
+/// so that nobody who does the same waits in a circle.
+pub async fn lock_ahead(
+    tx: &mut TenantTx,
+    contacts: &[ContactId],
+    touching: &[DeliveryId],
+    deliveries: &[DeliveryId],
+) -> Result<()> {
+    let contacts: Vec<_> = contacts.iter().map(|contact| contact.0).collect();
+    let touching: Vec<_> = touching.iter().map(|delivery| delivery.0).collect();
+    let deliveries: Vec<_> = deliveries.iter().map(|delivery| delivery.0).collect();
+    if !(contacts.is_empty() && touching.is_empty()) {
+        sqlx::query!(
+            "WITH meant AS MATERIALIZED (
+                 SELECT unnest($2::uuid[]) AS id
+                 UNION
+                 SELECT m.contact_id FROM deliveries d
+                 JOIN messages m ON m.tenant_id = d.tenant_id AND m.id = d.message_id
+                 WHERE d.tenant_id = $1 AND d.id = ANY ($3)
+             )
+             SELECT c.id FROM contacts c
+             WHERE c.tenant_id = $1 AND c.id IN (
+                 SELECT id FROM meant
+                 UNION
+                 SELECT o.contact_id FROM meant
+                 JOIN addresses a ON a.tenant_id = $1 AND a.contact_id = meant.id
+                 JOIN addresses o ON o.tenant_id = a.tenant_id AND o.blind_index = a.blind_index)
+             ORDER BY c.id FOR UPDATE",
+            tx.tenant().0,
+            &contacts,
+            &touching,
+        )
+        .fetch_all(&mut **tx)
+        .await?;
+    }
+    if !deliveries.is_empty() {
+        sqlx::query!(
+            "SELECT d.id FROM deliveries d JOIN messages m ON m.tenant_id = d.tenant_id AND m.id = d.message_id
+             WHERE d.tenant_id = $1 AND d.id = ANY ($2) ORDER BY d.id FOR UPDATE OF d, m",
+            tx.tenant().0,
+            &deliveries,
+        )
+        .fetch_all(&mut **tx)
+        .await?;
+    }
+    Ok(())
+}
+
 /// Loads and locks a delivery and its message.
 pub async fn lock(tx: &mut TenantTx, delivery: DeliveryId) -> Result<Option<Reported>> {
     let row = sqlx::query!(
@@ -303,6 +367,32 @@ pub async fn set_delivery(
         state.as_str(),
         provider_message.map(|pair| pair.0.0),
         provider_message.map(|pair| pair.1),
+        now.to_sqlx() as _,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Puts a delivery that a provider took and failed for now back in line under a new job. What is kept of the ended attempt is its
+/// row; the delivery forgets its reference and id, so that what is still reported of it is told apart from the next.
+pub async fn try_again(
+    tx: &mut TenantTx,
+    delivery: DeliveryId,
+    job: JobId,
+    category: Option<ErrorCategory>,
+    error: &str,
+    now: Timestamp,
+) -> Result<()> {
+    sqlx::query!(
+        "UPDATE deliveries SET state = 'retry_wait', job_id = $3, reference = NULL, provider_message_id = NULL,
+             resolve_after = NULL, last_error = $4, error_category = $5, updated_at = $6
+         WHERE tenant_id = $1 AND id = $2 AND state = 'accepted'",
+        tx.tenant().0,
+        delivery.0,
+        job.0,
+        error,
+        category.map(ErrorCategory::as_str),
         now.to_sqlx() as _,
     )
     .execute(&mut **tx)

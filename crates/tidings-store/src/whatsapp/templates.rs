@@ -1,10 +1,11 @@
 //! What Meta says of approved templates.
 
-use crate::columns::check_length;
+use crate::columns::{check_length, word};
 use crate::{Result, TenantTx};
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use serde::Serialize;
+use tidings_core::template_standing::{self, TemplateStanding};
 
 /// The most reviews read for a page of templates.
 const STANDINGS_LIMIT: i64 = 1_000;
@@ -73,6 +74,19 @@ pub async fn note(tx: &mut TenantTx, review: &NewReview, now: Timestamp) -> Resu
     .execute(&mut **tx)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Whether a template version goes by an approved template that may be used, by what Meta last said of it; none where it is bound
+/// to none.
+pub(crate) fn usable(standings: Option<&[String]>) -> Result<bool> {
+    let Some(standings) = standings else {
+        return Ok(false);
+    };
+    let known: Vec<TemplateStanding> = standings
+        .iter()
+        .map(|standing| word("whatsapp_templates.standing", standing))
+        .collect::<Result<_>>()?;
+    Ok(template_standing::is_usable(&known))
 }
 
 /// What is known of the approved templates of these names, the newest word first.

@@ -30,6 +30,10 @@ const UNIQUE_ACROSS_TENANTS: &[(&str, &str)] = &[
         "communication_jobs_pkey",
         "bigint of one sequence: the public contract of the queue",
     ),
+    (
+        "mail_addresses_one_holder",
+        "mail names an address and no tenant: one tenant holds it",
+    ),
 ];
 
 const OWN: &str = "(tenant_id = (NULLIF(current_setting('app.tenant'::text, true), ''::text))::uuid)";

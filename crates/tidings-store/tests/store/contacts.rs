@@ -305,7 +305,8 @@ async fn what_providers_say_of_an_address_is_noted() {
     let mut tx = world.tx().await;
     let index = contacts::get(&mut tx, contact).await.unwrap().addresses[0].blind_index;
     let later = |hours| world.now.checked_add(SignedDuration::from_hours(hours)).unwrap();
-    for (hours, expected) in [(0, 1), (0, 1), (1, 2), (100, 3)] {
+    // One a day is kept.
+    for (hours, expected) in [(0, 1), (0, 1), (1, 1), (24, 2), (100, 3)] {
         let at = later(hours);
         let known = contacts::note_soft_bounce(&mut tx, Channel::Email, index, at, at)
             .await
@@ -313,10 +314,12 @@ async fn what_providers_say_of_an_address_is_noted() {
         assert_eq!((known.at.len(), known.at.last()), (expected, Some(&at)));
         assert_eq!(known.delivered_at, None);
     }
-    for hours in 101..130 {
-        let known = contacts::note_soft_bounce(&mut tx, Channel::Email, index, later(hours), later(hours))
+    for day in 6..30 {
+        let at = later(24 * day);
+        let known = contacts::note_soft_bounce(&mut tx, Channel::Email, index, at, at)
             .await
             .unwrap();
+        assert_eq!(known.at.last(), Some(&at));
         assert!(known.at.len() <= 10, "the oldest are forgotten");
     }
     assert_eq!(
