@@ -34,6 +34,14 @@ pub enum EngineError {
         /// Which.
         id: String,
     },
+    /// What was given cannot be kept.
+    #[error("{field}: {problem}")]
+    Invalid {
+        /// Which field, its parts joined by dots.
+        field: String,
+        /// What is wrong and what is allowed.
+        problem: String,
+    },
     /// The tenant's source cannot be asked.
     #[error("the source cannot be asked: {0}")]
     Source(SourceProblem),
