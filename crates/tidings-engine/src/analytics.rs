@@ -3,7 +3,6 @@
 use crate::csv_text::written;
 use crate::engine::{Engine, Inner};
 use crate::error::EngineError;
-use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 use tidings_core::TenantId;

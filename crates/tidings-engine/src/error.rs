@@ -67,7 +67,11 @@ impl EngineError {
             Self::Store(error) => error.is_transient(),
             Self::Queue(error) => error.is_retryable(),
             Self::Source(problem) => problem.category == tidings_core::ErrorCategory::Transient,
-            Self::Seal(_) | Self::Content { .. } | Self::NotFound { .. } | Self::Conflict { .. } => false,
+            Self::Seal(_)
+            | Self::Content { .. }
+            | Self::NotFound { .. }
+            | Self::Invalid { .. }
+            | Self::Conflict { .. } => false,
         }
     }
 }

@@ -137,7 +137,7 @@ impl TestApi {
         let settings = ApiSettings {
             metrics: Arc::new(|| "tidings_up 1\n".to_owned()),
         };
-        let engine = engine(store.clone(), Arc::clone(&clock));
+        let engine = engine(store.clone(), clock.clone());
         let state = ApiState::new(engine.clone(), settings);
         Self {
             router: router(state, "test"),
