@@ -111,6 +111,10 @@ fn describe_parts() {
         "tidings_dead_letters_replayed_total",
         "Dead letters that were queued again"
     );
+    describe_counter!(
+        "tidings_messages_accepted_total",
+        "Requests that were accepted, by message type and what was decided"
+    );
     describe_histogram!(
         "tidings_accept_batch_size",
         "Requests that were accepted in one commit"

@@ -80,7 +80,9 @@ async fn insert(conn: &mut PgConnection, tenant: TenantId, day: Date, from: Uuid
                 coalesce(e.clicked, false) AS clicked, coalesce(e.complained, false) AS complained,
                 coalesce(e.replied, false) AS replied, coalesce(e.hard, false) AS hard, coalesce(e.block, false) AS block,
                 coalesce(e.soft, false) AS soft,
-                greatest(0, extract(epoch FROM e.delivered_at - a.accepted_at) * 1000)::bigint AS took_ms
+                -- `greatest` passes over what is not known.
+                CASE WHEN e.delivered_at IS NOT NULL AND a.accepted_at IS NOT NULL
+                    THEN greatest(0, extract(epoch FROM e.delivered_at - a.accepted_at) * 1000)::bigint END AS took_ms
             FROM d JOIN messages m ON m.tenant_id = $1 AND m.id = d.message_id
             LEFT JOIN a ON a.delivery_id = d.id
             LEFT JOIN e ON e.delivery_id = d.id
