@@ -97,7 +97,7 @@ fn check(range: Range) -> Result<(), EngineError> {
     if days >= DAYS_MAX {
         return Err(invalid(
             "to",
-            format!("at most {DAYS_MAX} days; it is {} after from", days),
+            format!("at most {DAYS_MAX} days; it is {days} after from"),
         ));
     }
     Ok(())

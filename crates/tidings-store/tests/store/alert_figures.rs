@@ -80,7 +80,7 @@ fn connection(tenant: TenantId, number: usize) -> Uuid {
 }
 
 fn quoted(text: Option<&str>) -> String {
-    text.map_or("NULL".to_owned(), |text| format!("'{text}'"))
+    text.map_or_else(|| "NULL".to_owned(), |text| format!("'{text}'"))
 }
 
 async fn connect_all(world: &World, tenant: TenantId) {
@@ -181,7 +181,7 @@ fn heard(deliveries: &[Delivery], number: usize, since: Timestamp) -> (Option<Ti
     let refused =
         last(&|call| KINDS[call.kind].0 != "accepted" && KINDS[call.kind].1 == Some("auth_failure"));
     let taken = last(&|call| {
-        matches!(KINDS[call.kind].0, "accepted")
+        KINDS[call.kind].0 == "accepted"
             || KINDS[call.kind].0 == "rejected" && KINDS[call.kind].1 == Some("permanent")
     });
     (refused, taken)

@@ -102,8 +102,8 @@ fn invent(dice: &mut Dice, now: Timestamp, count: usize) -> Vec<Entry> {
     entries
 }
 
-fn quoted<T: ToString>(value: Option<T>) -> String {
-    value.map_or("NULL".to_owned(), |value| format!("'{}'", value.to_string()))
+fn quoted<T: std::fmt::Display>(value: Option<T>) -> String {
+    value.map_or_else(|| "NULL".to_owned(), |value| format!("'{value}'"))
 }
 
 async fn all(world: &World, statements: Vec<String>) {
