@@ -276,7 +276,7 @@ async fn the_whole_queue_adds_up_to_what_its_tenants_have() {
     let later = w.claim(&mut one, 3).await;
     let at = w.now + SignedDuration::from_hours(1);
     w.finish(&later, &retry(at, true)).await;
-    w.claim(&mut one, 4).await;
+    let taken = i64::try_from(w.claim(&mut one, 4).await.jobs.len()).unwrap();
     let rows = stats(&mut w.conn, None, w.now).await.unwrap();
     let sum = |of: fn(&tidings_queue::StatRow) -> i64| rows.iter().map(of).sum::<i64>();
     let totals = tidings_queue::totals(&mut w.conn, w.now).await.unwrap();
@@ -291,7 +291,8 @@ async fn the_whole_queue_adds_up_to_what_its_tenants_have() {
             sum(|row| row.dead)
         )
     );
-    assert_eq!((all.scheduled, all.processing, all.dead), (3, 4, 2));
+    assert!(taken > 0 && all.queued > 0);
+    assert_eq!((all.scheduled, all.processing, all.dead), (3, taken, 2));
     assert_eq!(
         all.oldest_age_ms,
         rows.iter().filter_map(|row| row.oldest_age_ms).max()
