@@ -119,7 +119,18 @@ async fn page_of(inner: &Inner, page: &[TenantId], with_opens: bool) -> Result<R
     let mut tx = inner.tx().await?;
     bound::statements(&mut tx, QUERY_LIMIT_MS).await?;
     let configured = settings::load(&mut tx, page).await?;
-    let mut loaded = load(&mut tx, page, &configured, with_opens, now).await?;
+    let limits: Vec<(TenantId, Thresholds)> = page
+        .iter()
+        .map(|tenant| {
+            (
+                *tenant,
+                configured
+                    .get(tenant)
+                    .map_or_else(Thresholds::default, |one| one.thresholds),
+            )
+        })
+        .collect();
+    let mut loaded = load(&mut tx, &limits, with_opens, now).await?;
     let open = alerts::open(&mut tx, page).await?;
     raise::tell_again(&mut tx, page, AT_ONCE, now).await?;
     tx.commit().await?;
@@ -129,32 +140,29 @@ async fn page_of(inner: &Inner, page: &[TenantId], with_opens: bool) -> Result<R
     }
     let mut dice = inner.dice();
     let mut changes = Changes::default();
-    for tenant in page {
+    for (tenant, limits) in &limits {
         let figures = loaded.remove(tenant).unwrap_or_default();
-        let limits = configured
-            .get(tenant)
-            .map_or_else(Thresholds::default, |one| one.thresholds);
         let open = by_tenant.remove(tenant).unwrap_or_default();
-        changes.judge(*tenant, &figures, &limits, open, &mut dice, now);
+        changes.judge(*tenant, &figures, limits, open, &mut dice, now);
     }
     write(inner, &changes, &configured, now).await
 }
 
 async fn load(
     conn: &mut Conn,
-    page: &[TenantId],
-    configured: &HashMap<TenantId, AlertSettings>,
+    watched: &[(TenantId, Thresholds)],
     with_opens: bool,
     now: Timestamp,
 ) -> Result<HashMap<TenantId, Figures>, EngineError> {
     let before = |span: SignedDuration| now.saturating_sub(span).unwrap_or(now);
-    let mut loaded = figures::load(conn, page, configured, before(WINDOW)).await?;
-    for (tenant, age) in oldest_age(conn, page, now).await? {
+    let mut loaded = figures::load(conn, watched, before(WINDOW)).await?;
+    let page: Vec<TenantId> = watched.iter().map(|(tenant, _)| *tenant).collect();
+    for (tenant, age) in oldest_age(conn, &page, now).await? {
         loaded.entry(tenant).or_default().queue_age = Some(age);
     }
     if with_opens {
-        let opens = figures::opens(conn, page, before(OPENS_WINDOW), before(OPENS_AFTER)).await?;
-        let settings = tenants::load(conn, page).await?;
+        let opens = figures::opens(conn, &page, before(OPENS_WINDOW), before(OPENS_AFTER)).await?;
+        let settings = tenants::load(conn, &page).await?;
         for figures in loaded.values_mut() {
             figures.opens = Some(Vec::new());
         }

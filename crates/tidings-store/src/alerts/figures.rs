@@ -1,7 +1,6 @@
 //! The figures that alerts are judged by, of some tenants at once. Each query looks at a bounded number of newest rows of
 //! each tenant, found by an index, so its cost does not grow with the tables.
 
-use super::settings::AlertSettings;
 use crate::Result;
 use crate::columns::{first_id_of, word};
 use jiff::Timestamp;
@@ -51,20 +50,22 @@ pub async fn tenants(conn: &mut PgConnection, after: Option<TenantId>, limit: i6
 }
 
 /// The figures of tenants since an instant, without open rates and the queue's age. Every tenant asked for is answered;
-/// what it set says how far is counted.
+/// its thresholds say how far is counted.
 ///
 /// # Errors
 /// When the database refuses.
 pub async fn load(
     conn: &mut PgConnection,
-    tenants: &[TenantId],
-    settings: &HashMap<TenantId, AlertSettings>,
+    tenants: &[(TenantId, Thresholds)],
     since: Timestamp,
 ) -> Result<HashMap<TenantId, Figures>> {
-    let ids: Vec<Uuid> = tenants.iter().map(|tenant| tenant.0).collect();
-    let mut all: HashMap<TenantId, Figures> = tenants.iter().map(|id| (*id, Figures::default())).collect();
+    let ids: Vec<Uuid> = tenants.iter().map(|(tenant, _)| tenant.0).collect();
+    let mut all: HashMap<TenantId, Figures> = tenants
+        .iter()
+        .map(|(tenant, _)| (*tenant, Figures::default()))
+        .collect();
     calls(conn, &ids, since, &mut all).await?;
-    backlog(conn, tenants, settings, since, &mut all).await?;
+    backlog(conn, tenants, since, &mut all).await?;
     runs(conn, &ids, &mut all).await?;
     Ok(all)
 }
@@ -175,16 +176,16 @@ fn add_calls(figures: &mut Figures, more: ProviderFigures) {
 
 async fn backlog(
     conn: &mut PgConnection,
-    tenants: &[TenantId],
-    settings: &HashMap<TenantId, AlertSettings>,
+    tenants: &[(TenantId, Thresholds)],
     since: Timestamp,
     all: &mut HashMap<TenantId, Figures>,
 ) -> Result<()> {
-    let ids: Vec<Uuid> = tenants.iter().map(|tenant| tenant.0).collect();
+    let ids: Vec<Uuid> = tenants.iter().map(|(tenant, _)| tenant.0).collect();
     let most = |of: fn(&Thresholds) -> u32| -> Vec<i64> {
-        let limit = |tenant| settings.get(tenant).map_or(0, |set| of(&set.thresholds));
-        let counted = |tenant| i64::from(COUNTED.max(limit(tenant).saturating_add(1)));
-        tenants.iter().map(counted).collect()
+        let limits = tenants.iter().map(|(_, limits)| of(limits));
+        limits
+            .map(|most| i64::from(COUNTED.max(most.saturating_add(1))))
+            .collect()
     };
     let rows = sqlx::query!(
         r#"

@@ -7,7 +7,6 @@ use tidings_core::alert::{CALLS_MOST, Figures, ProviderFigures, Thresholds};
 use tidings_core::attempt::HELD_BACK;
 use tidings_core::{ConnectionId, Dice, ProviderKind, TenantId};
 use tidings_store::alerts::figures;
-use tidings_store::alerts::settings::AlertSettings;
 use uuid::Uuid;
 
 /// Outcome, category and code of a call, as they are stored.
@@ -189,9 +188,8 @@ fn heard(deliveries: &[Delivery], number: usize, since: Timestamp) -> (Option<Ti
 
 async fn load(world: &World, tenants: &[TenantId], since: Timestamp) -> HashMap<TenantId, Figures> {
     let mut conn = world.store.worker_conn().await.unwrap();
-    figures::load(&mut conn, tenants, &HashMap::new(), since)
-        .await
-        .unwrap()
+    let tenants: Vec<_> = tenants.iter().map(|id| (*id, Thresholds::default())).collect();
+    figures::load(&mut conn, &tenants, since).await.unwrap()
 }
 
 #[tokio::test]
@@ -274,15 +272,11 @@ async fn backlogs_are_counted_just_beyond_their_threshold() {
     run(&world.owner(), statement).await.unwrap();
     let mut conn = world.store.worker_conn().await.unwrap();
     for (most, found) in [(10, 10_000), (10_020, 10_021), (1_000_000, letters - 5)] {
-        let settings = AlertSettings {
-            thresholds: Thresholds {
-                dead_letters_max: most,
-                ..Thresholds::default()
-            },
-            ..AlertSettings::default()
+        let limits = Thresholds {
+            dead_letters_max: most,
+            ..Thresholds::default()
         };
-        let settings = HashMap::from([(world.tenant, settings)]);
-        let loaded = figures::load(&mut conn, &[world.tenant], &settings, world.now)
+        let loaded = figures::load(&mut conn, &[(world.tenant, limits)], world.now)
             .await
             .unwrap();
         assert_eq!(loaded[&world.tenant].new_dead_letters, found, "threshold {most}");
