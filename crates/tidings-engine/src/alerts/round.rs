@@ -68,10 +68,13 @@ impl Engine {
 /// had is told and passed over, so that it hides no other's.
 pub(super) async fn round(inner: &Inner, with_opens: bool) -> Result<RoundDone, EngineError> {
     let began = Instant::now();
-    let mut done = RoundDone {
-        raised: 0,
-        resolved: end_unwatched(inner).await?,
-    };
+    let mut done = RoundDone::default();
+    match end_unwatched(inner).await {
+        Ok(ended) => done.resolved += ended,
+        Err(error) => {
+            tracing::warn!(%error, "the alerts of tenants that are not served could not be ended");
+        }
+    }
     let mut after = inner.watched_to.take();
     while began.elapsed() < ROUND_LIMIT {
         let mut conn = inner.conn().await?;
@@ -122,12 +125,8 @@ async fn page_of(inner: &Inner, page: &[TenantId], with_opens: bool) -> Result<R
     let limits: Vec<(TenantId, Thresholds)> = page
         .iter()
         .map(|tenant| {
-            (
-                *tenant,
-                configured
-                    .get(tenant)
-                    .map_or_else(Thresholds::default, |one| one.thresholds),
-            )
+            let set = configured.get(tenant).map(|one| one.thresholds);
+            (*tenant, set.unwrap_or_default())
         })
         .collect();
     let mut loaded = load(&mut tx, &limits, with_opens, now).await?;
