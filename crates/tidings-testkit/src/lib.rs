@@ -1,15 +1,17 @@
-//! What tests need and products do not: a fresh database for each test, a MariaDB, and a clock that stands still.
+//! What tests need and products do not: a fresh database for each test, a MariaDB, a browser, and a clock that stands still.
 //!
 //! Development only; no crate of the product depends on it except under `[dev-dependencies]`.
 
+mod browser;
 mod database;
 mod file;
 mod mariadb;
 mod mysql;
 mod server;
 
+pub use browser::{Browser, browser};
 pub use database::{TestDatabase, database};
-pub use file::TemporaryFile;
+pub use file::{TemporaryFile, TemporaryFolder};
 pub use mysql::{MysqlDatabase, mysql_database, mysql_server};
 
 use std::sync::Arc;

@@ -11,7 +11,7 @@ use tidings_core::ErrorCategory;
 ///
 /// | status | class |
 /// |---|---|
-/// | 400, 404, 413, 415, 422 | `invalid_input`; 422 `not_on_whatsapp` is `permanent` |
+/// | 400, 404, 410, 413, 422 | `invalid_input`; 422 `not_on_whatsapp` is `permanent` |
 /// | 401, 403 | `auth_failure`: the token, or the session must be paired again |
 /// | 429 | `rate_limit`, with the wait |
 /// | 503 | `transient`, where the companion says so itself |
@@ -29,8 +29,7 @@ pub fn classify(status: u16, headers: &[(String, String)], body: &[u8]) -> Optio
         (503, Some(_)) => ErrorCategory::Transient,
         // 408: the request was not read to its end.
         (408, _) => ErrorCategory::Transient,
-        // 409 says that the reference was used, and nobody knows what became of it.
-        (409 | 500.., _) => return None,
+        (500.., _) => return None,
         (400..500, _) => ErrorCategory::InvalidInput,
         // A redirect, or something else: the base URL is wrong.
         _ => ErrorCategory::AuthFailure,
@@ -63,7 +62,7 @@ mod tests {
     #[rstest]
     #[case(200, "", None)]
     #[case(202, "", None)]
-    #[case(409, r#"{"code":"unknown"}"#, None)]
+    #[case(410, r#"{"code":"withdrawn","detail":"no"}"#, Some(ErrorCategory::InvalidInput))]
     #[case(500, "", None)]
     #[case(502, "<html>", None)]
     #[case(503, "<html>", None)]
@@ -75,7 +74,6 @@ mod tests {
     #[case(404, "", Some(ErrorCategory::InvalidInput))]
     #[case(302, "", Some(ErrorCategory::AuthFailure))]
     fn classes(#[case] status: u16, #[case] body: &str, #[case] category: Option<ErrorCategory>) {
-        let body = body.replace("\"unknown\"", "\"unknown\",\"detail\":\"\"");
         let rejection = classify(status, &[], body.as_bytes());
         assert_eq!(rejection.map(|no| no.category), category);
     }
