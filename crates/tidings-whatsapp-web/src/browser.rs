@@ -1,7 +1,7 @@
 //! The browser: started when it is needed, and again when it is gone.
 
 use crate::chromedriver::{Chromedriver, StartError};
-use crate::page::Page;
+use crate::page::{Limits, Page};
 use crate::webdriver::{DriverError, Session};
 use serde_json::json;
 use std::collections::HashSet;
@@ -49,6 +49,8 @@ pub struct BrowserOptions {
     pub headless: bool,
     /// Without the sandbox around the page; root cannot have it.
     pub no_sandbox: bool,
+    /// How long the page may take.
+    pub limits: Limits,
     /// Further flags.
     pub flags: Vec<String>,
 }
@@ -103,6 +105,11 @@ pub struct Browser {
 }
 
 impl Browser {
+    /// How long the page may take.
+    pub fn limits(&self) -> Limits {
+        self.options.limits
+    }
+
     /// A browser that is not yet started. `egress` must reach this machine.
     pub fn new(options: BrowserOptions, egress: Egress) -> Self {
         Self {
@@ -122,21 +129,17 @@ impl Browser {
         let url = match &self.options.driver {
             Driver::Url(url) => url.clone(),
             Driver::Program(program) => {
-                let program = program.clone();
-                match self.driver.as_mut() {
-                    Some(driver) if driver.is_running() => driver.url(),
-                    _ => {
-                        let driver = Chromedriver::start(&program).await?;
-                        let url = driver.url();
-                        self.driver = Some(driver);
-                        url
-                    }
-                }
+                let mut running = self.driver.take();
+                let driver = match running.take_if(Chromedriver::is_running) {
+                    Some(driver) => driver,
+                    None => Chromedriver::start(program).await?,
+                };
+                self.driver.insert(driver).url()
             }
         };
         let base = self.egress.url(&url)?;
         let session = Session::new(&self.egress, &base, self.capabilities()).await?;
-        let page = Page::new(session, self.options.page_url.clone());
+        let page = Page::new(session, self.options.page_url.clone(), self.options.limits);
         self.page = Some(page.clone());
         page.load().await?;
         Ok(page)

@@ -21,7 +21,7 @@ use tidings_providers::egress::{Egress, EgressPolicy, EgressUrlError};
 use tidings_providers::signature::standard;
 use tidings_providers::whatsapp_web::wire::{SessionState, StateReport};
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -120,6 +120,7 @@ pub struct Shared {
     desk: Mutex<Desk>,
     outbox: Mutex<Outbox>,
     seen: Mutex<Seen>,
+    state: watch::Sender<SessionState>,
     has_webhook: bool,
 }
 
@@ -171,6 +172,7 @@ impl Shared {
             tracing::info!(%state, "the session");
         }
         seen.state = state;
+        self.state.send_replace(state);
         seen.detail = detail.map(str::to_owned);
         seen.qr = look.qr.clone().filter(|_| state == SessionState::Pairing);
         if let Some(account) = &look.account {
@@ -182,6 +184,7 @@ impl Shared {
     pub fn note_state(&self, state: SessionState, detail: Option<String>) {
         let mut seen = self.seen();
         seen.state = state;
+        self.state.send_replace(state);
         seen.detail = detail;
         seen.qr = None;
     }
@@ -267,6 +270,7 @@ impl Companion {
                 qr: None,
                 account: None,
             }),
+            state: watch::Sender::new(SessionState::Starting),
             has_webhook: webhook.is_some(),
             clock: options.clock,
         });
@@ -292,6 +296,11 @@ impl Companion {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The session's state as it changes.
+    pub fn states(&self) -> watch::Receiver<SessionState> {
+        self.shared.state.subscribe()
     }
 
     /// Ends it: takes nothing more, finishes the message that is being written, and closes the browser.

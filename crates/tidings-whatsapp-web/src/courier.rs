@@ -6,7 +6,7 @@ use crate::browser::{Browser, Followed, OpenChat};
 use crate::companion::Shared;
 use crate::journal::JournalError;
 use crate::pace;
-use crate::page::{NotSent, Page};
+use crate::page::{LOOK_EVERY, NotSent, Page};
 use crate::reader;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashSet;
@@ -18,12 +18,6 @@ use tidings_providers::whatsapp_web::wire::{
 };
 use tokio::time::Instant;
 
-/// How long the message may take to show in the chat with a tick.
-const SEEN_WITHIN: Duration = Duration::from_secs(10);
-/// How long its marks are followed before another chat is opened.
-const FOLLOWED_FOR: Duration = Duration::from_secs(20);
-/// How often the chat is looked at after the click.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// When to come back while another message is being written.
 const BUSY: Duration = Duration::from_secs(15);
 
@@ -261,7 +255,7 @@ async fn carry(shared: &Arc<Shared>, request: &SendRequest, digits: &str) -> Res
         reference: reference.clone(),
         text,
         before,
-        until: Instant::now() + FOLLOWED_FOR,
+        until: Instant::now() + browser.limits().marks,
     };
     seen(shared, &mut browser, &page, followed).await;
     shared
@@ -315,7 +309,7 @@ async fn seen(shared: &Shared, browser: &mut Browser, page: &Page, followed: Fol
     if let Some(chat) = &mut browser.chat {
         chat.followed = Some(followed);
     }
-    let until = Instant::now() + SEEN_WITHIN;
+    let until = Instant::now() + browser.limits().sends;
     loop {
         match page.chat().await {
             Ok(chat) => {

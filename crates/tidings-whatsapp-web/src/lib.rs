@@ -23,5 +23,5 @@ pub mod reader;
 pub mod risk;
 pub mod webdriver;
 
-pub use companion::{Companion, CompanionError, Driver, Options, Webhook};
+pub use companion::{BrowserOptions, Companion, CompanionError, Driver, Options, Webhook};
 pub use risk::RISK;

@@ -13,9 +13,6 @@ use tidings_core::redact::Private;
 use tidings_providers::whatsapp_web::wire::{Arrived, SessionState, Standing, StandingReport};
 use tokio::time::Instant;
 
-/// How long something may lie over the page before it is loaded anew.
-const BLOCKED_FOR: Duration = Duration::from_secs(60);
-
 /// Looks at the page again and again until the companion ends.
 pub async fn run(shared: Arc<Shared>, every: Duration) {
     let mut blocked_since = None;
@@ -66,7 +63,7 @@ async fn look_at(
         SessionState::Pairing if look.expired => page.renew_code().await,
         SessionState::Blocked => {
             let since = *blocked_since.get_or_insert_with(Instant::now);
-            if since.elapsed() >= BLOCKED_FOR {
+            if since.elapsed() >= browser.limits().covered {
                 *blocked_since = None;
                 browser.chat = None;
                 page.load().await?;

@@ -15,11 +15,7 @@ use url::Url;
 const SCRIPT: &str = include_str!("page.js");
 
 /// How often the page is looked at while something is waited for.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// How long a chat may take to open once the page is loaded.
-const OPENS_WITHIN: Duration = Duration::from_secs(30);
-/// How long a click on a chat may take to show it.
-const SHOWS_WITHIN: Duration = Duration::from_secs(5);
+pub const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// The most messages of a chat that are read.
 pub const MOST_MESSAGES: usize = 60;
 /// The most unread chats of a look.
@@ -55,17 +51,45 @@ pub struct UnreadChat {
     row: Element,
 }
 
+/// How long the page may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// To open a chat, once it is loaded.
+    pub opens: Duration,
+    /// To show what was clicked or written.
+    pub shows: Duration,
+    /// To show a message in its chat, with a tick.
+    pub sends: Duration,
+    /// To show further marks, before another chat is opened.
+    pub marks: Duration,
+    /// To get rid of what lies over it; after that it is loaded anew.
+    pub covered: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            opens: Duration::from_secs(30),
+            shows: Duration::from_secs(5),
+            sends: Duration::from_secs(10),
+            marks: Duration::from_secs(20),
+            covered: Duration::from_mins(1),
+        }
+    }
+}
+
 /// The page in a browser session.
 #[derive(Clone, Debug)]
 pub struct Page {
     session: Session,
     url: Url,
+    limits: Limits,
 }
 
 impl Page {
     /// The page at `url`, in a session.
-    pub fn new(session: Session, url: Url) -> Self {
-        Self { session, url }
+    pub fn new(session: Session, url: Url, limits: Limits) -> Self {
+        Self { session, url, limits }
     }
 
     /// The session.
@@ -115,7 +139,7 @@ impl Page {
     pub async fn open_unread(&self, chat: &UnreadChat) -> Result<Chat, DriverError> {
         let before = self.chat().await?;
         self.session.click(&chat.row).await?;
-        let until = Instant::now() + SHOWS_WITHIN;
+        let until = Instant::now() + self.limits.shows;
         loop {
             let shown = self.chat().await?;
             let changed = shown.newest() != before.newest();
@@ -137,7 +161,7 @@ impl Page {
             .append_pair("type", "phone_number")
             .append_pair("app_absent", "0");
         self.session.navigate(url.as_str()).await?;
-        let until = Instant::now() + OPENS_WITHIN;
+        let until = Instant::now() + self.limits.opens;
         loop {
             let chat = self.chat().await?;
             if let Some(words) = chat.modal.as_deref() {
@@ -155,7 +179,7 @@ impl Page {
                     code: "chat_not_open",
                     detail: match chat.modal {
                         Some(_) => "something lies over the page; look at its screenshot".to_owned(),
-                        None => format!("the chat did not open within {} s", OPENS_WITHIN.as_secs()),
+                        None => format!("the chat did not open within {} s", self.limits.opens.as_secs()),
                     },
                 });
             }
@@ -184,7 +208,7 @@ impl Page {
                 self.run("insert", json!({ "text": line })).await?;
             }
         }
-        let until = Instant::now() + SHOWS_WITHIN;
+        let until = Instant::now() + self.limits.shows;
         loop {
             let written = self.run("written", json!(null)).await?;
             let as_asked = written.as_str().is_some_and(|written| same_text(written, text));
