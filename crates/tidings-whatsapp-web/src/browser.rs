@@ -41,8 +41,6 @@ pub struct BrowserOptions {
     pub driver: Driver,
     /// The browser; none means the one the driver knows.
     pub program: Option<PathBuf>,
-    /// Where its profile is kept, and with it the pairing.
-    pub profile: PathBuf,
     /// The page.
     pub page_url: Url,
     /// Without a window.
@@ -97,6 +95,7 @@ pub struct Followed {
 #[derive(Debug)]
 pub struct Browser {
     options: BrowserOptions,
+    profile: PathBuf,
     egress: Egress,
     driver: Option<Chromedriver>,
     page: Option<Page>,
@@ -110,10 +109,12 @@ impl Browser {
         self.options.limits
     }
 
-    /// A browser that is not yet started. `egress` must reach this machine.
-    pub fn new(options: BrowserOptions, egress: Egress) -> Self {
+    /// A browser that is not yet started; its profile, and with it the pairing, is kept in a folder. `egress` must reach this
+    /// machine.
+    pub fn new(options: BrowserOptions, profile: PathBuf, egress: Egress) -> Self {
         Self {
             options,
+            profile,
             egress,
             driver: None,
             page: None,
@@ -175,7 +176,7 @@ impl Browser {
     fn capabilities(&self) -> serde_json::Value {
         let options = &self.options;
         let mut flags: Vec<String> = FLAGS.iter().map(|flag| (*flag).to_owned()).collect();
-        flags.push(format!("--user-data-dir={}", options.profile.display()));
+        flags.push(format!("--user-data-dir={}", self.profile.display()));
         flags.extend(options.headless.then(|| "--headless=new".to_owned()));
         flags.extend(options.no_sandbox.then(|| "--no-sandbox".to_owned()));
         flags.extend(options.flags.iter().cloned());

@@ -46,7 +46,7 @@ pub struct Options {
     pub token: SecretString,
     /// Where everything of the account is kept; one companion at a time.
     pub folder: PathBuf,
-    /// The browser; its profile is put into `folder`.
+    /// The browser; its profile is in `folder`.
     pub browser: BrowserOptions,
     /// Where reports and messages go; without one nobody hears of replies and STOP.
     pub webhook: Option<Webhook>,
@@ -251,11 +251,10 @@ impl Companion {
             None => None,
         };
         let now = options.clock.now();
-        let mut browser = options.browser;
-        browser.profile = folder.join("profile");
+        let browser = Browser::new(options.browser, folder.join("profile"), egress.clone());
         let shared = Arc::new(Shared {
             dice: Mutex::new(Dice::from_seed(options.seed)),
-            browser: tokio::sync::Mutex::new(Browser::new(browser, egress.clone())),
+            browser: tokio::sync::Mutex::new(browser),
             tracker: TaskTracker::new(),
             ended: CancellationToken::new(),
             posting: Notify::new(),

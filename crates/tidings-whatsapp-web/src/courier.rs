@@ -78,6 +78,8 @@ impl From<NotSent> for No {
     fn from(why: NotSent) -> Self {
         match why {
             NotSent::NotOnWhatsapp => Self::invalid(NOT_ON_WHATSAPP, "the number is not on WhatsApp"),
+            // Only a person mends what stays over the page.
+            NotSent::Page { code: "blocked", detail } => Self::new(403, "blocked", detail),
             NotSent::Page { code, detail } => Self::new(503, code, detail),
             NotSent::Driver(error) => Self::new(503, "browser", error.to_string()),
         }
@@ -231,9 +233,7 @@ async fn carry(shared: &Arc<Shared>, request: &SendRequest, digits: &str) -> Res
         Ok(prepared) => prepared,
         Err(Stopped::No(no)) => return Err(no),
         Err(Stopped::NotSent(why)) => {
-            if let NotSent::Driver(error) = &why {
-                browser.failed(error).await;
-            }
+            leave(&mut browser, &page, &why).await;
             return Err(why.into());
         }
     };
@@ -265,6 +265,18 @@ async fn carry(shared: &Arc<Shared>, request: &SendRequest, digits: &str) -> Res
         .ok_or_else(|| No::new(503, "disk", "the ledger has lost the reference"))
 }
 
+/// Leaves the page as it is found by the next message: without the dialog that ended this one.
+async fn leave(browser: &mut Browser, page: &Page, why: &NotSent) {
+    browser.chat = None;
+    let left = match why {
+        NotSent::Driver(error) => Err(error.clone()),
+        NotSent::NotOnWhatsapp | NotSent::Page { .. } => page.load().await,
+    };
+    if let Err(error) = left {
+        browser.failed(&error).await;
+    }
+}
+
 /// Why nothing was clicked.
 enum Stopped {
     No(No),
@@ -289,7 +301,9 @@ async fn prepare(
     let look = page.look().await?;
     shared.note(&look);
     let (state, detail) = look.state();
-    if state != SessionState::Ready {
+    // What lies over the chats is gone once the page is loaded anew, or tells by itself that it is not.
+    let covered = look.ready && state == SessionState::Blocked;
+    if state != SessionState::Ready && !covered {
         return Err(Stopped::No(No::not_ready(state, detail)));
     }
     browser.chat = None;

@@ -27,6 +27,8 @@ const LARGEST_PICTURE: usize = 32 * 1024 * 1024;
 
 /// The shift key of the standard.
 pub const SHIFT: char = '\u{E008}';
+/// The escape key of the standard.
+pub const ESCAPE: char = '\u{E00C}';
 /// The enter key of the standard.
 pub const ENTER: char = '\u{E007}';
 

@@ -3,7 +3,7 @@
 pub mod judge;
 pub mod selectors;
 
-use crate::webdriver::{DriverError, Element, ENTER, SHIFT, Session};
+use crate::webdriver::{DriverError, ENTER, ESCAPE, Element, SHIFT, Session};
 use judge::{Chat, Look, same_text};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -162,11 +162,17 @@ impl Page {
             .append_pair("app_absent", "0");
         self.session.navigate(url.as_str()).await?;
         let until = Instant::now() + self.limits.opens;
+        let mut escape_at = Instant::now() + self.limits.shows;
         loop {
             let chat = self.chat().await?;
             if let Some(words) = chat.modal.as_deref() {
                 if judge::says_not_on_whatsapp(words) {
                     return Err(NotSent::NotOnWhatsapp);
+                }
+                // News of the page, most likely.
+                if Instant::now() >= escape_at {
+                    escape_at = until;
+                    self.escape().await?;
                 }
             } else if chat.open {
                 return chat.of_number(digits).map_err(|detail| NotSent::Page {
@@ -175,13 +181,14 @@ impl Page {
                 });
             }
             if Instant::now() >= until {
-                return Err(NotSent::Page {
-                    code: "chat_not_open",
-                    detail: match chat.modal {
-                        Some(_) => "something lies over the page; look at its screenshot".to_owned(),
-                        None => format!("the chat did not open within {} s", self.limits.opens.as_secs()),
-                    },
-                });
+                let (code, detail) = match chat.modal {
+                    Some(_) => ("blocked", "something lies over the page; look at its screenshot".to_owned()),
+                    None => {
+                        let limit = self.limits.opens.as_secs();
+                        ("chat_not_open", format!("the chat did not open within {limit} s"))
+                    }
+                };
+                return Err(NotSent::Page { code, detail });
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -224,6 +231,14 @@ impl Page {
                 });
             }
             tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Presses the key that closes dialogs.
+    async fn escape(&self) -> Result<(), DriverError> {
+        match Element::of(&self.run("body", json!(null)).await?) {
+            Some(body) => self.session.press(&body, &ESCAPE.to_string()).await,
+            None => Ok(()),
         }
     }
 

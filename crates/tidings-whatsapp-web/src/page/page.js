@@ -114,6 +114,7 @@ const tasks = {
     return document.execCommand('insertText', false, given.text);
   },
   box,
+  body: () => document.body,
   written: () => (box() ? plain(box()) : null),
   send: () => {
     const found = first(S.send, chat() || document);

@@ -23,6 +23,8 @@ pub struct Shown {
     /// Something lies over everything.
     pub covered: bool,
     pub other_window: bool,
+    /// A dialog that the escape key closes.
+    pub news: bool,
     pub no_button: bool,
     /// The page changes what is typed.
     pub changes_text: bool,
@@ -119,6 +121,7 @@ impl Phone {
             .route("/_opened", post(opened))
             .route("/_draft", post(draft))
             .route("/_renew", post(renew))
+            .route("/_news", post(news))
             .with_state(phone.clone());
         TaskTracker::new().spawn(async move { axum::serve(listener, routes).await });
         phone
@@ -230,6 +233,10 @@ async fn draft(State(phone): State<Phone>, Json(draft): Json<ToPeer>) {
     let mut shown = phone.shown();
     let chat = shown.chats.iter_mut().find(|chat| chat.peer == draft.peer).unwrap();
     chat.draft = draft.text;
+}
+
+async fn news(State(phone): State<Phone>) {
+    phone.change(|shown| shown.news = false);
 }
 
 async fn renew(State(phone): State<Phone>) {

@@ -74,10 +74,17 @@ async fn a_session_that_another_window_took_is_told_as_blocked() {
     world.reaches(SessionState::Blocked).await;
     let (status, no) = world.post("r-1", "+436642222222", "Hello").await;
     assert_eq!((status, no["code"].as_str()), (403, Some("blocked")));
+    let report = world.provider().check().await;
+    assert!(!report.ok && report.findings[0].contains("blocked"), "{report:?}");
     world.phone.change(|shown| shown.other_window = false);
     world.reaches(SessionState::Ready).await;
     // Nothing was sent, so nothing is known of the reference, and it may go.
     let (status, _) = world.post("r-1", "+436642222222", "Hello").await;
+    assert_eq!(status, 200);
+    // Mere news are closed by the companion itself.
+    world.next_slot();
+    world.phone.change(|shown| shown.news = true);
+    let (status, _) = world.post("r-2", "+436642222222", "Again").await;
     assert_eq!(status, 200);
     world.end().await;
 }
