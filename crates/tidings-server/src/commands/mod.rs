@@ -18,3 +18,4 @@ pub mod send;
 pub mod serve;
 pub mod simulate;
 pub mod source;
+pub mod whatsapp_web;
