@@ -2,7 +2,7 @@
 
 use crate::mysql::{self, Mariadb};
 use crate::redis::{self, Redis};
-use crate::{postgres, promtool, shell, watcher};
+use crate::{browser, postgres, promtool, shell, watcher};
 use anyhow::Context as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -37,6 +37,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             "warning: no MariaDB found, so nothing is tested on it; install mariadb-server-core to do so"
         );
     }
+    browser::provide();
     let others: Vec<u32> = [redis.as_ref().map(Redis::pid), mariadb.as_ref().map(Mariadb::pid)]
         .into_iter()
         .flatten()

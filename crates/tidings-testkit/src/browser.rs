@@ -12,7 +12,12 @@ pub struct Browser {
 }
 
 /// What Chromium is called where it is installed.
-const PROGRAMS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"];
+const PROGRAMS: [&str; 4] = [
+    "chromium",
+    "chromium-browser",
+    "google-chrome-stable",
+    "google-chrome",
+];
 
 /// The browser on the search path; none where none is installed, which is said.
 #[expect(
@@ -28,7 +33,9 @@ pub fn browser() -> Option<Browser> {
     };
     let found = find("chromedriver").zip(PROGRAMS.iter().find_map(|name| find(name)));
     if found.is_none() {
-        eprintln!("no chromium with chromedriver found, so no page is driven; `cargo xtask test` installs them for root");
+        eprintln!(
+            "no chromium with chromedriver found, so no page is driven; `cargo xtask test` installs them for root"
+        );
     }
     found.map(|(driver, program)| Browser { driver, program })
 }

@@ -96,7 +96,13 @@ async fn send(State(door): State<Door>, body: Bytes) -> Result<Response, No> {
         Ok(Err(_)) | Err(_) => {
             let report = courier::report(&door.shared, &reference);
             Ok(report.map_or_else(
-                || refusal(StatusCode::INTERNAL_SERVER_ERROR, "lost", "ask about the reference"),
+                || {
+                    refusal(
+                        StatusCode::INTERNAL_SERVER_ERROR,
+                        "lost",
+                        "ask about the reference",
+                    )
+                },
                 |report| reported(&report),
             ))
         }
@@ -106,7 +112,11 @@ async fn send(State(door): State<Door>, body: Bytes) -> Result<Response, No> {
 async fn report(State(door): State<Door>, Path(reference): Path<String>) -> Response {
     match courier::report(&door.shared, &reference) {
         Some(report) => Json(report).into_response(),
-        None => refusal(StatusCode::NOT_FOUND, NO_SUCH_MESSAGE, "nothing is known of this reference"),
+        None => refusal(
+            StatusCode::NOT_FOUND,
+            NO_SUCH_MESSAGE,
+            "nothing is known of this reference",
+        ),
     }
 }
 
@@ -136,7 +146,11 @@ async fn code(State(door): State<Door>, Query(wanted): Query<Form>) -> Response 
     };
     match drawn {
         // Whoever scans it has the account: it is kept nowhere.
-        Ok(drawn) => ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-store")], drawn).into_response(),
+        Ok(drawn) => (
+            [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-store")],
+            drawn,
+        )
+            .into_response(),
         Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, "code", &error.to_string()),
     }
 }
@@ -145,16 +159,29 @@ async fn screenshot(State(door): State<Door>) -> Response {
     let picture = async {
         let mut browser = door.shared.browser.lock().await;
         let page = browser.page().await.map_err(|error| error.to_string())?;
-        let picture = page.session().screenshot().await.map_err(|error| error.to_string())?;
-        STANDARD.decode(picture).map_err(|_| "the picture cannot be read".to_owned())
+        let picture = page
+            .session()
+            .screenshot()
+            .await
+            .map_err(|error| error.to_string())?;
+        STANDARD
+            .decode(picture)
+            .map_err(|_| "the picture cannot be read".to_owned())
     };
     match tokio::time::timeout(PICTURE_WITHIN, picture).await {
         Ok(Ok(png)) => {
-            let headers = [(header::CONTENT_TYPE, "image/png"), (header::CACHE_CONTROL, "no-store")];
+            let headers = [
+                (header::CONTENT_TYPE, "image/png"),
+                (header::CACHE_CONTROL, "no-store"),
+            ];
             (headers, png).into_response()
         }
         Ok(Err(problem)) => refusal(StatusCode::SERVICE_UNAVAILABLE, "browser", &problem),
-        Err(_) => refusal(StatusCode::SERVICE_UNAVAILABLE, "busy", "the page is in use; try again"),
+        Err(_) => refusal(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "busy",
+            "the page is in use; try again",
+        ),
     }
 }
 

@@ -99,7 +99,10 @@ mod tests {
 
     #[test]
     fn the_port_is_read() {
-        assert_eq!(port_in("ChromeDriver was started successfully on port 39369."), Some(39_369));
+        assert_eq!(
+            port_in("ChromeDriver was started successfully on port 39369."),
+            Some(39_369)
+        );
         assert_eq!(port_in("Starting ChromeDriver 156.0 on port 0"), None);
     }
 }

@@ -280,10 +280,16 @@ impl Companion {
         let listener = TcpListener::bind(options.listen).await.map_err(wrong)?;
         let address = listener.local_addr().map_err(wrong)?;
         let door = api::Door::new(shared.clone(), &options.token, options.answer_within);
-        shared.tracker.spawn(api::serve(listener, door, shared.ended.clone()));
-        shared.tracker.spawn(reader::run(shared.clone(), options.look_every));
+        shared
+            .tracker
+            .spawn(api::serve(listener, door, shared.ended.clone()));
+        shared
+            .tracker
+            .spawn(reader::run(shared.clone(), options.look_every));
         if let Some((webhook, url)) = webhook {
-            shared.tracker.spawn(poster::run(shared.clone(), webhook, url, egress));
+            shared
+                .tracker
+                .spawn(poster::run(shared.clone(), webhook, url, egress));
         }
         Ok(Self {
             shared,
@@ -306,7 +312,10 @@ impl Companion {
     pub async fn stop(self) {
         self.shared.ended.cancel();
         self.shared.tracker.close();
-        if tokio::time::timeout(DRAIN, self.shared.tracker.wait()).await.is_err() {
+        if tokio::time::timeout(DRAIN, self.shared.tracker.wait())
+            .await
+            .is_err()
+        {
             tracing::warn!("a task did not end in time; the browser is closed under it");
         }
         self.shared.browser.lock().await.end().await;

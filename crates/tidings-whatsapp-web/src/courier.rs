@@ -14,7 +14,8 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tidings_core::PhoneNumber;
 use tidings_providers::whatsapp_web::wire::{
-    LONGEST_REFERENCE, LONGEST_TEXT, MessageReport, NOT_ON_WHATSAPP, SendRequest, SessionState, Standing, TOO_SOON,
+    LONGEST_REFERENCE, LONGEST_TEXT, MessageReport, NOT_ON_WHATSAPP, SendRequest, SessionState, Standing,
+    TOO_SOON,
 };
 use tokio::time::Instant;
 
@@ -70,7 +71,11 @@ impl No {
 impl From<JournalError> for No {
     fn from(error: JournalError) -> Self {
         tracing::error!(%error, "a journal of the companion cannot be written");
-        Self::new(503, "disk", "the companion's ledger cannot be written; see its log")
+        Self::new(
+            503,
+            "disk",
+            "the companion's ledger cannot be written; see its log",
+        )
     }
 }
 
@@ -79,7 +84,10 @@ impl From<NotSent> for No {
         match why {
             NotSent::NotOnWhatsapp => Self::invalid(NOT_ON_WHATSAPP, "the number is not on WhatsApp"),
             // Only a person mends what stays over the page.
-            NotSent::Page { code: "blocked", detail } => Self::new(403, "blocked", detail),
+            NotSent::Page {
+                code: "blocked",
+                detail,
+            } => Self::new(403, "blocked", detail),
             NotSent::Page { code, detail } => Self::new(503, code, detail),
             NotSent::Driver(error) => Self::new(503, "browser", error.to_string()),
         }
@@ -151,7 +159,10 @@ pub fn report(shared: &Shared, reference: &str) -> Option<MessageReport> {
 /// What is known of a reference; where that is nothing, it will never be sent.
 pub fn withdraw(shared: &Shared, reference: &str) -> Result<MessageReport, No> {
     if !is_reference(reference) {
-        return Err(No::invalid("reference", "a reference has 1 to 128 letters, digits, '-', '.' and '_'"));
+        return Err(No::invalid(
+            "reference",
+            "a reference has 1 to 128 letters, digits, '-', '.' and '_'",
+        ));
     }
     if let Some(report) = report(shared, reference) {
         return Ok(report);
@@ -199,9 +210,15 @@ fn check(request: &SendRequest) -> Result<String, No> {
     let text = request.text.expose();
     let length = text.chars().count();
     if text.trim().is_empty() || length > LONGEST_TEXT {
-        return Err(No::invalid("text", format!("a text has 1 to {LONGEST_TEXT} characters, this one {length}")));
+        return Err(No::invalid(
+            "text",
+            format!("a text has 1 to {LONGEST_TEXT} characters, this one {length}"),
+        ));
     }
-    if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
+    if text
+        .chars()
+        .any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
+    {
         return Err(No::invalid("text", "the text holds a control character"));
     }
     Ok(number.as_str().chars().filter(char::is_ascii_digit).collect())
@@ -214,7 +231,9 @@ fn is_reference(text: &str) -> bool {
 
 /// Line ends as one line feed, tabs as a blank: a tab would leave the box.
 fn typed(text: &str) -> String {
-    text.replace("\r\n", "\n").replace(['\r'], "\n").replace('\t', " ")
+    text.replace("\r\n", "\n")
+        .replace(['\r'], "\n")
+        .replace('\t', " ")
 }
 
 fn seconds_up(wait: SignedDuration) -> Duration {
@@ -247,7 +266,11 @@ async fn carry(shared: &Arc<Shared>, request: &SendRequest, digits: &str) -> Res
             // The draft is emptied before the next message too; a failure here changes nothing.
             let _ = page.clear().await;
             browser.failed(&error).await;
-            return Err(No::new(503, "covered", format!("the button that sends could not be clicked: {error}")));
+            return Err(No::new(
+                503,
+                "covered",
+                format!("the button that sends could not be clicked: {error}"),
+            ));
         }
         tracing::warn!(%reference, %error, "nobody knows whether the button was clicked");
     }

@@ -65,13 +65,20 @@ impl Journal {
             .open(path)
             .map_err(disk)?;
         if file.metadata().map_err(disk)?.len() > LARGEST {
-            return Err(JournalError::TooLarge { path: path.to_owned() });
+            return Err(JournalError::TooLarge {
+                path: path.to_owned(),
+            });
         }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(disk)?;
-        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let whole = bytes
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |at| at + 1);
         if whole < bytes.len() {
-            file.set_len(whole as u64).and_then(|()| file.sync_all()).map_err(disk)?;
+            file.set_len(whole as u64)
+                .and_then(|()| file.sync_all())
+                .map_err(disk)?;
         }
         let mut records = Vec::new();
         for (index, line) in bytes[..whole].split_inclusive(|byte| *byte == b'\n').enumerate() {

@@ -253,7 +253,11 @@ mod tests {
         ledger.click("b", last(80)).unwrap();
         ledger.no_click("b").unwrap();
         ledger.click("c", last(160)).unwrap();
-        assert!(ledger.stands("c", Standing::Sent, Some("3EB0".to_owned()), at(165)).unwrap());
+        assert!(
+            ledger
+                .stands("c", Standing::Sent, Some("3EB0".to_owned()), at(165))
+                .unwrap()
+        );
         // The process ends here, in the middle of a line.
         drop(ledger);
         let mut file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();

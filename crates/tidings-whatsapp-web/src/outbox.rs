@@ -131,7 +131,10 @@ impl Outbox {
 
     /// Remembers whose number an id of WhatsApp's own is.
     pub fn learn(&mut self, local: &str, number: &str) -> Result<(), JournalError> {
-        let known = self.numbers.get(local).is_some_and(|known| known.expose() == number);
+        let known = self
+            .numbers
+            .get(local)
+            .is_some_and(|known| known.expose() == number);
         if known || self.numbers.len() >= MOST_NUMBERS {
             return Ok(());
         }
@@ -189,7 +192,10 @@ impl Outbox {
             number: number.clone(),
         });
         let taken = self.order.iter().map(|key| Record::Taken { key: key.clone() });
-        let waiting = self.waiting.iter().map(|item| Record::Waits { item: item.clone() });
+        let waiting = self
+            .waiting
+            .iter()
+            .map(|item| Record::Waits { item: item.clone() });
         // What waits comes last: a key that was taken before would take it out again.
         let records: Vec<Record> = numbers.chain(taken).chain(waiting).collect();
         self.journal.replace(&records)

@@ -66,8 +66,8 @@ async fn post(shared: &Shared, webhook: &Webhook, url: &EgressUrl, egress: &Egre
     // The same batch has the same id; ids have no points.
     let id = format!("{}-{}", first.replace(['.', ':'], "-"), keys.len());
     let now = shared.clock.now();
-    let signature = standard::sign(&id, now, &body, webhook.secret.expose_secret())
-        .map_err(|error| error.to_string())?;
+    let signature =
+        standard::sign(&id, now, &body, webhook.secret.expose_secret()).map_err(|error| error.to_string())?;
     let request = EgressRequest::post(url.clone(), "application/json", body);
     let headers = [
         ("webhook-id", id),
@@ -76,9 +76,14 @@ async fn post(shared: &Shared, webhook: &Webhook, url: &EgressUrl, egress: &Egre
     ];
     let request = headers
         .iter()
-        .try_fold(request, |request, (name, value)| request.secret_header(name, value))
+        .try_fold(request, |request, (name, value)| {
+            request.secret_header(name, value)
+        })
         .map_err(|failure| failure.to_string())?;
-    let answer = egress.call(request).await.map_err(|failure| failure.to_string())?;
+    let answer = egress
+        .call(request)
+        .await
+        .map_err(|failure| failure.to_string())?;
     if !(200..300).contains(&answer.status) {
         return Err(format!(
             "it answered {}; check the webhook's URL and secret against the connection",

@@ -79,7 +79,10 @@ mod tests {
                 _ => 0,
             })
             .sum();
-        assert_eq!((counted, lines.lines().count()), (dark, usize::try_from((size + 9) / 2).unwrap_or(0)));
+        assert_eq!(
+            (counted, lines.lines().count()),
+            (dark, usize::try_from((size + 9) / 2).unwrap_or(0))
+        );
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use crate::browser::{Browser, OpenChat};
 use crate::companion::Shared;
 use crate::outbox::{Item, digest_of};
-use crate::page::judge::{Chat, Message, Peer};
 use crate::page::Page;
+use crate::page::judge::{Chat, Message, Peer};
 use crate::webdriver::DriverError;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -177,13 +177,14 @@ fn author(shared: &Shared, chat: &Chat, message: &Message, number: Option<&str>)
         Some(Peer::Group) => None,
         Some(Peer::Number(digits)) => Some(digits.to_owned()),
         Some(Peer::Local(local)) => {
-            let learned = shared.outbox().number_of(local).map(|number| number.expose().clone());
+            let learned = shared
+                .outbox()
+                .number_of(local)
+                .map(|number| number.expose().clone());
             learned
                 .or_else(|| chat.number_shown(message))
                 .or_else(|| number.map(str::to_owned))
         }
-        None => number
-            .map(str::to_owned)
-            .or_else(|| chat.number_shown(message)),
+        None => number.map(str::to_owned).or_else(|| chat.number_shown(message)),
     }
 }

@@ -76,8 +76,10 @@ impl DriverError {
         match self {
             Self::NotReached(_) | Self::NoAnswer(_) => true,
             Self::Refused { code, detail } => {
-                matches!(code.as_str(), "invalid session id" | "no such window" | "session not created")
-                    || detail.contains("disconnected")
+                matches!(
+                    code.as_str(),
+                    "invalid session id" | "no such window" | "session not created"
+                ) || detail.contains("disconnected")
                     || detail.contains("tab crashed")
             }
             Self::Unreadable(_) => false,
@@ -235,7 +237,10 @@ mod tests {
 
     #[test]
     fn elements_are_read_from_scripts() {
-        assert_eq!(Element::of(&json!({ ELEMENT: "f.1" })), Some(Element("f.1".to_owned())));
+        assert_eq!(
+            Element::of(&json!({ ELEMENT: "f.1" })),
+            Some(Element("f.1".to_owned()))
+        );
         assert_eq!(Element::of(&json!({ "x": "f.1" })), None);
     }
 }

@@ -41,6 +41,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             "tidings-engine",
             "tidings-api",
             "tidings-stand-in",
+            "tidings-whatsapp-web",
         ],
     ),
     (
@@ -57,6 +58,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
         ],
     ),
     ("tidings-stand-in", &["tidings-core", "tidings-providers"]),
+    ("tidings-whatsapp-web", &["tidings-core", "tidings-providers"]),
     ("tidings-testkit", &["tidings-core", "tidings-postgres"]),
     ("xtask", &["tidings-postgres"]),
 ];
@@ -89,11 +91,12 @@ const CONFINED: &[(&[&str], &[&str], &str)] = &[
         &["axum", "utoipa", "utoipa-axum"],
         &[
             "tidings-api",
+            "tidings-whatsapp-web",
             "tidings-server",
             "tidings-testkit",
             "tidings-proof",
         ],
-        "HTTP comes in through api",
+        "HTTP comes in through api, and through the companion's own door",
     ),
     (
         &["tokio"],
@@ -108,6 +111,7 @@ const CONFINED: &[(&[&str], &[&str], &str)] = &[
             "tidings-api",
             "tidings-server",
             "tidings-stand-in",
+            "tidings-whatsapp-web",
             "tidings-testkit",
             "tidings-proof",
         ],

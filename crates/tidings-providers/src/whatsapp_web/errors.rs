@@ -62,14 +62,30 @@ mod tests {
     #[rstest]
     #[case(200, "", None)]
     #[case(202, "", None)]
-    #[case(410, r#"{"code":"withdrawn","detail":"no"}"#, Some(ErrorCategory::InvalidInput))]
+    #[case(
+        410,
+        r#"{"code":"withdrawn","detail":"no"}"#,
+        Some(ErrorCategory::InvalidInput)
+    )]
     #[case(500, "", None)]
     #[case(502, "<html>", None)]
     #[case(503, "<html>", None)]
-    #[case(503, r#"{"code":"not_ready","detail":"it starts"}"#, Some(ErrorCategory::Transient))]
-    #[case(422, r#"{"code":"not_on_whatsapp","detail":"no"}"#, Some(ErrorCategory::Permanent))]
+    #[case(
+        503,
+        r#"{"code":"not_ready","detail":"it starts"}"#,
+        Some(ErrorCategory::Transient)
+    )]
+    #[case(
+        422,
+        r#"{"code":"not_on_whatsapp","detail":"no"}"#,
+        Some(ErrorCategory::Permanent)
+    )]
     #[case(422, r#"{"code":"text","detail":"no"}"#, Some(ErrorCategory::InvalidInput))]
-    #[case(403, r#"{"code":"not_paired","detail":"scan"}"#, Some(ErrorCategory::AuthFailure))]
+    #[case(
+        403,
+        r#"{"code":"not_paired","detail":"scan"}"#,
+        Some(ErrorCategory::AuthFailure)
+    )]
     #[case(401, "", Some(ErrorCategory::AuthFailure))]
     #[case(404, "", Some(ErrorCategory::InvalidInput))]
     #[case(302, "", Some(ErrorCategory::AuthFailure))]

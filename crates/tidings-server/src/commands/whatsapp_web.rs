@@ -87,7 +87,9 @@ fn tell(companion: &Companion, token_file: &Path, options: &ServeWhatsappWeb, js
 fn browser(options: &ServeWhatsappWeb) -> Result<BrowserOptions> {
     let root = std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
     if root {
-        eprintln!("warning: root cannot give the browser its sandbox; run the companion as a user of its own");
+        eprintln!(
+            "warning: root cannot give the browser its sandbox; run the companion as a user of its own"
+        );
     }
     Ok(BrowserOptions {
         driver: match &options.driver_url {
@@ -166,7 +168,8 @@ struct Asking {
 
 impl Asking {
     fn new(options: &PairWhatsappWeb) -> Result<Self> {
-        let egress = Egress::new(EgressPolicy::for_stand_ins()).context("the HTTP client could not be built")?;
+        let egress =
+            Egress::new(EgressPolicy::for_stand_ins()).context("the HTTP client could not be built")?;
         let base = egress
             .url(&options.url)
             .map_err(|error| Failure::Usage(format!("--url: {error}")))?;
@@ -229,8 +232,15 @@ pub async fn pair(options: &PairWhatsappWeb, json: bool) -> Result<()> {
             SessionState::Starting | SessionState::Disconnected | SessionState::Blocked => {}
         }
         if Instant::now() >= until {
-            let detail = report.detail.map(|detail| format!(": {detail}")).unwrap_or_default();
-            bail!("not paired within {} s; the session is {}{detail}", options.within, report.state);
+            let detail = report
+                .detail
+                .map(|detail| format!(": {detail}"))
+                .unwrap_or_default();
+            bail!(
+                "not paired within {} s; the session is {}{detail}",
+                options.within,
+                report.state
+            );
         }
         tokio::time::sleep(ASK_EVERY).await;
     }

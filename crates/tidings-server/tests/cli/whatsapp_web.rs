@@ -18,7 +18,14 @@ fn tidings(folder: &Path) -> Command {
 fn serve(folder: &Path) -> Command {
     let mut command = tidings(folder);
     // No browser is needed for what is looked at here: nobody listens there.
-    command.args(["serve", "--profile", "account", "--listen", "127.0.0.1:0", "--json"]);
+    command.args([
+        "serve",
+        "--profile",
+        "account",
+        "--listen",
+        "127.0.0.1:0",
+        "--json",
+    ]);
     command.args(["--driver-url", "http://127.0.0.1:9"]);
     command
 }
@@ -27,14 +34,21 @@ fn serve(folder: &Path) -> Command {
 fn refused(output: &Output, code: i32, parts: &[&str]) {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{said}");
-    assert!(parts.iter().all(|part| said.contains(part)), "not all of {parts:?} in {said}");
+    assert!(
+        parts.iter().all(|part| said.contains(part)),
+        "not all of {parts:?} in {said}"
+    );
 }
 
 #[test]
 fn the_companion_does_not_start_unless_the_risk_is_accepted() {
     let folder = TemporaryFolder::new("companion");
     let output = serve(folder.path()).output().unwrap();
-    refused(&output, 3, &["terms of service", "ban the number", "--i-accept-the-risk"]);
+    refused(
+        &output,
+        3,
+        &["terms of service", "ban the number", "--i-accept-the-risk"],
+    );
     assert!(!folder.path().join("account").exists());
 }
 
@@ -53,16 +67,25 @@ fn it_makes_its_token_says_where_it_listens_and_ends_when_told() {
     let told: Value = serde_json::from_str(&line).unwrap();
     let token = folder.path().join("account/token");
     assert_eq!(std::fs::metadata(&token).unwrap().mode() & 0o777, 0o600);
-    assert_eq!(std::fs::metadata(token.parent().unwrap()).unwrap().mode() & 0o777, 0o700);
+    assert_eq!(
+        std::fs::metadata(token.parent().unwrap()).unwrap().mode() & 0o777,
+        0o700
+    );
 
     let url = told["url"].as_str().unwrap();
     let pair = |token: &Path| {
         let mut command = tidings(folder.path());
-        command.args(["pair", "--within", "1", "--url", url, "--token-file"]).arg(token);
+        command
+            .args(["pair", "--within", "1", "--url", url, "--token-file"])
+            .arg(token);
         command.output().unwrap()
     };
     // There is no browser, so there is nothing to scan, and it says why.
-    refused(&pair(&token), 1, &["not paired within 1 s", "starting", "driver was not reached"]);
+    refused(
+        &pair(&token),
+        1,
+        &["not paired within 1 s", "starting", "driver was not reached"],
+    );
     let other = folder.path().join("other");
     std::fs::write(&other, "0123456789abcdef").unwrap();
     std::fs::set_permissions(&other, std::fs::Permissions::from_mode(0o644)).unwrap();
@@ -81,7 +104,11 @@ fn it_makes_its_token_says_where_it_listens_and_ends_when_told() {
 fn half_a_webhook_is_wrong_use() {
     let folder = TemporaryFolder::new("companion");
     let output = serve(folder.path())
-        .args(["--i-accept-the-risk", "--webhook-url", "http://127.0.0.1:8420/webhooks/whatsapp_web/1"])
+        .args([
+            "--i-accept-the-risk",
+            "--webhook-url",
+            "http://127.0.0.1:8420/webhooks/whatsapp_web/1",
+        ])
         .output()
         .unwrap();
     refused(&output, 2, &["--webhook-secret-file"]);

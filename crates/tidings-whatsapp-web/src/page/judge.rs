@@ -229,7 +229,8 @@ fn same_number(one: &str, other: &str) -> bool {
 /// The digits of a text that is a phone number in international form and nothing else.
 fn phone(text: &str) -> Option<String> {
     // The page wraps numbers into marks of writing direction.
-    let plain = text.trim_matches(|c: char| c.is_whitespace() || c == ':' || ('\u{2000}'..='\u{206F}').contains(&c));
+    let plain =
+        text.trim_matches(|c: char| c.is_whitespace() || c == ':' || ('\u{2000}'..='\u{206F}').contains(&c));
     let rest = plain.strip_prefix('+')?;
     let known = |c: char| c.is_ascii_digit() || c.is_whitespace() || "()-./".contains(c) || c == '\u{2011}';
     let digits: String = rest.chars().filter(char::is_ascii_digit).collect();
@@ -288,7 +289,8 @@ mod tests {
     }
 
     fn new(chat: &Chat, unread: usize, before: Option<&[&str]>) -> Vec<String> {
-        let before: Option<HashSet<String>> = before.map(|ids| ids.iter().map(|id| (*id).to_owned()).collect());
+        let before: Option<HashSet<String>> =
+            before.map(|ids| ids.iter().map(|id| (*id).to_owned()).collect());
         let new = chat.may_be_new(unread, before.as_ref());
         new.into_iter().map(|message| message.id.clone()).collect()
     }
@@ -334,7 +336,11 @@ mod tests {
         let before = HashSet::from(["old".to_owned()]);
         let mut chat = chat(&[("old", true), ("new", true)]);
         chat.messages[1].text = "Ready at five \u{200E}today".to_owned();
-        assert_eq!(chat.sent(&before, "*Ready* at five\ntoday").map(|m| m.id.as_str()), Some("new"));
+        assert_eq!(
+            chat.sent(&before, "*Ready* at five\ntoday")
+                .map(|m| m.id.as_str()),
+            Some("new")
+        );
         assert_eq!(chat.sent(&before, "old"), None);
         assert_eq!(chat.sent(&before, "Ready"), None);
         // A long one is cut off by the page.
@@ -347,7 +353,10 @@ mod tests {
 
     #[test]
     fn the_box_must_hold_what_was_asked() {
-        assert!(same_text("Hello\u{A0}Kim\n\nsee you \u{263A}\u{FE0F}", "Hello Kim\nsee you \u{263A}"));
+        assert!(same_text(
+            "Hello\u{A0}Kim\n\nsee you \u{263A}\u{FE0F}",
+            "Hello Kim\nsee you \u{263A}"
+        ));
         assert!(!same_text("Hello Kim", "Hello Kim!"));
         assert!(!same_text("HelloKim", "Hello Kim"));
     }
@@ -360,7 +369,10 @@ mod tests {
             look.state().0
         };
         assert_eq!(look(|_| {}), SessionState::Starting);
-        assert_eq!(look(|look| look.qr = Some(Private::new("2@x".to_owned()))), SessionState::Pairing);
+        assert_eq!(
+            look(|look| look.qr = Some(Private::new("2@x".to_owned()))),
+            SessionState::Pairing
+        );
         assert_eq!(look(|look| look.ready = true), SessionState::Ready);
         assert_eq!(
             look(|look| (look.ready, look.offline) = (true, true)),

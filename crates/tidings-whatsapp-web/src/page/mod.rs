@@ -117,13 +117,16 @@ impl Page {
 
     /// The chat that is open, with its newest messages.
     pub async fn chat(&self) -> Result<Chat, DriverError> {
-        self.read("chat", json!({ "most": MOST_MESSAGES }), "a chat").await
+        self.read("chat", json!({ "most": MOST_MESSAGES }), "a chat")
+            .await
     }
 
     /// Chats with unread messages; groups are left out.
     pub async fn unread(&self) -> Result<Vec<UnreadChat>, DriverError> {
         let found = self.run("unread", json!({ "most": MOST_UNREAD })).await?;
-        let rows = found.as_array().ok_or(DriverError::Unreadable("a list of chats"))?;
+        let rows = found
+            .as_array()
+            .ok_or(DriverError::Unreadable("a list of chats"))?;
         let rows = rows.iter().filter_map(|found| {
             let count = found.get("count")?.as_u64()?.clamp(1, MOST_MESSAGES as u64);
             let row = Element::of(found.get("row")?)?;
@@ -182,7 +185,10 @@ impl Page {
             }
             if Instant::now() >= until {
                 let (code, detail) = match chat.modal {
-                    Some(_) => ("blocked", "something lies over the page; look at its screenshot".to_owned()),
+                    Some(_) => (
+                        "blocked",
+                        "something lies over the page; look at its screenshot".to_owned(),
+                    ),
                     None => {
                         let limit = self.limits.opens.as_secs();
                         ("chat_not_open", format!("the chat did not open within {limit} s"))
@@ -203,7 +209,10 @@ impl Page {
         };
         let left = self.run("clear", json!(null)).await?;
         if left.as_str().is_none_or(|left| !left.trim().is_empty()) {
-            return Err(wrong("box", "the box to write in is not there or cannot be emptied"));
+            return Err(wrong(
+                "box",
+                "the box to write in is not there or cannot be emptied",
+            ));
         }
         for (number, line) in text.split('\n').enumerate() {
             if number > 0 {

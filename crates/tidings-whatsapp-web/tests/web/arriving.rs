@@ -19,9 +19,7 @@ async fn unread_messages_are_handed_over_once_and_wait_while_tidings_does_not_ta
     let kim = Chat::of("436642222222", "Kim");
     let mut team = Chat::of("12-34", "Team");
     (team.peer, team.group) = ("12-34@g.us".to_owned(), true);
-    let Some(mut world) =
-        World::new(Phone::paired(vec![team, kim]).await, SessionState::Ready).await
-    else {
+    let Some(mut world) = World::new(Phone::paired(vec![team, kim]).await, SessionState::Ready).await else {
         return;
     };
     world.hook.takes(false);

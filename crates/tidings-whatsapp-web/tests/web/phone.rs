@@ -213,7 +213,11 @@ async fn send(State(phone): State<Phone>, Json(sent): Json<ToPeer>) {
     phone.change(|shown| {
         let tick = if shown.offline { "pending" } else { "sent" };
         let swallows = shown.swallows;
-        let chat = shown.chats.iter_mut().find(|chat| chat.peer == sent.peer).unwrap();
+        let chat = shown
+            .chats
+            .iter_mut()
+            .find(|chat| chat.peer == sent.peer)
+            .unwrap();
         chat.draft.clear();
         if !swallows {
             chat.add(true, &sent.text, tick);
@@ -223,7 +227,11 @@ async fn send(State(phone): State<Phone>, Json(sent): Json<ToPeer>) {
 
 async fn opened(State(phone): State<Phone>, Json(opened): Json<ToPeer>) {
     phone.change(|shown| {
-        let chat = shown.chats.iter_mut().find(|chat| chat.peer == opened.peer).unwrap();
+        let chat = shown
+            .chats
+            .iter_mut()
+            .find(|chat| chat.peer == opened.peer)
+            .unwrap();
         chat.unread = 0;
     });
 }
@@ -231,7 +239,11 @@ async fn opened(State(phone): State<Phone>, Json(opened): Json<ToPeer>) {
 /// Drafts are kept without a word to the page, which has them.
 async fn draft(State(phone): State<Phone>, Json(draft): Json<ToPeer>) {
     let mut shown = phone.shown();
-    let chat = shown.chats.iter_mut().find(|chat| chat.peer == draft.peer).unwrap();
+    let chat = shown
+        .chats
+        .iter_mut()
+        .find(|chat| chat.peer == draft.peer)
+        .unwrap();
     chat.draft = draft.text;
 }
 

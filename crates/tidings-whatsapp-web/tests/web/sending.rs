@@ -21,7 +21,8 @@ async fn ready() -> Option<World> {
 #[tokio::test]
 async fn a_text_is_sent_once_as_it_was_written_and_its_ticks_are_reported() {
     let Some(mut world) = ready().await else { return };
-    let text = "Hello Kim \u{1F44B}\u{1F3FD},\n\n*ready* at 5:30 :) \u{2013} \u{00AB}gr\u{FC}\u{DF}e\u{00BB}\nBye";
+    let text =
+        "Hello Kim \u{1F44B}\u{1F3FD},\n\n*ready* at 5:30 :) \u{2013} \u{00AB}gr\u{FC}\u{DF}e\u{00BB}\nBye";
     let provider = world.provider();
     let outcome = provider.send(&submission("r-1", TO, text)).await;
     let SendOutcome::Accepted {
@@ -91,7 +92,9 @@ async fn what_stops_a_message_before_the_click_is_a_certain_no_and_costs_no_turn
     world.phone.change(|shown| shown.no_button = true);
     let (status, no) = world.post("r-3", TO, "Hello").await;
     assert_eq!((status, no["code"].as_str()), (503, Some("button")));
-    world.phone.change(|shown| (shown.no_button, shown.changes_text) = (false, true));
+    world
+        .phone
+        .change(|shown| (shown.no_button, shown.changes_text) = (false, true));
     let (status, no) = world.post("r-3", TO, "Hello").await;
     assert_eq!((status, no["code"].as_str()), (503, Some("box")));
     world.phone.change(|shown| shown.changes_text = false);
@@ -138,7 +141,10 @@ async fn what_happens_after_the_click_is_unknown_until_it_is_seen_and_is_never_t
         (event.kind, event.reference.as_deref()),
         (DeliveryEventKind::Accepted, Some("r-2"))
     );
-    assert!(matches!(world.provider().lookup("r-2").await, Lookup::Found { .. }));
+    assert!(matches!(
+        world.provider().lookup("r-2").await,
+        Lookup::Found { .. }
+    ));
     assert_eq!(world.phone.sent(KIM), ["Later"]);
     world.end().await;
 }

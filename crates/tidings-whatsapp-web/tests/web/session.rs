@@ -23,7 +23,10 @@ async fn a_phone_is_paired_by_the_code_and_the_pairing_outlasts_a_restart() {
         "{outcome:?}"
     );
     let report = world.provider().check().await;
-    assert!(!report.ok && report.findings[1].contains("tidings whatsapp-web pair"), "{report:?}");
+    assert!(
+        !report.ok && report.findings[1].contains("tidings whatsapp-web pair"),
+        "{report:?}"
+    );
 
     let svg = world.get(&["qr"]).await;
     let image = String::from_utf8(svg.body.to_vec()).unwrap();

@@ -99,7 +99,14 @@ impl World {
 
     /// What a second companion on the same folder comes to.
     pub async fn second(&self) -> Result<Companion, CompanionError> {
-        Companion::start(options(&self.phone, &self.clock, &self.hook, &self.folder, &self.browser)).await
+        Companion::start(options(
+            &self.phone,
+            &self.clock,
+            &self.hook,
+            &self.folder,
+            &self.browser,
+        ))
+        .await
     }
 
     pub async fn end(self) {
@@ -127,8 +134,12 @@ impl World {
 
     pub async fn post_as_is(&self, reference: &str, to: &str, text: &str) -> EgressResponse {
         let body = json!({ "reference": reference, "to": to, "text": text }).to_string();
-        self.call(EgressRequest::post(self.url(&["messages"]), "application/json", body))
-            .await
+        self.call(EgressRequest::post(
+            self.url(&["messages"]),
+            "application/json",
+            body,
+        ))
+        .await
     }
 
     pub fn url(&self, path: &[&str]) -> EgressUrl {
@@ -158,10 +169,7 @@ impl World {
     /// The next webhook, read by Tidings' own provider.
     pub async fn hears(&mut self) -> WebhookParsed {
         let request = self.hook.requests.recv().await.unwrap();
-        self.provider()
-            .webhook(&request, self.clock.now())
-            .await
-            .unwrap()
+        self.provider().webhook(&request, self.clock.now()).await.unwrap()
     }
 
     async fn call(&self, request: EgressRequest) -> EgressResponse {
@@ -192,7 +200,9 @@ pub fn submission(reference: &str, to: &str, text: &str) -> Submission {
         category: Category::Transactional,
         to: Private::new(Address::parse(Channel::WhatsappWeb, to, None).unwrap()),
         to_name: None,
-        content: Private::new(Content::Text { body: text.to_owned() }),
+        content: Private::new(Content::Text {
+            body: text.to_owned(),
+        }),
         status_callback: None,
         time_limit: Duration::from_mins(2),
     }
@@ -256,7 +266,10 @@ struct Taking {
 impl Hook {
     async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/webhooks/whatsapp_web/1", listener.local_addr().unwrap());
+        let url = format!(
+            "http://{}/webhooks/whatsapp_web/1",
+            listener.local_addr().unwrap()
+        );
         let (taken, requests) = mpsc::unbounded_channel();
         let (refused, refusals) = mpsc::unbounded_channel();
         let takes = Arc::new(AtomicBool::new(true));
