@@ -34,6 +34,8 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Chromedriver {
     child: Child,
+    /// Its process group, which is the browser's too.
+    group: Option<u32>,
     port: u16,
     /// Kept open: a driver that writes to a closed pipe would die of it.
     _output: Lines<BufReader<ChildStdout>>,
@@ -55,9 +57,12 @@ impl Chromedriver {
             .stdout(Stdio::piped())
             // It would repeat what the page's scripts print.
             .stderr(Stdio::null())
+            // A group of its own, so that the browser can be ended with it.
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .map_err(not_run)?;
+        let group = child.id();
         let mut output = BufReader::new(child.stdout.take().ok_or_else(silent)?).lines();
         let listening = async {
             for _ in 0..LINES {
@@ -71,6 +76,7 @@ impl Chromedriver {
         let port = tokio::time::timeout(START, listening).await.ok().flatten();
         Ok(Self {
             child,
+            group,
             port: port.ok_or_else(silent)?,
             _output: output,
         })
@@ -84,6 +90,20 @@ impl Chromedriver {
     /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
+    }
+}
+
+/// A browser that hangs outlives its driver and would hold the profile.
+impl Drop for Chromedriver {
+    fn drop(&mut self) {
+        let Some(group) = self.group else { return };
+        let ended = std::process::Command::new("kill")
+            .args(["-KILL", "--", &format!("-{group}")])
+            .stderr(Stdio::null())
+            .status();
+        if let Err(error) = ended {
+            tracing::warn!(%error, "`kill` cannot be run, so a browser may be left behind");
+        }
     }
 }
 

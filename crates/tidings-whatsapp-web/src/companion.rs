@@ -7,6 +7,7 @@ use crate::journal::JournalError;
 use crate::ledger::Ledger;
 use crate::outbox::{Item, Outbox};
 use crate::page::judge::Look;
+use crate::webdriver::DriverError;
 use crate::{api, poster, reader};
 use secrecy::{ExposeSecret, SecretString};
 use std::fs::{File, OpenOptions, TryLockError};
@@ -189,6 +190,14 @@ impl Shared {
         seen.qr = None;
     }
 
+    /// Looks at a failure of the driver: where the session is gone, that is noted, and the next look starts anew.
+    pub async fn lost(&self, browser: &mut Browser, error: &DriverError) {
+        if error.is_gone() {
+            self.note_state(SessionState::Starting, Some(error.to_string()));
+        }
+        browser.failed(error).await;
+    }
+
     /// The pairing code.
     pub fn qr(&self) -> Option<Private<String>> {
         self.seen().qr.clone()
@@ -262,7 +271,7 @@ impl Companion {
                 ledger: Ledger::open(&folder.join("ledger.jsonl"), now)?,
                 under_way: None,
             }),
-            outbox: Mutex::new(Outbox::open(&folder.join("outbox.jsonl"))?),
+            outbox: Mutex::new(Outbox::open(&folder)?),
             seen: Mutex::new(Seen {
                 state: SessionState::Starting,
                 detail: None,

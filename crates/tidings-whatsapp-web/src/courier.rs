@@ -252,7 +252,7 @@ async fn carry(shared: &Arc<Shared>, request: &SendRequest, digits: &str) -> Res
         Ok(prepared) => prepared,
         Err(Stopped::No(no)) => return Err(no),
         Err(Stopped::NotSent(why)) => {
-            leave(&mut browser, &page, &why).await;
+            leave(shared, &mut browser, &page, &why).await;
             return Err(why.into());
         }
     };
@@ -265,7 +265,7 @@ async fn carry(shared: &Arc<Shared>, request: &SendRequest, digits: &str) -> Res
             shared.desk().ledger.no_click(reference)?;
             // The draft is emptied before the next message too; a failure here changes nothing.
             let _ = page.clear().await;
-            browser.failed(&error).await;
+            shared.lost(&mut browser, &error).await;
             return Err(No::new(
                 503,
                 "covered",
@@ -289,14 +289,14 @@ async fn carry(shared: &Arc<Shared>, request: &SendRequest, digits: &str) -> Res
 }
 
 /// Leaves the page as it is found by the next message: without the dialog that ended this one.
-async fn leave(browser: &mut Browser, page: &Page, why: &NotSent) {
+async fn leave(shared: &Shared, browser: &mut Browser, page: &Page, why: &NotSent) {
     browser.chat = None;
     let left = match why {
         NotSent::Driver(error) => Err(error.clone()),
         NotSent::NotOnWhatsapp | NotSent::Page { .. } => page.load().await,
     };
     if let Err(error) = left {
-        browser.failed(&error).await;
+        shared.lost(browser, &error).await;
     }
 }
 
@@ -356,7 +356,7 @@ async fn seen(shared: &Shared, browser: &mut Browser, page: &Page, followed: Fol
             }
             Err(error) => {
                 tracing::warn!(%error, "the chat cannot be read after the click");
-                return browser.failed(&error).await;
+                return shared.lost(browser, &error).await;
             }
         }
         if Instant::now() >= until {

@@ -1,7 +1,7 @@
 //! What waits to be posted to Tidings, what was handed over, and which numbers WhatsApp's own ids stand for.
 //!
 //! A message is written here before anything else happens to it and stays until Tidings has taken it. After that only a digest of
-//! its id is kept, so that it is not handed over again.
+//! its id is kept, in another file, so that it is not handed over again.
 
 use crate::journal::{Journal, JournalError};
 use aws_lc_rs::digest::{SHA256, digest};
@@ -18,7 +18,7 @@ const MOST_KNOWN: usize = 50_000;
 /// The most numbers kept.
 const MOST_NUMBERS: usize = 100_000;
 /// So many lines more than there is to say and the file is written anew.
-const SLACK: usize = 2_000;
+const SLACK: usize = 500;
 
 /// Something to post.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -40,18 +40,27 @@ impl Item {
     }
 }
 
+/// A line about what waits.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
 enum Record {
     Waits { item: Item },
     Taken { key: String },
+}
+
+/// A line about what is known for longer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+enum Known {
+    Message { id: String },
     Number { local: String, number: Private<String> },
 }
 
 /// The outbox.
 #[derive(Debug)]
 pub struct Outbox {
-    journal: Journal,
+    queue: Journal,
+    memory: Journal,
     waiting: VecDeque<Item>,
     known: HashSet<String>,
     /// The same, oldest first.
@@ -66,18 +75,28 @@ pub fn digest_of(id: &str) -> String {
 }
 
 impl Outbox {
-    /// Opens or makes it.
-    pub fn open(path: &Path) -> Result<Self, JournalError> {
-        let (journal, records) = Journal::open::<Record>(path)?;
+    /// Opens or makes it in a folder.
+    pub fn open(folder: &Path) -> Result<Self, JournalError> {
+        let (queue, records) = Journal::open::<Record>(&folder.join("outbox.jsonl"))?;
+        let (memory, known) = Journal::open::<Known>(&folder.join("known.jsonl"))?;
         let mut outbox = Self {
-            journal,
+            queue,
+            memory,
             waiting: VecDeque::new(),
             known: HashSet::new(),
             order: VecDeque::new(),
             numbers: HashMap::new(),
         };
+        for known in known {
+            outbox.learned(known);
+        }
         for record in records {
-            outbox.apply(record);
+            match record {
+                // Taken, and the process ended before that was written into this file too.
+                Record::Waits { item } if outbox.known.contains(&item.key()) => {}
+                Record::Waits { item } => outbox.waiting.push_back(item),
+                Record::Taken { key } => outbox.waiting.retain(|item| item.key() != key),
+            }
         }
         outbox.tidy()?;
         Ok(outbox)
@@ -86,16 +105,17 @@ impl Outbox {
     /// Puts an item in. One that waits, or was taken, is not put in again; says whether it was new.
     pub fn put(&mut self, item: Item) -> Result<bool, JournalError> {
         let key = item.key();
-        if self.known.contains(&key) || self.waiting.iter().any(|waiting| waiting.key() == key) {
+        if self.knows(&key) {
             return Ok(false);
         }
-        self.write(Record::Waits { item })?;
+        self.queue.append(&Record::Waits { item: item.clone() })?;
+        self.waiting.push_back(item);
         Ok(true)
     }
 
-    /// Whether a message was put in before.
-    pub fn knows(&self, id: &str) -> bool {
-        self.known.contains(id)
+    /// Whether an item waits, or a message was taken.
+    pub fn knows(&self, key: &str) -> bool {
+        self.known.contains(key) || self.waiting.iter().any(|waiting| waiting.key() == key)
     }
 
     /// The oldest items.
@@ -103,9 +123,15 @@ impl Outbox {
         self.waiting.iter().take(most).cloned().collect()
     }
 
-    /// Tidings has taken an item.
+    /// Tidings has taken an item. Its text is then on the disk no longer than others wait.
     pub fn taken(&mut self, key: &str) -> Result<(), JournalError> {
-        self.write(Record::Taken { key: key.to_owned() })?;
+        // A report that is posted again is known to Tidings; a message must not be.
+        let is_message = |item: &Item| matches!(item, Item::Message(_)) && item.key() == key;
+        if self.waiting.iter().any(is_message) {
+            self.learn_that(Known::Message { id: key.to_owned() })?;
+        }
+        self.queue.append(&Record::Taken { key: key.to_owned() })?;
+        self.waiting.retain(|item| item.key() != key);
         self.tidy()
     }
 
@@ -138,67 +164,56 @@ impl Outbox {
         if known || self.numbers.len() >= MOST_NUMBERS {
             return Ok(());
         }
-        self.write(Record::Number {
+        self.learn_that(Known::Number {
             local: local.to_owned(),
             number: Private::new(number.to_owned()),
         })
     }
 
-    fn write(&mut self, record: Record) -> Result<(), JournalError> {
-        self.journal.append(&record)?;
-        self.apply(record);
+    fn learn_that(&mut self, known: Known) -> Result<(), JournalError> {
+        self.memory.append(&known)?;
+        self.learned(known);
         Ok(())
     }
 
-    fn apply(&mut self, record: Record) {
-        match record {
-            Record::Waits { item } => {
-                if let Item::Message(message) = &item {
-                    self.remember(message.id.clone());
+    fn learned(&mut self, known: Known) {
+        match known {
+            Known::Message { id } => {
+                if self.known.insert(id.clone()) {
+                    self.order.push_back(id);
                 }
-                self.waiting.push_back(item);
-            }
-            Record::Taken { key } => {
-                self.waiting.retain(|item| item.key() != key);
-                // Reports are known to the ledger.
-                if !key.contains(':') {
-                    self.remember(key);
+                if self.order.len() > MOST_KNOWN
+                    && let Some(oldest) = self.order.pop_front()
+                {
+                    self.known.remove(&oldest);
                 }
             }
-            Record::Number { local, number } => {
+            Known::Number { local, number } => {
                 self.numbers.insert(local, number);
             }
         }
     }
 
-    fn remember(&mut self, key: String) {
-        if self.known.insert(key.clone()) {
-            self.order.push_back(key);
-        }
-        if self.order.len() > MOST_KNOWN
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.known.remove(&oldest);
-        }
-    }
-
     fn tidy(&mut self) -> Result<(), JournalError> {
-        let said = self.waiting.len() + self.order.len() + self.numbers.len();
-        if self.journal.lines() <= said + SLACK {
-            return Ok(());
+        let waiting = self.waiting.len();
+        if (waiting == 0 && self.queue.lines() > 0) || self.queue.lines() > waiting + SLACK {
+            let waits = self
+                .waiting
+                .iter()
+                .map(|item| Record::Waits { item: item.clone() });
+            let records: Vec<Record> = waits.collect();
+            self.queue.replace(&records)?;
         }
-        let numbers = self.numbers.iter().map(|(local, number)| Record::Number {
-            local: local.clone(),
-            number: number.clone(),
-        });
-        let taken = self.order.iter().map(|key| Record::Taken { key: key.clone() });
-        let waiting = self
-            .waiting
-            .iter()
-            .map(|item| Record::Waits { item: item.clone() });
-        // What waits comes last: a key that was taken before would take it out again.
-        let records: Vec<Record> = numbers.chain(taken).chain(waiting).collect();
-        self.journal.replace(&records)
+        if self.memory.lines() > self.order.len() + self.numbers.len() + SLACK {
+            let numbers = self.numbers.iter().map(|(local, number)| Known::Number {
+                local: local.clone(),
+                number: number.clone(),
+            });
+            let messages = self.order.iter().map(|id| Known::Message { id: id.clone() });
+            let known: Vec<Known> = numbers.chain(messages).collect();
+            self.memory.replace(&known)?;
+        }
+        Ok(())
     }
 }
 
@@ -220,44 +235,53 @@ mod tests {
     }
 
     #[test]
-    fn a_message_waits_over_restarts_and_is_handed_over_once() {
+    fn a_message_waits_over_restarts_is_handed_over_once_and_then_forgotten() {
         let folder = TemporaryFolder::new("outbox");
-        let path = folder.path().join("outbox.jsonl");
-        let mut outbox = Outbox::open(&path).unwrap();
+        let mut outbox = Outbox::open(folder.path()).unwrap();
         assert!(outbox.put(message("a")).unwrap() && outbox.put(message("b")).unwrap());
         assert!(!outbox.put(message("a")).unwrap());
         outbox.learn("99", "436641234567").unwrap();
         outbox.taken("a").unwrap();
         drop(outbox);
-        let mut outbox = Outbox::open(&path).unwrap();
+        let mut outbox = Outbox::open(folder.path()).unwrap();
         assert_eq!(outbox.first(9).iter().map(Item::key).collect::<Vec<_>>(), ["b"]);
         assert!(!outbox.put(message("a")).unwrap() && !outbox.put(message("b")).unwrap());
         assert_eq!(outbox.number_of("99").unwrap().expose(), "436641234567");
+        outbox.taken("b").unwrap();
+        let left = std::fs::read_to_string(folder.path().join("outbox.jsonl")).unwrap();
+        assert_eq!(left, "");
     }
 
     #[test]
-    fn the_file_is_bounded_and_keeps_what_waits() {
+    fn what_was_taken_when_the_process_ended_does_not_wait_again() {
         let folder = TemporaryFolder::new("outbox");
-        let path = folder.path().join("outbox.jsonl");
-        let mut outbox = Outbox::open(&path).unwrap();
-        outbox.put(message("waits")).unwrap();
-        let report = |standing| {
-            Item::Report(StandingReport {
-                reference: "r".to_owned(),
-                standing,
-                id: None,
-                seen_at: jiff::Timestamp::UNIX_EPOCH,
-            })
-        };
-        for _ in 0..1_200 {
-            let item = report(Standing::Sent);
-            assert!(outbox.put(item.clone()).unwrap());
-            outbox.taken(&item.key()).unwrap();
-        }
-        let text = std::fs::read_to_string(&path).unwrap();
-        assert!(text.lines().count() < 2_100);
+        let mut outbox = Outbox::open(folder.path()).unwrap();
+        outbox.put(message("a")).unwrap();
+        // The first half of `taken`.
+        outbox.learn_that(Known::Message { id: "a".to_owned() }).unwrap();
         drop(outbox);
-        assert_eq!(Outbox::open(&path).unwrap().first(9).len(), 1);
+        assert!(Outbox::open(folder.path()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_files_are_bounded_and_keep_what_waits() {
+        let folder = TemporaryFolder::new("outbox");
+        let mut outbox = Outbox::open(folder.path()).unwrap();
+        outbox.put(message("waits")).unwrap();
+        let report = Item::Report(StandingReport {
+            reference: "r".to_owned(),
+            standing: Standing::Sent,
+            id: None,
+            seen_at: jiff::Timestamp::UNIX_EPOCH,
+        });
+        for _ in 0..400 {
+            assert!(outbox.put(report.clone()).unwrap());
+            outbox.taken(&report.key()).unwrap();
+        }
+        let text = std::fs::read_to_string(folder.path().join("outbox.jsonl")).unwrap();
+        assert!(text.lines().count() <= SLACK + 1);
+        drop(outbox);
+        assert_eq!(Outbox::open(folder.path()).unwrap().first(9).len(), 1);
     }
 
     #[test]

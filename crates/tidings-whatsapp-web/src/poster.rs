@@ -26,10 +26,8 @@ pub async fn run(shared: Arc<Shared>, webhook: Webhook, url: EgressUrl, egress: 
                 () = shared.posting.notified() => continue,
             }
         }
-        let posted = tokio::select! {
-            () = shared.ended.cancelled() => return,
-            posted = post(&shared, &webhook, &url, &egress) => posted,
-        };
+        // Not called off when the companion ends: what Tidings has taken would be posted again.
+        let posted = post(&shared, &webhook, &url, &egress).await;
         wait = match posted {
             Ok(()) => None,
             Err(problem) => {

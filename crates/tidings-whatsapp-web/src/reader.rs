@@ -94,8 +94,8 @@ async fn read(shared: &Shared, browser: &mut Browser, page: &Page) -> Result<(),
             return Ok(());
         }
         browser.chat = None;
-        let chat = page.open_unread(&unread).await?;
-        hand_over(shared, &chat, unread.count, None, None);
+        let (chat, count) = page.open_unread(&unread).await?;
+        hand_over(shared, &chat, count, None, None);
         browser.chat = Some(OpenChat {
             before: chat.ids(),
             number: None,

@@ -243,21 +243,39 @@ pub fn says_not_on_whatsapp(words: &str) -> bool {
     NOT_ON_WHATSAPP.iter().any(|part| words.contains(part))
 }
 
-/// Whether the box holds the text: blanks may be of another kind.
+/// Whether the box holds the text: every word of it, in order. Marks of formatting may be shown as what they do.
 pub fn same_text(written: &str, text: &str) -> bool {
-    fn words(text: &str) -> impl Iterator<Item = String> {
+    fn words(text: &str) -> Vec<String> {
         text.split_whitespace()
-            .map(|word| word.chars().filter(|c| !is_invisible(*c)).collect::<String>())
+            .map(bare)
             .filter(|word| !word.is_empty())
+            .collect()
     }
-    words(written).eq(words(text))
+    if has_letters(text) {
+        let plain =
+            |text: &str| words(&text.replace(|c: char| !c.is_alphanumeric() && !is_invisible(c), " "));
+        plain(written) == plain(text)
+    } else {
+        words(written) == words(text)
+    }
 }
 
-/// A text without what formatting and layout change.
+/// A text without what formatting and layout change: its letters and digits, or, where it has none, what can be seen of it.
 fn bare(text: &str) -> String {
+    let letters = has_letters(text);
     text.chars()
-        .filter(|c| !c.is_whitespace() && !is_invisible(*c) && !"*_~`".contains(*c))
+        .filter(|c| {
+            if letters {
+                c.is_alphanumeric()
+            } else {
+                !c.is_whitespace() && !is_invisible(*c)
+            }
+        })
         .collect()
+}
+
+fn has_letters(text: &str) -> bool {
+    text.chars().any(char::is_alphanumeric)
 }
 
 /// Joiners, marks of writing direction and variation selectors: the page adds and drops them.
@@ -357,8 +375,16 @@ mod tests {
             "Hello\u{A0}Kim\n\nsee you \u{263A}\u{FE0F}",
             "Hello Kim\nsee you \u{263A}"
         ));
-        assert!(!same_text("Hello Kim", "Hello Kim!"));
-        assert!(!same_text("HelloKim", "Hello Kim"));
+        // The page makes a list of it, and a face.
+        assert!(same_text(
+            "Bring\nmilk\neggs \u{1F642}",
+            "Bring\n- milk\n- eggs :)"
+        ));
+        assert!(same_text("\u{1F44D}\u{FE0F}", "\u{1F44D}"));
+        for other in ["Hello", "Hello Kim Kim", "HelloKim", "HELLO KIM", "Kim Hello", ""] {
+            assert!(!same_text(other, "Hello Kim"), "{other}");
+        }
+        assert!(!same_text("\u{1F44D}", "\u{1F44E}"));
     }
 
     #[test]

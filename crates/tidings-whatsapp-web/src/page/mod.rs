@@ -46,8 +46,7 @@ impl From<DriverError> for NotSent {
 /// An unread chat in the list.
 #[derive(Clone, Debug)]
 pub struct UnreadChat {
-    /// How many messages are unread.
-    pub count: usize,
+    count: usize,
     row: Element,
 }
 
@@ -138,16 +137,20 @@ impl Page {
         Ok(rows.collect())
     }
 
-    /// Opens a chat of the list and reads it. The chat before it may still be shown for a moment: its messages are known.
-    pub async fn open_unread(&self, chat: &UnreadChat) -> Result<Chat, DriverError> {
+    /// Opens a chat of the list and reads it, with how many of its messages are unread. Where the chat before it is still shown
+    /// after a while, it is that one, and nothing in it is called unread.
+    pub async fn open_unread(&self, chat: &UnreadChat) -> Result<(Chat, usize), DriverError> {
         let before = self.chat().await?;
         self.session.click(&chat.row).await?;
         let until = Instant::now() + self.limits.shows;
         loop {
             let shown = self.chat().await?;
-            let changed = shown.newest() != before.newest();
-            if (shown.open && changed) || Instant::now() >= until {
-                return Ok(shown);
+            let is_another = !before.open || shown.newest() != before.newest();
+            if shown.open && is_another {
+                return Ok((shown, chat.count));
+            }
+            if Instant::now() >= until {
+                return Ok((shown, 0));
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }

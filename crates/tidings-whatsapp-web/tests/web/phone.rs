@@ -28,6 +28,8 @@ pub struct Shown {
     pub no_button: bool,
     /// The page changes what is typed.
     pub changes_text: bool,
+    /// The page does nothing more once a message is sent.
+    pub hangs: bool,
     /// What is sent gets no further than the page's own clock.
     #[serde(skip)]
     pub offline: bool,

@@ -161,3 +161,23 @@ async fn a_reference_that_was_asked_about_before_it_arrived_never_goes() {
     assert_eq!(world.phone.sent(KIM), [""; 0]);
     world.end().await;
 }
+
+#[tokio::test]
+async fn a_page_that_hangs_is_given_up_and_the_next_browser_goes_on_where_it_was() {
+    let Some(world) = ready().await else { return };
+    world.phone.change(|shown| shown.hangs = true);
+    let (status, report) = world.post("r-1", TO, "Hello").await;
+    assert_eq!((status, report["standing"].as_str()), (202, Some("unknown")));
+    world.phone.change(|shown| shown.hangs = false);
+    world.next_slot();
+    let (_, report) = world.post("r-1", TO, "Hello").await;
+    assert_eq!(report["standing"], json!("unknown"));
+    assert_eq!(world.post("r-2", TO, "Again").await.0, 200);
+    // Whether the first one went nobody can say; it did not go twice.
+    let sent = world.phone.sent(KIM);
+    assert!(
+        sent.ends_with(&["Again".to_owned()]) && sent.len() <= 2,
+        "{sent:?}"
+    );
+    world.end().await;
+}
