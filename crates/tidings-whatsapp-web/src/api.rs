@@ -90,23 +90,21 @@ async fn send(State(door): State<Door>, body: Bytes) -> Result<Response, No> {
         Begun::Known(report) => return Ok(reported(&report)),
         Begun::Carried(told) => told,
     };
-    match tokio::time::timeout(door.answer_within, told).await {
-        Ok(Ok(carried)) => Ok(reported(&carried?)),
-        // It takes longer, or its task ended: the ledger knows more later.
-        Ok(Err(_)) | Err(_) => {
-            let report = courier::report(&door.shared, &reference);
-            Ok(report.map_or_else(
-                || {
-                    refusal(
-                        StatusCode::INTERNAL_SERVER_ERROR,
-                        "lost",
-                        "ask about the reference",
-                    )
-                },
-                |report| reported(&report),
-            ))
-        }
+    if let Ok(Ok(carried)) = tokio::time::timeout(door.answer_within, told).await {
+        return Ok(reported(&carried?));
     }
+    // It takes longer, or its task ended: the ledger knows more later.
+    let report = courier::report(&door.shared, &reference);
+    Ok(report.map_or_else(
+        || {
+            refusal(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "lost",
+                "ask about the reference",
+            )
+        },
+        |report| reported(&report),
+    ))
 }
 
 async fn report(State(door): State<Door>, Path(reference): Path<String>) -> Response {

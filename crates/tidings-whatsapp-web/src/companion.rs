@@ -1,8 +1,6 @@
 //! The companion: its parts put together, started and stopped.
 
-pub use crate::browser::{BrowserOptions, Driver};
-
-use crate::browser::Browser;
+use crate::browser::{Browser, BrowserOptions};
 use crate::journal::JournalError;
 use crate::ledger::Ledger;
 use crate::outbox::{Item, Outbox};

@@ -16,7 +16,7 @@ const COMMAND: Duration = Duration::from_secs(15);
 /// How long a page may load.
 pub const LOAD: Duration = Duration::from_secs(45);
 /// How long the browser may take to start.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 /// How long a script may run in the page.
 const SCRIPT: Duration = Duration::from_secs(10);
 

@@ -26,9 +26,8 @@ pub fn classify(status: u16, headers: &[(String, String)], body: &[u8]) -> Optio
         (422, Some(no)) if no.code == NOT_ON_WHATSAPP => ErrorCategory::Permanent,
         (401 | 403, _) => ErrorCategory::AuthFailure,
         (429, _) => ErrorCategory::RateLimit,
-        (503, Some(_)) => ErrorCategory::Transient,
         // 408: the request was not read to its end.
-        (408, _) => ErrorCategory::Transient,
+        (503, Some(_)) | (408, _) => ErrorCategory::Transient,
         (500.., _) => return None,
         (400..500, _) => ErrorCategory::InvalidInput,
         // A redirect, or something else: the base URL is wrong.

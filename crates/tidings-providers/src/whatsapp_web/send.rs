@@ -178,9 +178,8 @@ impl Provider for WhatsappWebProvider {
             to: Private::new(submission.to.expose().as_str().to_owned()),
             text: Private::new(text.to_owned()),
         };
-        let body = match serde_json::to_vec(&request) {
-            Ok(body) => body,
-            Err(_) => return outcome::of_failure(&EgressFailure::NotSent("it is no JSON".to_owned())),
+        let Ok(body) = serde_json::to_vec(&request) else {
+            return outcome::of_failure(&EgressFailure::NotSent("it is no JSON".to_owned()));
         };
         // A browser takes longer than an API; what is not done by then is asked about.
         let limit = self

@@ -15,8 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidings_providers::egress::{Egress, EgressPolicy, EgressRequest, EgressResponse, EgressUrl};
 use tidings_providers::whatsapp_web::wire::{SessionState, StateReport};
-use tidings_whatsapp_web::page::Limits;
-use tidings_whatsapp_web::{BrowserOptions, Companion, Driver, Options, RISK, Webhook};
+use tidings_whatsapp_web::{BrowserOptions, Companion, Driver, Limits, Options, RISK, Webhook};
 use tokio::time::Instant;
 
 /// A call of the engine ends after 15 s: it is answered before, and asks again later.

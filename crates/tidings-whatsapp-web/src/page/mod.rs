@@ -187,15 +187,14 @@ impl Page {
                 });
             }
             if Instant::now() >= until {
-                let (code, detail) = match chat.modal {
-                    Some(_) => (
+                let (code, detail) = if chat.modal.is_some() {
+                    (
                         "blocked",
                         "something lies over the page; look at its screenshot".to_owned(),
-                    ),
-                    None => {
-                        let limit = self.limits.opens.as_secs();
-                        ("chat_not_open", format!("the chat did not open within {limit} s"))
-                    }
+                    )
+                } else {
+                    let limit = self.limits.opens.as_secs();
+                    ("chat_not_open", format!("the chat did not open within {limit} s"))
                 };
                 return Err(NotSent::Page { code, detail });
             }

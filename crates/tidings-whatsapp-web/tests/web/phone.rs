@@ -170,7 +170,7 @@ impl Phone {
         self.change(|shown| {
             let chat = shown.chats.iter_mut().find(|chat| chat.peer == peer).unwrap();
             for message in chat.messages.iter_mut().filter(|message| message.out) {
-                message.tick = tick.to_owned();
+                tick.clone_into(&mut message.tick);
             }
         });
     }
@@ -255,7 +255,7 @@ async fn news(State(phone): State<Phone>) {
 
 async fn renew(State(phone): State<Phone>) {
     phone.change(|shown| {
-        shown.code = "2@second,code,1".to_owned();
+        "2@second,code,1".clone_into(&mut shown.code);
         shown.expired = false;
     });
 }

@@ -14,7 +14,7 @@ const TO: &str = "+436642222222";
 async fn ready() -> Option<World> {
     let mut kim = Chat::of("436642222222", "Kim");
     // Of a message that never went.
-    kim.draft = "half a mess".to_owned();
+    "half a mess".clone_into(&mut kim.draft);
     World::new(Phone::paired(vec![kim]).await, SessionState::Ready).await
 }
 

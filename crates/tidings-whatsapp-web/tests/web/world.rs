@@ -21,8 +21,7 @@ use tidings_providers::{
     ConnectionConfig, Content, Credentials, Provider, Submission, WebhookParsed, WebhookRequest,
 };
 use tidings_testkit::{TemporaryFolder, fixed_clock};
-use tidings_whatsapp_web::page::Limits;
-use tidings_whatsapp_web::{BrowserOptions, Companion, CompanionError, Driver, Options, Webhook};
+use tidings_whatsapp_web::{BrowserOptions, Companion, CompanionError, Driver, Limits, Options, Webhook};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
