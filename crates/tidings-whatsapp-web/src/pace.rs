@@ -42,19 +42,19 @@ mod tests {
         Timestamp::from_second(1_795_000_000 + seconds).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
-    fn last(gap: i64) -> Option<Last> {
+    fn last(gap: i64) -> Last {
         let gap = SignedDuration::from_secs(gap);
-        Some(Last { at: at(0), gap })
+        Last { at: at(0), gap }
     }
 
     #[rstest]
     #[case::never_sent(None, 0, None)]
-    #[case::at_once(last(75), 0, Some(75))]
-    #[case::shortly_before(last(75), 74, Some(1))]
-    #[case::on_the_instant(last(75), 75, None)]
-    #[case::a_record_that_says_less_counts_as_the_least(last(5), 30, Some(30))]
-    #[case::a_record_that_says_more_counts_as_the_most(last(9_000), 30, Some(60))]
-    #[case::the_clock_was_set_back(last(75), -3_600, Some(75))]
+    #[case::at_once(Some(last(75)), 0, Some(75))]
+    #[case::shortly_before(Some(last(75)), 74, Some(1))]
+    #[case::on_the_instant(Some(last(75)), 75, None)]
+    #[case::a_record_that_says_less_counts_as_the_least(Some(last(5)), 30, Some(30))]
+    #[case::a_record_that_says_more_counts_as_the_most(Some(last(9_000)), 30, Some(60))]
+    #[case::the_clock_was_set_back(Some(last(75)), -3_600, Some(75))]
     fn waits(#[case] last: Option<Last>, #[case] now: i64, #[case] seconds: Option<i64>) {
         assert_eq!(wait(last, at(now)), seconds.map(SignedDuration::from_secs));
     }

@@ -81,7 +81,7 @@ mod tests {
             .sum();
         assert_eq!(
             (counted, lines.lines().count()),
-            (dark, usize::try_from((size + 9) / 2).unwrap_or(0))
+            (dark, usize::try_from(size + 2 * QUIET).unwrap_or(0).div_ceil(2))
         );
     }
 
