@@ -171,7 +171,7 @@ impl Shared {
             tracing::info!(%state, "the session");
         }
         seen.state = state;
-        self.state.send_replace(state);
+        self.tell(state);
         seen.detail = detail.map(str::to_owned);
         seen.qr = look.qr.clone().filter(|_| state == SessionState::Pairing);
         if let Some(account) = &look.account {
@@ -183,9 +183,15 @@ impl Shared {
     pub fn note_state(&self, state: SessionState, detail: Option<String>) {
         let mut seen = self.seen();
         seen.state = state;
-        self.state.send_replace(state);
+        self.tell(state);
         seen.detail = detail;
         seen.qr = None;
+    }
+
+    /// Tells whoever waits for a state, when it is another one.
+    fn tell(&self, state: SessionState) {
+        self.state
+            .send_if_modified(|told| std::mem::replace(told, state) != state);
     }
 
     /// Looks at a failure of the driver: where the session is gone, that is noted, and the next look starts anew.
