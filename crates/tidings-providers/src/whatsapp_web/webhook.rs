@@ -78,8 +78,8 @@ fn verify(
             body: &request.body,
         };
         match standard::verify(&signed, secret.expose_secret(), now) {
-            Ok(()) => return Ok(()),
-            Err(why) => refusal = why,
+            Err(WebhookRefusal::SignatureInvalid) => refusal = WebhookRefusal::SignatureInvalid,
+            verified => return verified,
         }
     }
     Err(refusal)
