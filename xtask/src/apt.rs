@@ -49,6 +49,14 @@ pub fn install_prometheus() -> anyhow::Result<()> {
     install("prometheus")
 }
 
+/// Installs Chromium with the program that drives it.
+pub fn install_chromium() -> anyhow::Result<()> {
+    let _policy = Replaced::write(POLICY, "#!/bin/sh\nexit 101\n", 0o755)?;
+    update()?;
+    install("chromium")?;
+    install("chromium-driver")
+}
+
 fn update() -> anyhow::Result<()> {
     shell::run(apt_get().args(["update", "-qq"]))
 }

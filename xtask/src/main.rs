@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 mod apt;
+mod browser;
 mod ci;
 mod demo;
 mod mysql;

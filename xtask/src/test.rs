@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every test, against servers of our own.
 
 use crate::mysql::{self, Mariadb};
-use crate::{postgres, promtool, redis, shell, watcher};
+use crate::{browser, postgres, promtool, redis, shell, watcher};
 use anyhow::Context as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -33,6 +33,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             "warning: no MariaDB found, so nothing is tested on it; install mariadb-server-core and mariadb-client-core to do so"
         );
     }
+    browser::provide();
     let others: Vec<u32> = mariadb.iter().map(Mariadb::pid).collect();
     watcher::start(&dir, &others)
         .context("cannot start the watcher that stops the servers if this is killed")?;

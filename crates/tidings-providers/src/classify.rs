@@ -1,7 +1,7 @@
 //! The error tables as pure functions, by provider: for `vectors`, and for reports that arrive later.
 
 use crate::contract::{Rejection, RejectionEffect, SendOutcome};
-use crate::{notify, resend, sendgrid, ses, smtp, twilio, whatsapp_cloud};
+use crate::{notify, resend, sendgrid, ses, smtp, twilio, whatsapp_cloud, whatsapp_web};
 use tidings_core::{ErrorCategory, ProviderKind};
 
 pub use crate::smtp::Stage;
@@ -15,7 +15,7 @@ pub enum Verdict {
     No(Rejection),
     /// The answer is neither: the call counts as unanswered.
     Unclear,
-    /// There is no such provider yet.
+    /// The provider's answers are not of HTTP, or not classed by themselves.
     NoProvider,
 }
 
@@ -32,7 +32,8 @@ pub fn classify_http(
         ProviderKind::Resend => resend::classify(status, headers, body),
         ProviderKind::WhatsappCloud => whatsapp_cloud::classify(status, headers, body),
         ProviderKind::Ses => ses::classify(status, headers, body),
-        ProviderKind::Smtp | ProviderKind::WhatsappWeb | ProviderKind::Sandbox => return Verdict::NoProvider,
+        ProviderKind::WhatsappWeb => whatsapp_web::classify(status, headers, body),
+        ProviderKind::Smtp | ProviderKind::Sandbox => return Verdict::NoProvider,
     };
     rejection.map_or(Verdict::Success, Verdict::No)
 }

@@ -13,6 +13,7 @@ use crate::ses::SesProvider;
 use crate::smtp::SmtpProvider;
 use crate::twilio::TwilioProvider;
 use crate::whatsapp_cloud::WhatsappCloudProvider;
+use crate::whatsapp_web::WhatsappWebProvider;
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -123,12 +124,7 @@ pub fn build(
         ProviderKind::Resend => Ok(Arc::new(ResendProvider::new(config, egress)?)),
         ProviderKind::WhatsappCloud => Ok(Arc::new(WhatsappCloudProvider::new(config, egress)?)),
         ProviderKind::Ses => Ok(Arc::new(SesProvider::new(config, egress)?)),
-        ProviderKind::WhatsappWeb => Err(ConfigError {
-            place: format!("{kind} connection"),
-            problem:
-                "this version of Tidings has no such provider yet; use smtp, sendgrid, ses, resend, twilio, whatsapp_cloud or sandbox"
-                    .to_owned(),
-        }),
+        ProviderKind::WhatsappWeb => Ok(Arc::new(WhatsappWebProvider::new(config, egress)?)),
     }
 }
 
@@ -281,11 +277,5 @@ mod tests {
             assert!(error.starts_with("sandbox credentials"), "{error}");
             assert!(!error.contains("4711") && !error.contains("s3cret"), "{error}");
         }
-    }
-
-    #[test]
-    fn a_provider_that_is_not_there_is_named() {
-        let error = try_build(ProviderKind::WhatsappWeb, json!({}), "").unwrap_err();
-        assert!(error.to_string().contains("no such provider yet"), "{error}");
     }
 }

@@ -33,6 +33,7 @@ pub mod vectors;
 pub mod whatsapp_cloud;
 pub mod whatsapp_content;
 pub mod whatsapp_reports;
+pub mod whatsapp_web;
 
 pub use config::{ConfigError, ConnectionConfig, Credentials, build};
 pub use contract::*;

@@ -28,6 +28,12 @@ pub fn text(to: &str) -> Submission {
     )
 }
 
+/// A text message to a number, typed into WhatsApp Web.
+pub fn whatsapp_web(to: &str) -> Submission {
+    let body = "Ready.".to_owned();
+    submission(Channel::WhatsappWeb, to, Content::Text { body })
+}
+
 /// A WhatsApp message to a number.
 pub fn whatsapp(to: &str, content: Content) -> Submission {
     submission(Channel::Whatsapp, to, content)

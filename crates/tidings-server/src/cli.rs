@@ -2,6 +2,8 @@
 //!
 //! Exit codes: 0 done; 1 failed; 2 wrong use of the command line; 3 something was refused or not found.
 
+pub mod whatsapp_web;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use tidings_core::TenantId;
@@ -72,6 +74,9 @@ pub enum Command {
     Keys(Keys),
     /// Answer as every provider does, without sending anything: for trying out, and for tests.
     Sandbox(Sandbox),
+    /// WhatsApp through a browser: against WhatsApp's terms, off by default.
+    #[command(subcommand)]
+    WhatsappWeb(whatsapp_web::WhatsappWeb),
     /// Check this installation and say what to do about what is wrong.
     Doctor,
 }

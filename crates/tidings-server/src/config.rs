@@ -221,6 +221,16 @@ impl Config {
         })
     }
 
+    /// The seed of the dice: the configured one, or one of the operating system's randomness.
+    pub fn dice_seed(&self) -> Result<u64> {
+        if let Some(seed) = self.seed {
+            return Ok(seed);
+        }
+        let mut bytes = [0u8; 8];
+        aws_lc_rs::rand::fill(&mut bytes).map_err(|_| anyhow::anyhow!("the system gave no random bytes"))?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
     /// The URL the world reaches the server by; the listening address when none is set.
     pub fn public_base_url(&self) -> Url {
         self.public_url.clone().unwrap_or_else(|| {

@@ -101,12 +101,7 @@ impl Installation {
 
     /// The configured seed, or one of the operating system's randomness.
     pub fn seed(&self) -> Result<u64> {
-        if let Some(seed) = self.config.seed {
-            return Ok(seed);
-        }
-        let mut bytes = [0u8; 8];
-        aws_lc_rs::rand::fill(&mut bytes).map_err(|_| anyhow::anyhow!("the system gave no random bytes"))?;
-        Ok(u64::from_le_bytes(bytes))
+        self.config.dice_seed()
     }
 
     /// The tenant of an id or slug; without either, the only tenant there is.

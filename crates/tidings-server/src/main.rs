@@ -17,6 +17,7 @@ mod telemetry;
 
 use anyhow::Result;
 use clap::Parser;
+use cli::whatsapp_web::WhatsappWeb;
 use cli::{Cli, Command};
 use config::{Config, Environment};
 use installation::{Installation, Opening};
@@ -72,7 +73,10 @@ fn start(cli: Cli) -> Result<ExitCode> {
     if cli.pg_bin.is_some() {
         config.pg_bin.clone_from(&cli.pg_bin);
     }
-    let serving = matches!(cli.command, Command::Serve(_));
+    let serving = matches!(
+        cli.command,
+        Command::Serve(_) | Command::WhatsappWeb(WhatsappWeb::Serve(_))
+    );
     let filter = match (serving, environment.get(&["RUST_LOG", "LOG_LEVEL"])) {
         (true, _) | (false, Some(_)) => config.log_filter.clone(),
         // A command's answer is on standard output; only what went wrong belongs beside it.
@@ -112,6 +116,13 @@ async fn dispatch(cli: Cli, config: Config, environment: Environment) -> Result<
         }
         Command::Sandbox(options) => {
             commands::sandbox::run(&options, json).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::WhatsappWeb(command) => {
+            match command {
+                WhatsappWeb::Serve(options) => commands::whatsapp_web::serve(&config, &options, json).await?,
+                WhatsappWeb::Pair(options) => commands::whatsapp_web::pair(&options, json).await?,
+            }
             Ok(ExitCode::SUCCESS)
         }
         Command::Doctor => {
@@ -155,7 +166,8 @@ async fn guest(installation: &Installation, command: &Command, json: bool) -> Re
         | Command::Mail(_)
         | Command::Migrate
         | Command::Doctor
-        | Command::Sandbox(_) => Ok(()),
+        | Command::Sandbox(_)
+        | Command::WhatsappWeb(_) => Ok(()),
     }
 }
 

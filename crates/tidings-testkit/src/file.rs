@@ -27,3 +27,33 @@ impl Drop for TemporaryFile {
         let _ = std::fs::remove_file(&self.0);
     }
 }
+
+/// A folder in the system's temporary folder that no other test has; it is removed with everything in it.
+#[derive(Debug)]
+pub struct TemporaryFolder(PathBuf);
+
+impl TemporaryFolder {
+    /// Makes one; `purpose` is part of its name.
+    ///
+    /// # Panics
+    /// When it cannot be made; a test cannot go on then.
+    pub fn new(purpose: &str) -> Self {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let name = format!("tidings-test-{purpose}-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        Self(path)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TemporaryFolder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,7 +1,9 @@
-//! What tests need and products do not: a fresh database for each test, a MariaDB, a Redis, and a clock that stands still.
+//! What tests need and products do not: a fresh database for each test, a MariaDB, a Redis, a browser, and a clock that stands
+//! still.
 //!
 //! Development only; no crate of the product depends on it except under `[dev-dependencies]`.
 
+mod browser;
 mod database;
 mod file;
 mod mariadb;
@@ -9,8 +11,9 @@ mod mysql;
 mod redis;
 mod server;
 
+pub use browser::{Browser, browser};
 pub use database::{TestDatabase, database};
-pub use file::TemporaryFile;
+pub use file::{TemporaryFile, TemporaryFolder};
 pub use mysql::{MysqlDatabase, mysql_database, mysql_server};
 pub use redis::Redis;
 

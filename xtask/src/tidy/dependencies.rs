@@ -41,6 +41,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             "tidings-engine",
             "tidings-api",
             "tidings-stand-in",
+            "tidings-whatsapp-web",
         ],
     ),
     (
@@ -58,6 +59,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
         ],
     ),
     ("tidings-stand-in", &["tidings-core", "tidings-providers"]),
+    ("tidings-whatsapp-web", &["tidings-core", "tidings-providers"]),
     ("tidings-testkit", &["tidings-core", "tidings-postgres"]),
     ("xtask", &["tidings-postgres"]),
 ];
@@ -90,11 +92,12 @@ const CONFINED: &[(&[&str], &[&str], &str)] = &[
         &["axum", "utoipa", "utoipa-axum"],
         &[
             "tidings-api",
+            "tidings-whatsapp-web",
             "tidings-server",
             "tidings-testkit",
             "tidings-proof",
         ],
-        "HTTP comes in through api",
+        "HTTP comes in through api, and through the companion's own door",
     ),
     (
         &["tokio"],
@@ -109,6 +112,7 @@ const CONFINED: &[(&[&str], &[&str], &str)] = &[
             "tidings-api",
             "tidings-server",
             "tidings-stand-in",
+            "tidings-whatsapp-web",
             "tidings-testkit",
             "tidings-proof",
         ],

@@ -78,6 +78,11 @@ impl EgressRequest {
         request
     }
 
+    /// A request that takes something back.
+    pub fn delete(url: EgressUrl) -> Self {
+        Self::new(reqwest::Method::DELETE, url, Bytes::new())
+    }
+
     fn new(method: reqwest::Method, url: EgressUrl, body: Bytes) -> Self {
         Self {
             method,

@@ -289,6 +289,34 @@ async fn whatsapp_cloud() {
 }
 
 #[tokio::test]
+async fn whatsapp_web() {
+    let report = json!({ "reference": "0197", "standing": "sent", "id": "3EB0A1" });
+    let subject = HttpSubject {
+        kind: ProviderKind::WhatsappWeb,
+        submission: samples::whatsapp_web("+14155552671"),
+        settings: |url| json!({ "base_url": url }),
+        credentials: json!({ "token": "s3cret-s3cret-s3cret" }),
+        success: Reply::json(200, &report.to_string()),
+        rejection: |category| {
+            let no = |status, code: &str| {
+                let detail = "+14155552671 cannot be written to";
+                Reply::json(status, &json!({ "code": code, "detail": detail }).to_string())
+            };
+            Some(match category {
+                ErrorCategory::Transient => no(503, "not_ready"),
+                ErrorCategory::Permanent => no(422, "not_on_whatsapp"),
+                ErrorCategory::RateLimit => no(429, "too_soon").with("Retry-After", "31"),
+                ErrorCategory::AuthFailure => no(403, "not_paired"),
+                ErrorCategory::InvalidInput => no(422, "text"),
+            })
+        },
+        injections: vec![samples::email("bob@example.com")],
+        secret: "s3cret",
+    };
+    problems("whatsapp_web", &run_compliance(&subject).await);
+}
+
+#[tokio::test]
 async fn sandbox_with_a_stand_in() {
     let subject = HttpSubject {
         kind: ProviderKind::Sandbox,

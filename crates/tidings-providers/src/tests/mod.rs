@@ -56,6 +56,7 @@ fn provider_over(
     let channel = match kind {
         ProviderKind::Twilio => Channel::Sms,
         ProviderKind::WhatsappCloud => Channel::Whatsapp,
+        ProviderKind::WhatsappWeb => Channel::WhatsappWeb,
         _ => Channel::Email,
     };
     let credentials = Credentials::new(SecretString::from(credentials.to_string()));

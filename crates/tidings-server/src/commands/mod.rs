@@ -20,3 +20,4 @@ pub mod serve;
 pub mod simulate;
 pub mod source;
 mod unknown;
+pub mod whatsapp_web;

@@ -22,4 +22,5 @@ mod returned;
 mod sending;
 mod serving;
 mod stand_ins;
+mod whatsapp_web;
 mod world;

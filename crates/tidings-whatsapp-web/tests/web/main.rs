@@ -1,0 +1,8 @@
+//! The companion in a real browser, before a page that behaves as WhatsApp's does.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod arriving;
+mod phone;
+mod sending;
+mod session;
+mod world;
