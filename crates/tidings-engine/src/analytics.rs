@@ -119,7 +119,7 @@ async fn count_all(inner: &Inner, older_than: SignedDuration) -> Result<u64, Eng
             match count_one(inner, tenant, older_than, STATEMENT_LIMIT_MS).await {
                 Ok(more) => steps += more,
                 Err(error) => {
-                    tracing::warn!(%error, %tenant, "a tenant's deliveries could not be counted by day")
+                    tracing::warn!(%error, %tenant, "a tenant's deliveries could not be counted by day");
                 }
             }
         }

@@ -101,7 +101,9 @@ impl Engine {
         let keyring = tx.keyring();
         audit::append(&mut tx, &keyring, entry, now).await?;
         tx.commit().await?;
-        told.iter().for_each(|one| raise::count(one.alert.rule));
+        for one in &told {
+            raise::count(one.alert.rule);
+        }
         told.into_iter().next().ok_or_else(|| EngineError::Conflict {
             problem: "a test of this very moment is open already; look at the alerts".to_owned(),
         })

@@ -388,6 +388,10 @@ async fn a_late_report_and_a_late_outcome_change_their_day_and_no_other_is_count
     assert_eq!(count(&world, much_later).await, 1);
     agree(&world, &entries, range).await;
 
+    // A little of the time before is looked at again each time, and counted to the same.
+    count(&world, much_later + SignedDuration::from_mins(30)).await;
+    agree(&world, &entries, range).await;
+
     // Somebody sends one of them again.
     let stopped = entries.iter().position(|one| one.state == "stopped").unwrap();
     let again = much_later + SignedDuration::from_hours(1);
