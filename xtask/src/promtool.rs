@@ -30,6 +30,7 @@ pub fn check(scratch: &Path) -> anyhow::Result<()> {
                 .stdout(std::io::stderr()),
         )
     };
+    run(&["check", "config", "prometheus.yml"], &rules)?;
     run(&["check", "rules", "alerts.yml"], &rules)?;
     run(&["test", "rules", "alerts_test.yml"], &rules)?;
     let path = deploy.join("grafana/tidings.json");

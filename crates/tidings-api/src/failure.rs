@@ -52,6 +52,10 @@ impl From<EngineError> for Problem {
             EngineError::Queue(error) => error.into(),
             EngineError::NotFound { what, .. } => Self::not_found(what),
             EngineError::Conflict { problem } => Self::conflict("conflict", problem),
+            EngineError::Invalid { field, problem } => {
+                let pointer = format!("/{}", field.replace('.', "/"));
+                Self::invalid_field(pointer, "value.invalid", problem)
+            }
             EngineError::Source(_) => Self::conflict("conflict", error.to_string()),
             other => {
                 tracing::error!(error = %other, "the engine failed");

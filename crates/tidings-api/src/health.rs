@@ -11,11 +11,15 @@ use serde_json::{Value, json};
 
 /// Routes that need no key and show no tenant's data.
 pub(crate) fn router() -> Router<ApiState> {
+    watching().route("/openapi.json", get(document))
+}
+
+/// What whoever watches a process asks for.
+pub(crate) fn watching() -> Router<ApiState> {
     Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .route("/openapi.json", get(document))
 }
 
 /// The process lives. Says nothing about the database, so that an outage there does not restart every node.

@@ -20,6 +20,7 @@ pub mod v1;
 pub mod words;
 
 pub use auth::{Caller, Identity, Operator};
+pub use middleware::describe_figures;
 pub use state::{ApiSettings, ApiState, MetricsRenderer};
 
 use axum::Router;
@@ -55,6 +56,17 @@ pub fn router(state: ApiState, process: &str) -> Router {
             middleware::observe,
         ))
         .layer(SetSensitiveRequestHeadersLayer::new([header::AUTHORIZATION]))
+        .with_state(state)
+}
+
+/// `/healthz`, `/readyz` and `/metrics` alone: for processes that answer nothing else, and for an address of their own.
+pub fn watch_router(state: ApiState) -> Router {
+    health::watching()
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .layer(CatchPanicLayer::custom(middleware::on_panic))
+        .layer(from_fn(middleware::secure))
         .with_state(state)
 }
 

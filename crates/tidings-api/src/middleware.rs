@@ -110,6 +110,19 @@ fn log(response: &Response, took: Duration) {
     }
 }
 
+/// Says on `/metrics` what the figures of the HTTP server mean.
+pub fn describe_figures() {
+    metrics::describe_counter!(
+        "tidings_http_requests_total",
+        "Requests that were answered, by method, route and status"
+    );
+    metrics::describe_histogram!(
+        "tidings_http_request_seconds",
+        metrics::Unit::Seconds,
+        "From the head of a request to its answer, by method and route"
+    );
+}
+
 fn count(response: &Response, method: &Method, route: &str, took: Duration) {
     let labels = [
         ("method", known_method(method).to_owned()),

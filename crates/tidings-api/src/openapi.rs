@@ -38,6 +38,8 @@ pub const SCHEME: &str = "api_key";
         (name = "templates", description = "Versioned content for a message type, channel and locale"),
         (name = "connections", description = "Accounts at providers; credentials go in and never come out"),
         (name = "queue", description = "What waits, what is given up, what nobody knows the outcome of"),
+        (name = "alerts", description = "What is wrong, who was told of it, and what they want to be told"),
+        (name = "analytics", description = "What became of deliveries, counted from the ledger"),
         (name = "sandbox", description = "What the sandbox captured instead of sending, and answers as the customer"),
         (name = "keys", description = "API keys of a tenant"),
         (name = "tenants", description = "Companies whose customers are written to (operator)"),

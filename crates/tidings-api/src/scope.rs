@@ -32,6 +32,12 @@ pub enum Scope {
     QueueRead,
     /// Replay, edit and purge dead letters; decide unknown outcomes.
     QueueWrite,
+    /// Read alerts, and who is told of them.
+    AlertsRead,
+    /// Take alerts on, set thresholds and who is told, send tests.
+    AlertsWrite,
+    /// Read figures of deliveries.
+    AnalyticsRead,
     /// Read what the sandbox captured.
     SandboxRead,
     /// Answer in the sandbox as the customer.
@@ -57,6 +63,9 @@ impl Scope {
         Self::ConnectionsWrite,
         Self::QueueRead,
         Self::QueueWrite,
+        Self::AlertsRead,
+        Self::AlertsWrite,
+        Self::AnalyticsRead,
         Self::SandboxRead,
         Self::SandboxWrite,
         Self::KeysAdmin,
@@ -78,6 +87,9 @@ impl Scope {
             Self::ConnectionsWrite => "connections:write",
             Self::QueueRead => "queue:read",
             Self::QueueWrite => "queue:write",
+            Self::AlertsRead => "alerts:read",
+            Self::AlertsWrite => "alerts:write",
+            Self::AnalyticsRead => "analytics:read",
             Self::SandboxRead => "sandbox:read",
             Self::SandboxWrite => "sandbox:write",
             Self::KeysAdmin => "keys:admin",

@@ -1,6 +1,7 @@
 //! The words of the vocabulary as OpenAPI schemas: one list, in core; here only how they are described.
 
 use tidings_core::alert::{AlertRule, Notifier, Severity, Told};
+use tidings_core::analytics::DeliveriesBy;
 use tidings_core::decide::facts::SuppressionReason;
 use tidings_core::decide::verdict::{Rule, RuleVerdict};
 use tidings_core::event::{BounceClass, DeliveryEventKind};
@@ -60,6 +61,8 @@ words! {
     ToldWord = Told, "What a notifier has been told of an alert";
     /// Schema of [`NotificationState`].
     NotificationStateWord = NotificationState, "Where telling stands: waiting, settled, or failed (given up)";
+    /// Schema of [`DeliveriesBy`].
+    DeliveriesByWord = DeliveriesBy, "What figures of deliveries are told apart by";
     /// Schema of [`JobKind`].
     JobKindWord = JobKind, "What a job does";
     /// Schema of [`JobStatus`].

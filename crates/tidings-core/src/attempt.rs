@@ -2,6 +2,10 @@
 
 use crate::word::word_enum;
 
+/// The code of an attempt whose call was called off before it was made: its turn under a rate limit had passed. Nobody was
+/// called, so it is no call in any figure.
+pub const HELD_BACK: &str = "held_back";
+
 word_enum! {
     /// What is known of one call to a provider.
     pub enum AttemptOutcome {

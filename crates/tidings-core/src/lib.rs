@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod alert;
+pub mod analytics;
 pub mod attempt;
 pub mod breaker;
 pub mod campaign;

@@ -120,6 +120,7 @@ pub(crate) struct Inner {
     pub limiter: Limiter,
     pub pulse: Pulse,
     pub calls: tokio::sync::Semaphore,
+    pub watched_to: crate::alerts::WatchedTo,
     /// The process is to end: nothing more is begun.
     draining: AtomicBool,
     pub tasks: TaskTracker,
@@ -147,6 +148,7 @@ impl Engine {
             limiter: Limiter::new(),
             pulse: Pulse::new(),
             calls: tokio::sync::Semaphore::new(options.limits.calls.max(1)),
+            watched_to: crate::alerts::WatchedTo::default(),
             draining: AtomicBool::new(false),
             store: options.store,
             clock: options.clock,

@@ -34,6 +34,14 @@ pub enum EngineError {
         /// Which.
         id: String,
     },
+    /// What was given cannot be kept.
+    #[error("{field}: {problem}")]
+    Invalid {
+        /// Which field, its parts joined by dots.
+        field: String,
+        /// What is wrong and what is allowed.
+        problem: String,
+    },
     /// The tenant's source cannot be asked.
     #[error("the source cannot be asked: {0}")]
     Source(SourceProblem),
@@ -59,7 +67,11 @@ impl EngineError {
             Self::Store(error) => error.is_transient(),
             Self::Queue(error) => error.is_retryable(),
             Self::Source(problem) => problem.category == tidings_core::ErrorCategory::Transient,
-            Self::Seal(_) | Self::Content { .. } | Self::NotFound { .. } | Self::Conflict { .. } => false,
+            Self::Seal(_)
+            | Self::Content { .. }
+            | Self::NotFound { .. }
+            | Self::Invalid { .. }
+            | Self::Conflict { .. } => false,
         }
     }
 }

@@ -9,6 +9,7 @@ mod accept;
 mod admit;
 mod ai;
 pub mod alerts;
+mod analytics;
 mod approvals;
 mod approve;
 mod batch;
@@ -17,6 +18,7 @@ mod cancel;
 mod claims;
 mod compose;
 mod connections;
+mod csv_text;
 pub mod dead_letters;
 mod deliver;
 mod draft;
@@ -63,6 +65,7 @@ mod webhook;
 mod whatsapp;
 mod worker;
 
+pub use analytics::{DeliveriesTold, deliveries_csv};
 pub use approvals::{ApprovalEdit, ApprovalTold, ChannelPreview, WaitingPreview};
 pub use campaigns::{
     CampaignCheck, CampaignTold, Effective, Missing, NeverSelected, Ran, RowVerdict, RunPace, SampleRow,
@@ -74,7 +77,7 @@ pub use explain::{
     AttemptTold, DecisionTold, DeliveryTold, DryRun, EventTold, Explanation, PassedOverTold, RouteTold,
 };
 pub use failpoint::{FailPointError, FailPoints, NAMES as FAIL_POINT_NAMES};
-pub use figures::describe as describe_figures;
+pub use figures::{describe as describe_figures, prime as prime_figures};
 pub use inspect::TemplatePreview;
 pub use mail::{MOST_MAIL_BYTES, MailRecipient, MailTaken};
 pub use request::{

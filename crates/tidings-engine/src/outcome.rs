@@ -72,10 +72,11 @@ pub(crate) async fn record(
     learn(inner, &mut tx, &told, &mut aside, dice, now).await?;
     write_learned(&mut tx, learned, dice, now).await?;
     let report = fallback::write(inner, &mut tx, aside, dice, now).await?;
-    crate::alerts::refused(&mut tx, &refusals(&told), dice, now).await?;
     inner.fail.pass("outcome_before_commit");
     tx.commit().await?;
     inner.fail.pass("outcome_after_commit");
+    // Not before: what was sent stays on record whatever becomes of an alert.
+    crate::alerts::raise_refused(inner, &refusals(&told), dice, now).await;
     shrink_limits(inner, bench, &told, now).await;
     told.iter()
         .filter(|one| moved.contains(&one.result.delivery))
@@ -181,6 +182,7 @@ fn tell(inner: &Inner, bench: &Bench, one: Ended, dice: &mut Dice, now: Timestam
             let at = after_refused_repetition(inner, &call, rejection, dice, now);
             result.outcome = AttemptOutcome::Unknown;
             result.state = DeliveryState::Unknown;
+            result.category = Some(rejection.category);
             result.code = Some(rejection.code.clone());
             result.detail = Some(format!(
                 "the repetition was refused ({}); what became of the call before it is not known",
@@ -477,7 +479,7 @@ fn moved_event(inner: &Inner, moved: Moved) -> Option<NewEvent> {
     })
 }
 
-/// Connections whose credentials were refused: an operator hears of it at once.
+/// Connections whose credentials were refused, also to a repetition: an operator hears of it at once.
 fn refusals(told: &[Told]) -> Vec<(TenantId, ConnectionId, ProviderKind)> {
     let refused = told
         .iter()
@@ -488,7 +490,12 @@ fn refusals(told: &[Told]) -> Vec<(TenantId, ConnectionId, ProviderKind)> {
 }
 
 fn count(one: &Told, now: Timestamp) {
+    if Held::is(&one.outcome) {
+        // Nobody was called.
+        return;
+    }
     let row = &one.call.carried.row;
+    figures::provider_call(one.call.provider.kind());
     match &one.outcome {
         SendOutcome::Accepted { .. } => {
             let seconds = now.duration_since(row.message.accepted_at).as_secs_f64();

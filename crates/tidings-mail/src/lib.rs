@@ -9,5 +9,5 @@ pub mod data;
 pub mod server;
 pub mod session;
 
-pub use server::{Bounds, Later, Post, serve};
+pub use server::{Bounds, Later, Post, describe_figures, serve};
 pub use session::{Limits, Mail, Reply, Session, Step, Verdict};

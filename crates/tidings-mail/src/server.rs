@@ -121,6 +121,14 @@ pub async fn serve<P: Post>(
     tasks.wait().await;
 }
 
+/// Says on `/metrics` what the figures of the mail server mean.
+pub fn describe_figures() {
+    metrics::describe_counter!(
+        "tidings_mail_connections_total",
+        "Connections to the mail server, by how they ended"
+    );
+}
+
 fn count(outcome: &'static str) {
     metrics::counter!("tidings_mail_connections_total", "outcome" => outcome).increment(1);
 }

@@ -32,6 +32,7 @@ pub mod schedule;
 mod stats;
 mod sweep;
 mod tenants;
+mod totals;
 
 pub use age::oldest_age;
 pub use arrivals::{Adopted, UnknownKind, adopt_arrivals, reconsider_unknown, unknown_kinds};
@@ -49,6 +50,7 @@ pub use park::{Parked, ParkedWork, TakenOver, park, park_expired, parked_work, t
 pub use stats::{StatRow, stats};
 pub use sweep::{Swept, roll_up_tallies, sweep};
 pub use tenants::ReadyTenants;
+pub use totals::{TotalRow, totals};
 
 /// The channel a sleeping node listens on. The payload is empty: what is due is in the tables.
 pub const CHANNEL: &str = "tidings_jobs";

@@ -143,8 +143,9 @@ fn missed_run(max_lateness_ms: Option<i64>) -> MissedRun {
     })
 }
 
-/// Decides what runs now: for up to `limit` schedules that came due, writes down each missed moment and what becomes of it,
-/// moves the schedule on, and returns the moments to run. `next` gives the first moment after another one.
+/// Decides what runs now: for up to `limit` schedules that came due and whose names begin so, writes down each missed moment
+/// and what becomes of it, moves the schedule on, and returns the moments to run. `next` gives the first moment after another
+/// one. Who works on one kind of schedules is held up by no other kind.
 ///
 /// Two nodes may call it at once: a schedule is locked by one of them, and the occurrence's key keeps a moment from being
 /// decided twice even so. Nothing while the queue is fenced. Call it in a transaction, together with enqueueing the work:
@@ -155,6 +156,7 @@ fn missed_run(max_lateness_ms: Option<i64>) -> MissedRun {
 pub async fn run_due(
     conn: &mut PgConnection,
     node: NodeId,
+    beginning: &str,
     now: Timestamp,
     limit: u32,
     mut next: impl FnMut(&Schedule, Timestamp) -> Option<Timestamp>,
@@ -165,7 +167,7 @@ pub async fn run_due(
         ));
     }
     let mut run = Vec::new();
-    for schedule in lock_due(conn, now, limit).await? {
+    for schedule in lock_due(conn, beginning, now, limit).await? {
         let decided = decide(&schedule, now, &mut next);
         let new = write_decision(conn, node, &schedule, &decided, now).await?;
         if let Some(due_at) = decided.run.filter(|_| new) {
@@ -184,15 +186,21 @@ pub async fn run_due(
     Ok(run)
 }
 
-async fn lock_due(conn: &mut PgConnection, now: Timestamp, limit: u32) -> Result<Vec<Schedule>, QueueError> {
+async fn lock_due(
+    conn: &mut PgConnection,
+    beginning: &str,
+    now: Timestamp,
+    limit: u32,
+) -> Result<Vec<Schedule>, QueueError> {
     let rows = sqlx::query!(
         r#"
         SELECT tenant_id, name, cadence, max_lateness_ms, next_at
-        FROM schedules WHERE enabled AND next_at <= $1 AND queue_open()
+        FROM schedules WHERE enabled AND next_at <= $1 AND starts_with(name, $3) AND queue_open()
         ORDER BY next_at LIMIT $2 FOR UPDATE SKIP LOCKED
         "#,
         now.to_sqlx() as _,
         i64::from(limit),
+        beginning,
     )
     .fetch_all(conn)
     .await

@@ -51,8 +51,10 @@ pub enum Command {
     #[command(subcommand)]
     Approval(Approval),
     /// Look at alerts, and try who is told of them.
-    #[command(subcommand)]
+    #[command(subcommand, visible_alias = "alerts")]
     Alert(Alert),
+    /// Say what became of deliveries, by provider, connection, channel, message type or day.
+    Analytics(Analytics),
     /// Look at the queue and its dead letters.
     #[command(subcommand)]
     Queue(Queue),
@@ -99,6 +101,9 @@ pub struct Serve {
     /// Also take mail that came back, by SMTP at this address and port (TIDINGS_MAIL_LISTEN); with the role api or all.
     #[arg(long, value_name = "ADDR")]
     pub mail_listen: Option<std::net::SocketAddr>,
+    /// Also answer /metrics, /healthz and /readyz at this address and port (TIDINGS_METRICS_LISTEN), whatever the role.
+    #[arg(long, value_name = "ADDR")]
+    pub metrics_listen: Option<std::net::SocketAddr>,
     /// Do not migrate at start; refuse to start on an older schema.
     #[arg(long)]
     pub no_migrate: bool,
@@ -403,6 +408,26 @@ pub enum Alert {
     },
     /// Raise an alert that means nothing, to try the notifiers; it is over by itself soon.
     Test(Tenant),
+}
+
+/// Options of `analytics`.
+#[derive(Debug, Args)]
+pub struct Analytics {
+    /// The tenant.
+    #[command(flatten)]
+    pub tenant: Tenant,
+    /// The first day, UTC, as 2026-06-01; 29 days before the last when left out.
+    #[arg(long, value_name = "DAY")]
+    pub from: Option<jiff::civil::Date>,
+    /// The last day, UTC; today when left out.
+    #[arg(long, value_name = "DAY")]
+    pub to: Option<jiff::civil::Date>,
+    /// By what they are told apart: provider, connection, channel, type or day.
+    #[arg(long, default_value = "provider")]
+    pub by: String,
+    /// Comma-separated values instead of a table.
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
 }
 
 /// The queue.

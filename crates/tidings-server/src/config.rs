@@ -27,6 +27,9 @@ pub struct Config {
     pub pg_bin: Option<PathBuf>,
     /// `TIDINGS_LISTEN`: the address the HTTP server binds.
     pub listen: SocketAddr,
+    /// `TIDINGS_METRICS_LISTEN`: the address at which `/metrics`, `/healthz` and `/readyz` are answered beside the HTTP
+    /// server, whatever the role; none: they are not.
+    pub metrics_listen: Option<SocketAddr>,
     /// `TIDINGS_MAIL_LISTEN`: the address at which mail that came back is taken by SMTP; none: it is not.
     pub mail_listen: Option<SocketAddr>,
     /// `TIDINGS_PUBLIC_URL`: how the world reaches the server; in links and webhook signatures.
@@ -108,6 +111,14 @@ impl Environment {
         }
     }
 
+    /// An address to listen at; none where it is not set.
+    fn address(&self, name: &str, form: &str) -> Result<Option<SocketAddr>> {
+        let none = SocketAddr::from(([127, 0, 0, 1], 0));
+        self.get(&[name])
+            .map(|_| self.parsed(name, none, form))
+            .transpose()
+    }
+
     fn switch(&self, name: &str, default: bool) -> Result<bool> {
         match self
             .0
@@ -146,14 +157,12 @@ impl Config {
                 .into(),
             pg_bin: environment.get(&["TIDINGS_PG_BIN"]).map(PathBuf::from),
             listen,
-            mail_listen: match environment.get(&["TIDINGS_MAIL_LISTEN"]) {
-                None => None,
-                Some(_) => Some(environment.parsed(
-                    "TIDINGS_MAIL_LISTEN",
-                    listen,
-                    "an address and port such as 0.0.0.0:25",
-                )?),
-            },
+            metrics_listen: environment.address(
+                "TIDINGS_METRICS_LISTEN",
+                "an address and port such as 127.0.0.1:9464",
+            )?,
+            mail_listen: environment
+                .address("TIDINGS_MAIL_LISTEN", "an address and port such as 0.0.0.0:25")?,
             public_url,
             master_key: secret(&["TIDINGS_MASTER_KEY", "DB_ENCRYPTION_KEY"]),
             previous_master_keys: environment
@@ -319,6 +328,7 @@ mod tests {
             ("POLL_INTERVAL_MS", "soon"),
             ("TIDINGS_LISTEN", "8420"),
             ("TIDINGS_MAIL_LISTEN", "25"),
+            ("TIDINGS_METRICS_LISTEN", "localhost"),
             ("TIDINGS_PUBLIC_URL", "tidings"),
             ("TIDINGS_ALLOW_LOOPBACK", "maybe"),
             ("ENABLE_WINBACK_DETECTION", "perhaps"),

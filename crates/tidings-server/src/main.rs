@@ -67,6 +67,7 @@ fn start(cli: Cli) -> Result<ExitCode> {
         // Before anything is built on it: links lead to the address that is really served.
         config.listen = options.listen.unwrap_or(config.listen);
         config.mail_listen = options.mail_listen.or(config.mail_listen);
+        config.metrics_listen = options.metrics_listen.or(config.metrics_listen);
     }
     if cli.pg_bin.is_some() {
         config.pg_bin.clone_from(&cli.pg_bin);
@@ -144,6 +145,7 @@ async fn guest(installation: &Installation, command: &Command, json: bool) -> Re
         Command::Key(command) => commands::key::run(installation, command, json).await,
         Command::Source(command) => commands::source::run(installation, command, json).await,
         Command::Campaign(command) => commands::campaign::run(installation, command, json).await,
+        Command::Analytics(options) => commands::analytics::run(installation, options, json).await,
         Command::Alert(command) => commands::alert::run(installation, command, json).await,
         Command::Approval(command) => commands::approval::run(installation, command, json).await,
         Command::Simulate(options) => Box::pin(commands::simulate::run(installation, options, json)).await,

@@ -35,6 +35,8 @@ pub struct Node {
     pub engine: Engine,
     /// Where it answers HTTP.
     pub address: Option<SocketAddr>,
+    /// Where it shows its figures beside that.
+    pub metrics_address: Option<SocketAddr>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -44,6 +46,12 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How often figures that are counted in the database are refreshed for `/metrics`.
 const FIGURES_INTERVAL: Duration = Duration::from_secs(15);
+
+/// The same where counting takes long: it never keeps the database busy for more than this part of the time.
+const FIGURES_SHARE: u32 = 20;
+
+/// At least this often, however long it takes.
+const FIGURES_INTERVAL_MAX: Duration = Duration::from_mins(5);
 
 /// Builds the engine of an installation, not yet working.
 pub fn engine(installation: &Installation) -> Result<Engine> {
@@ -131,10 +139,19 @@ pub async fn start(
     let tasks = TaskTracker::new();
     let stop = CancellationToken::new();
     // First: a process whose port is taken must not begin to work.
+    let state = api_state(&engine, metrics.clone());
     let address = if roles.api {
-        Some(listen_on(&engine, listen, metrics.clone(), &tasks, &stop).await?)
+        let router = tidings_api::router(state.clone(), &engine.node().to_string());
+        Some(listen_on(router, listen, "TIDINGS_LISTEN", &tasks, &stop).await?)
     } else {
         None
+    };
+    let metrics_address = match installation.config.metrics_listen {
+        Some(listen) => {
+            let router = tidings_api::watch_router(state);
+            Some(listen_on(router, listen, "TIDINGS_METRICS_LISTEN", &tasks, &stop).await?)
+        }
+        None => None,
     };
     if roles.api
         && let Some(address) = installation.config.mail_listen
@@ -159,24 +176,15 @@ pub async fn start(
     if roles.scheduler {
         let (scheduling, stopped) = (engine.clone(), stop.clone());
         tasks.spawn(async move { scheduling.schedule_campaigns(stopped).await });
+        let (watching, stopped) = (engine.clone(), stop.clone());
+        tasks.spawn(async move { watching.watch_alerts(stopped).await });
+        let (counting, stopped) = (engine.clone(), stop.clone());
+        tasks.spawn(async move { counting.count_deliveries(stopped).await });
         let (engine, stop) = (engine.clone(), stop.clone());
         tasks.spawn(async move { engine.run_campaigns(RunPace::default(), stop).await });
     }
     if roles.api {
-        let (engine, stop) = (engine.clone(), stop.clone());
-        tasks.spawn(async move {
-            loop {
-                if let Err(error) = engine.refresh_figures().await {
-                    tracing::warn!(%error, "figures could not be refreshed");
-                }
-                if tokio::time::timeout(FIGURES_INTERVAL, stop.cancelled())
-                    .await
-                    .is_ok()
-                {
-                    return;
-                }
-            }
-        });
+        tasks.spawn(refresh_figures(engine.clone(), stop.clone()));
     }
     let upkeep = stop.clone();
     tasks.spawn(async move {
@@ -190,36 +198,52 @@ pub async fn start(
     Ok(Node {
         engine,
         address,
+        metrics_address,
         tasks,
         stop,
     })
 }
 
-async fn listen_on(
-    engine: &Engine,
-    listen: SocketAddr,
-    metrics: PrometheusHandle,
-    tasks: &TaskTracker,
-    stop: &CancellationToken,
-) -> Result<SocketAddr> {
-    let listener = tokio::net::TcpListener::bind(listen).await.with_context(|| {
-        format!("cannot listen on {listen}; is another process there? Set TIDINGS_LISTEN")
-    })?;
-    let address = listener.local_addr()?;
+/// Counts again and again until `stop` is cancelled.
+async fn refresh_figures(engine: Engine, stop: CancellationToken) {
+    loop {
+        let began = std::time::Instant::now();
+        if let Err(error) = engine.refresh_figures().await {
+            tracing::warn!(%error, "figures could not be refreshed");
+        }
+        let pause = (began.elapsed() * FIGURES_SHARE).clamp(FIGURES_INTERVAL, FIGURES_INTERVAL_MAX);
+        if tokio::time::timeout(pause, stop.cancelled()).await.is_ok() {
+            return;
+        }
+    }
+}
+
+fn api_state(engine: &Engine, metrics: PrometheusHandle) -> ApiState {
     let settings = ApiSettings {
         metrics: Arc::new(move || metrics.render()),
     };
-    let router = tidings_api::router(
-        ApiState::new(engine.clone(), settings),
-        &engine.node().to_string(),
-    );
+    ApiState::new(engine.clone(), settings)
+}
+
+/// Answers HTTP at an address; `setting` is the variable that names it.
+async fn listen_on(
+    router: axum::Router,
+    listen: SocketAddr,
+    setting: &str,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<SocketAddr> {
+    let listener = tokio::net::TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("cannot listen on {listen}; is another process there? Set {setting}"))?;
+    let address = listener.local_addr()?;
     let stop = stop.clone();
     tasks.spawn(async move {
         let _ended = stop.clone().drop_guard();
         let service =
             axum::serve(listener, router.into_make_service()).with_graceful_shutdown(stop.cancelled_owned());
         if let Err(error) = service.await {
-            tracing::error!(%error, "the HTTP server ended");
+            tracing::error!(%error, "an HTTP server ended");
         }
     });
     Ok(address)

@@ -42,5 +42,8 @@ pub fn start_metrics() -> Result<PrometheusHandle> {
         .install_recorder()
         .context("the metrics recorder could not start")?;
     tidings_engine::describe_figures();
+    tidings_api::describe_figures();
+    tidings_mail::describe_figures();
+    tidings_engine::prime_figures();
     Ok(handle)
 }

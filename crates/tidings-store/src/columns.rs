@@ -1,10 +1,12 @@
 //! Reading words, JSON and channels from columns, and bounds that every list keeps.
 
 use crate::{Result, StoreError};
+use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::str::FromStr;
 use tidings_core::Channel;
+use uuid::Uuid;
 
 /// The most rows one page of a list holds.
 pub const PAGE_LIMIT: u32 = 500;
@@ -41,6 +43,12 @@ where
 {
     text.parse()
         .map_err(|error: T::Err| StoreError::invalid(column, error.to_string()))
+}
+
+/// The least UUID version 7 of an instant: ids are in order of time.
+pub(crate) fn first_id_of(at: Timestamp) -> Uuid {
+    let milliseconds = u128::from(at.as_millisecond().max(0).unsigned_abs());
+    Uuid::from_u128(milliseconds << 80)
 }
 
 pub(crate) fn channels(column: &'static str, words: &[String]) -> Result<Vec<Channel>> {

@@ -7,8 +7,10 @@
 //! on a batch and want the workers' pool.
 
 pub mod alerts;
+pub mod analytics;
 pub mod api_keys;
 pub mod audit;
+pub mod bound;
 pub mod campaigns;
 pub mod columns;
 pub mod connections;

@@ -31,9 +31,9 @@ pub(crate) fn router() -> OpenApiRouter<ApiState> {
 /// List alerts
 ///
 /// The newest first: open ones, those that are over, or both.
-#[utoipa::path(get, path = "/v1/alerts", tag = "queue", params(AlertQuery),
+#[utoipa::path(get, path = "/v1/alerts", tag = "alerts", params(AlertQuery),
     responses((status = 200, description = "A page", body = Page<AlertView>)),
-    security(("api_key" = ["queue:read"])))]
+    security(("api_key" = ["alerts:read"])))]
 async fn list_alerts(
     caller: Caller,
     State(state): State<ApiState>,
@@ -52,10 +52,10 @@ async fn list_alerts(
 /// Take an alert on
 ///
 /// Says that somebody looks after it; the first one stays. It is over when the figures are well, not before.
-#[utoipa::path(post, path = "/v1/alerts/{alert_id}/acknowledge", tag = "queue",
+#[utoipa::path(post, path = "/v1/alerts/{alert_id}/acknowledge", tag = "alerts",
     params(("alert_id" = Uuid, Path, description = "The alert")),
     responses((status = 200, description = "The alert as it is now", body = AlertView), (status = 404, description = "There is no such alert", body = Problem, content_type = "application/problem+json")),
-    security(("api_key" = ["queue:write"])))]
+    security(("api_key" = ["alerts:write"])))]
 async fn acknowledge_alert(
     caller: Caller,
     State(state): State<ApiState>,

@@ -1,6 +1,8 @@
 //! The operations under `/v1`, one file a group.
 
+pub mod alert_settings;
 pub mod alerts;
+pub mod analytics;
 pub mod api_keys;
 pub mod approvals;
 pub mod campaigns;
@@ -44,6 +46,8 @@ pub(crate) fn router() -> OpenApiRouter<ApiState> {
         .merge(connection_standing::router())
         .merge(connections::router())
         .merge(alerts::router())
+        .merge(alert_settings::router())
+        .merge(analytics::router())
         .merge(queue::router())
         .merge(dead_letters::router())
         .merge(sandbox::router())

@@ -86,7 +86,7 @@ async fn live_ids(api: &TestApi, key: &str) -> BTreeMap<String, String> {
     let job = dead_letter(api, key).await;
     own_campaign(api, "bobs_own").await;
     let run = api.act(key, "/v1/campaigns/bobs_own/run").await.expect(202);
-    let alert = api.engine.test_alert(api.bob.id).await.unwrap();
+    let alert = api.engine.test_alert(api.bob.id, "ops").await.unwrap();
     let made = api
         .post(
             key,

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod alerts;
+mod analytics;
 mod authorisation;
 mod bad_input;
 mod campaigns;

@@ -9,6 +9,7 @@ use serde_json::Value;
 use std::sync::Arc;
 use tidings_api::scope::Scope;
 use tidings_api::{ApiSettings, ApiState, router};
+use tidings_core::clock::FixedClock;
 use tidings_core::decide::Policy;
 use tidings_core::{Clock, Dice, TenantId};
 use tidings_engine::providers::egress::{Egress, EgressPolicy};
@@ -35,8 +36,10 @@ pub struct TestApi {
     pub bob: Tenant,
     /// An operator's key.
     pub operator: String,
-    /// Dropped with the test.
-    _database: TestDatabase,
+    /// Its clock.
+    pub clock: Arc<FixedClock>,
+    /// The database beneath, for what nobody else may see. Dropped with the test.
+    pub database: TestDatabase,
 }
 
 /// A tenant and its key.
@@ -134,7 +137,7 @@ impl TestApi {
         let settings = ApiSettings {
             metrics: Arc::new(|| "tidings_up 1\n".to_owned()),
         };
-        let engine = engine(store.clone(), clock);
+        let engine = engine(store.clone(), clock.clone());
         let state = ApiState::new(engine.clone(), settings);
         Self {
             router: router(state, "test"),
@@ -144,7 +147,8 @@ impl TestApi {
             ann,
             bob,
             operator,
-            _database: database,
+            clock,
+            database,
         }
     }
 

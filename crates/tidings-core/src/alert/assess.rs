@@ -4,7 +4,7 @@
 //! about the threshold is one alert and not many.
 
 use super::figures::{ConnectionHealth, Figures, OpenFigures, ProviderFigures};
-use super::thresholds::Thresholds;
+use super::thresholds::{CALLS_MOST, MAILS_MOST, Thresholds};
 use super::{AlertKey, AlertRule, WHOLE};
 use crate::breaker::BreakerState;
 use crate::channel::{Channel, ProviderKind};
@@ -138,7 +138,8 @@ fn rates(
     let provider = one.provider;
     let mut judge = |rule: AlertRule, part: u64, of: u64, at_least: bool, percent: u32, words: &str| {
         let key = AlertKey::new(rule, provider.as_str());
-        let verdict = if of < u64::from(limits.sample_min) {
+        // More than is looked at would never be reached.
+        let verdict = if of < u64::from(limits.sample_min.min(CALLS_MOST)) {
             Verdict::Unclear
         } else {
             share(part, of, at_least, percent, open.contains(&key), |shown| {
@@ -181,7 +182,7 @@ fn opens(
     found: &mut BTreeMap<AlertKey, Verdict>,
 ) {
     let key = AlertKey::new(AlertRule::OpenRate, one.provider.as_str());
-    let verdict = if one.mails < u64::from(limits.open_sample_min) {
+    let verdict = if one.mails < u64::from(limits.open_sample_min.min(MAILS_MOST)) {
         Verdict::Unclear
     } else {
         let percent = limits.open_rate_min_percent;

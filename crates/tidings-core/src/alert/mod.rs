@@ -10,7 +10,7 @@ pub use assess::{Finding, Verdict, assess, auth_failure_detail};
 pub use figures::{ConnectionHealth, Figures, OpenFigures, ProviderFigures, RunHealth};
 pub use step::{HOLD_MAX_S, LAPSE, Step, step};
 pub use tell::{Configured, NotifyEvent, Told, next_word, notifier_of};
-pub use thresholds::{ThresholdError, Thresholds};
+pub use thresholds::{CALLS_MOST, MAILS_MOST, ThresholdError, Thresholds};
 
 use crate::word::word_enum;
 

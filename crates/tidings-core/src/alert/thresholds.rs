@@ -4,6 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use super::step::HOLD_MAX_S;
 
+/// The newest calls of a tenant within the window that rates are taken from.
+pub const CALLS_MOST: u32 = 2_000;
+
+/// The newest messages of a tenant that open rates are taken from.
+pub const MAILS_MOST: u32 = 500;
+
 /// The thresholds of a tenant. The default is SPEC section 8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -75,8 +81,8 @@ impl Thresholds {
             ("api_errors_max_percent", self.api_errors_max_percent, 1, 99),
             ("retries_max_percent", self.retries_max_percent, 1, 99),
             ("open_rate_min_percent", self.open_rate_min_percent, 1, 99),
-            ("sample_min", self.sample_min, 5, 100_000),
-            ("open_sample_min", self.open_sample_min, 5, 100_000),
+            ("sample_min", self.sample_min, 5, CALLS_MOST),
+            ("open_sample_min", self.open_sample_min, 5, MAILS_MOST),
             ("dead_letters_max", self.dead_letters_max, 0, 1_000_000),
             ("unknown_max", self.unknown_max, 0, 1_000_000),
             ("queue_age_max_s", self.queue_age_max_s, 60, 86_400),

@@ -6,9 +6,9 @@ use proptest::prelude::*;
 use rstest::rstest;
 use std::collections::{BTreeMap, BTreeSet};
 use tidings_core::alert::{
-    AlertKey, AlertRule, Configured, ConnectionHealth, Figures, LAPSE, Notifier, NotifyEvent, OpenFigures,
-    ProviderFigures, RunHealth, Severity, Step, Thresholds, Told, Verdict, WHOLE, assess, next_word,
-    notifier_of, step,
+    AlertKey, AlertRule, CALLS_MOST, Configured, ConnectionHealth, Figures, LAPSE, MAILS_MOST, Notifier,
+    NotifyEvent, OpenFigures, ProviderFigures, RunHealth, Severity, Step, Thresholds, Told, Verdict, WHOLE,
+    assess, next_word, notifier_of, step,
 };
 use tidings_core::breaker::BreakerState;
 use tidings_core::{Channel, ConnectionId, ProviderKind};
@@ -208,6 +208,35 @@ fn thresholds_have_bounds(#[case] change: fn(&mut Thresholds), #[case] field: &s
     let mut thresholds = Thresholds::default();
     change(&mut thresholds);
     assert_eq!(thresholds.check().unwrap_err().field, field);
+}
+
+#[test]
+fn no_sample_is_wanted_that_is_never_looked_at() {
+    // As it may be stored from before there was a bound.
+    let limits = Thresholds {
+        sample_min: 100_000,
+        open_sample_min: 100_000,
+        ..Thresholds::default()
+    };
+    let most = u64::from(CALLS_MOST);
+    let figures = Figures {
+        opens: Some(vec![OpenFigures {
+            provider: PROVIDER,
+            mails: u64::from(MAILS_MOST),
+            opened: 0,
+        }]),
+        ..provider(most, most, 0, 0, most)
+    };
+    let found = assess(&figures, &limits, &BTreeSet::new());
+    for rule in [AlertRule::ApiErrors, AlertRule::DeliveryRate, AlertRule::OpenRate] {
+        let key = AlertKey::new(rule, PROVIDER.as_str());
+        let verdict = found.iter().find(|finding| finding.key == key);
+        assert!(
+            matches!(verdict.map(|one| &one.verdict), Some(Verdict::Bad(_))),
+            "{rule}"
+        );
+    }
+    assert!(limits.check().is_err());
 }
 
 #[test]

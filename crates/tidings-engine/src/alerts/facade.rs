@@ -9,7 +9,11 @@ use tidings_core::alert::{AlertKey, AlertRule};
 use tidings_core::{AlertId, TenantId};
 use tidings_store::alerts::notifications::{self, Notification};
 use tidings_store::alerts::{self, Alert, AlertState, NewAlert};
+use tidings_store::audit::{self, AuditEntry};
 use tidings_store::{Page, TenantTx};
+
+/// Tests of the notifiers that may be open at once.
+const TESTS_OPEN: usize = 5;
 
 /// An alert and what was told of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -62,13 +66,21 @@ impl Engine {
         })
     }
 
-    /// Raises an alert that means nothing, to try the notifiers; it is over by itself soon.
+    /// Raises an alert that means nothing, to try the notifiers; it is over by itself soon. Written down in the audit log
+    /// under the actor.
     ///
     /// # Errors
-    /// When the database refuses.
-    pub async fn test_alert(&self, tenant: TenantId) -> Result<AlertTold, EngineError> {
+    /// [`EngineError::Conflict`] while five of them are open: each may wake somebody.
+    pub async fn test_alert(&self, tenant: TenantId, actor: &str) -> Result<AlertTold, EngineError> {
         let inner = &self.inner;
         let now = inner.now();
+        let mut tx = inner.store.worker_tenant(tenant).tx().await?;
+        let open = alerts::open(&mut tx, &[tenant]).await?;
+        if open.iter().filter(|alert| alert.rule == AlertRule::Test).count() >= TESTS_OPEN {
+            return Err(EngineError::Conflict {
+                problem: format!("{TESTS_OPEN} tests are open; each is over a few minutes after it began"),
+            });
+        }
         let new = NewAlert {
             tenant,
             id: AlertId(inner.dice().uuid(now)),
@@ -76,10 +88,22 @@ impl Engine {
             key: AlertKey::new(AlertRule::Test, now.to_string()),
             detail: "this is a test of the notifiers; nothing is wrong".to_owned(),
         };
-        let mut tx = inner.store.worker_tenant(tenant).tx().await?;
+        let entry = AuditEntry {
+            tenant,
+            actor: actor.to_owned(),
+            action: "alerts.tested".to_owned(),
+            object: new.id.to_string(),
+            contact: None,
+            detail: None,
+        };
         let raised = raise::open(&mut tx, &[new], now).await?;
         let told = with_notifications(&mut tx, raised).await?;
+        let keyring = tx.keyring();
+        audit::append(&mut tx, &keyring, entry, now).await?;
         tx.commit().await?;
+        for one in &told {
+            raise::count(one.alert.rule);
+        }
         told.into_iter().next().ok_or_else(|| EngineError::Conflict {
             problem: "a test of this very moment is open already; look at the alerts".to_owned(),
         })

@@ -1,4 +1,4 @@
-//! Alerts: looked at once a minute by one node, raised at once where a credential is refused, told through the queue.
+//! Alerts: looked at once a minute by one node, raised as soon as a refused credential is on record, told through the queue.
 //!
 //! `round` turns figures into alerts by the rules of `tidings_core::alert`; `raise` writes them together with the jobs that
 //! tell of them; `notify` and `digest` are those jobs. What is told follows from the alert's state at the moment of telling,
@@ -10,11 +10,13 @@ mod notify;
 mod raise;
 mod round;
 mod schedule;
+mod setup;
 
 pub use facade::AlertTold;
-pub(crate) use raise::refused;
+pub(crate) use raise::raise_refused;
 pub use round::RoundDone;
-pub(crate) use schedule::{enqueue_digests, of_alerts, watch};
+pub(crate) use round::WatchedTo;
+pub use setup::{AlertSetup, check_notifiers};
 
 use crate::engine::Inner;
 use crate::error::EngineError;

@@ -11,6 +11,7 @@ use tidings_core::alert::{Notifier, NotifyEvent, Told, next_word};
 use tidings_core::job::JobKind;
 use tidings_core::retry::{Failure, NextTry, next_try};
 use tidings_core::{AlertId, ErrorCategory, Urgency};
+use tidings_providers::egress::Egress;
 use tidings_providers::notify::{Note, Notify, PagerDuty, Slack};
 use tidings_providers::{ConfigError, Rejection, SendOutcome};
 use tidings_queue::{ClaimedJob, FinishReport, LeaseId, NewJob, Outcome, finish};
@@ -111,7 +112,7 @@ async fn call(
     drop(conn);
     let built = opened
         .ok_or_else(missing)
-        .and_then(|(settings, secrets)| build(inner, key.notifier, &settings, secrets));
+        .and_then(|(settings, secrets)| build(inner.providers.egress(), key.notifier, &settings, secrets));
     let notifier = match built {
         Ok(notifier) => notifier,
         Err(error) => return Ok(SendOutcome::Rejected(unusable(&error))),
@@ -133,13 +134,13 @@ async fn call(
     }))
 }
 
-fn build(
-    inner: &Inner,
+/// A notifier by a tenant's settings; nobody is called.
+pub(super) fn build(
+    egress: &Egress,
     notifier: Notifier,
     settings: &settings::AlertSettings,
     secrets: settings::AlertSecrets,
 ) -> Result<Arc<dyn Notify>, ConfigError> {
-    let egress = inner.providers.egress();
     match (notifier, &settings.pagerduty) {
         (Notifier::Pagerduty, Some(choice)) => {
             let key = secrets.pagerduty_routing_key.ok_or_else(missing)?;
@@ -218,7 +219,7 @@ fn judge(
         retries: u32::try_from(job.retry_count).unwrap_or(0),
         max_retries: u32::try_from(job.max_retries).unwrap_or(0),
         retry_after: rejection.retry_after,
-        first_due_at: held.created_at,
+        first_due_at: held.due_at,
     };
     // A credential that is refused is not right a minute later: an operator must see it. The next change of the settings
     // tries again.

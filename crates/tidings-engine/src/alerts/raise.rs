@@ -1,9 +1,12 @@
-//! Opening alerts, and enqueueing the jobs that tell of them, in the caller's transaction.
+//! Opening alerts, and enqueueing the jobs that tell of them, in the caller's transaction. Never in the transaction of what
+//! an alert is about: that is on record first, and the round finds what could not be raised.
 
 use super::notify;
+use crate::engine::Inner;
 use crate::error::EngineError;
 use jiff::Timestamp;
 use std::collections::HashMap;
+use std::time::Duration;
 use tidings_core::alert::{AlertKey, AlertRule, Notifier, auth_failure_detail, notifier_of};
 use tidings_core::{AlertId, ConnectionId, Dice, ProviderKind, TenantId};
 use tidings_queue::{NewJob, enqueue};
@@ -12,15 +15,19 @@ use tidings_store::alerts::notifications::{self, NotificationKey};
 use tidings_store::alerts::settings::{self, AlertSettings};
 use tidings_store::alerts::{self, Alert, NewAlert};
 
-/// Raises alerts for connections whose credentials were refused just now.
-pub(crate) async fn refused(
-    conn: &mut Conn,
+/// Raising an alert keeps a worker no longer than this; the round does it then.
+const RAISE_LIMIT: Duration = Duration::from_secs(5);
+
+/// Raises alerts for connections whose credentials were refused just now, in a transaction of its own. A failure is told
+/// and nothing else: the refusals are on record, and the next round raises from there.
+pub(crate) async fn raise_refused(
+    inner: &Inner,
     refusals: &[(TenantId, ConnectionId, ProviderKind)],
     dice: &mut Dice,
     now: Timestamp,
-) -> Result<(), EngineError> {
+) {
     if refusals.is_empty() {
-        return Ok(());
+        return;
     }
     let new: Vec<NewAlert> = refusals
         .iter()
@@ -31,11 +38,25 @@ pub(crate) async fn refused(
             detail: auth_failure_detail(*provider, *connection),
         })
         .collect();
-    open(conn, &new, now).await?;
-    Ok(())
+    let raising = async {
+        let mut tx = inner.tx().await?;
+        let raised = open(&mut tx, &new, now).await?;
+        tx.commit().await?;
+        Ok::<_, EngineError>(raised)
+    };
+    match tokio::time::timeout(RAISE_LIMIT, raising).await {
+        Ok(Ok(raised)) => raised.iter().for_each(|alert| count(alert.rule)),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "a refused credential could not be raised as an alert; the next round does it");
+        }
+        Err(_) => {
+            tracing::warn!(limit = ?RAISE_LIMIT, "raising a refused credential took too long; the next round does it");
+        }
+    }
 }
 
-/// Opens alerts and sees to it that they are told of; returns those that were not open before.
+/// Opens alerts and sees to it that they are told of; returns those that were not open before, to be counted once that is
+/// committed.
 pub(super) async fn open(
     conn: &mut Conn,
     new: &[NewAlert],
@@ -48,13 +69,10 @@ pub(super) async fn open(
     let tenants: Vec<TenantId> = raised.iter().map(|alert| alert.tenant).collect();
     let configured = settings::load(conn, &tenants).await?;
     tell_of(conn, &raised, &configured, now).await?;
-    for alert in &raised {
-        count(alert.rule);
-    }
     Ok(raised)
 }
 
-/// Counts an alert that was opened.
+/// Counts an alert whose opening was committed.
 pub(super) fn count(rule: AlertRule) {
     metrics::counter!("tidings_alerts_raised_total", "rule" => rule.as_str()).increment(1);
 }
@@ -89,6 +107,17 @@ pub(super) async fn tell_over(
 ) -> Result<(), EngineError> {
     let woken = notifications::wake(conn, ended, now).await?;
     enqueue_for(conn, &woken, now).await
+}
+
+/// Enqueues a job for each notifier that was given up on before its tenant changed its settings.
+pub(super) async fn tell_again(
+    conn: &mut Conn,
+    tenants: &[TenantId],
+    limit: i64,
+    now: Timestamp,
+) -> Result<(), EngineError> {
+    let revived = notifications::revive(conn, tenants, limit, now).await?;
+    enqueue_for(conn, &revived, now).await
 }
 
 async fn enqueue_for(conn: &mut Conn, keys: &[NotificationKey], now: Timestamp) -> Result<(), EngineError> {

@@ -1,10 +1,12 @@
 //! When alerts are looked at, and when digests are due: durable schedules of the installation.
 
 use super::INSTALLATION;
+use crate::campaigns::next_of;
 use crate::engine::{Engine, Inner};
 use crate::error::EngineError;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
+use std::time::Duration;
 use tidings_core::TenantId;
 use tidings_core::campaign::{Cadence, cadence};
 use tidings_core::job::JobKind;
@@ -12,6 +14,7 @@ use tidings_queue::schedule::{self, MissedRun, Occurrence, Schedule};
 use tidings_queue::{NewJob, enqueue};
 use tidings_store::Conn;
 use tidings_store::alerts::settings;
+use tokio_util::sync::CancellationToken;
 
 /// All schedules of alerts are named so.
 const PREFIX: &str = "alerts:";
@@ -23,10 +26,53 @@ pub(super) const DIGEST: &str = "alerts:digest";
 const ROUND_MS: i64 = 60_000;
 /// Between two looks for digests.
 const DIGEST_MS: i64 = 3_600_000;
+/// Between two looks at the schedules.
+const LOOK: Duration = Duration::from_secs(1);
+/// Between two checks that the schedules are there.
+const SYNC: SignedDuration = SignedDuration::from_secs(15);
+/// Schedules decided in one transaction: there are two.
+const DECIDED_AT_ONCE: u32 = 10;
 /// Open rates change slowly and cost more: looked at every so many minutes.
 const OPENS_EVERY_MIN: i64 = 15;
 
 impl Engine {
+    /// Looks at figures and enqueues digests when their moments come, until `stop` is cancelled. By itself: neither waits
+    /// for campaigns, nor do campaigns wait for it.
+    pub async fn watch_alerts(&self, stop: CancellationToken) {
+        let mut synced: Option<Timestamp> = None;
+        loop {
+            let worked = async {
+                let now = self.now();
+                if synced.is_none_or(|at| now.duration_since(at) >= SYNC) {
+                    self.sync_alert_schedules().await?;
+                    synced = Some(now);
+                }
+                self.decide_alert_moments().await
+            };
+            if let Err(error) = worked.await {
+                tracing::warn!(%error, "the schedules of alerts could not be looked at; this is tried again");
+            }
+            if tokio::time::timeout(LOOK, stop.cancelled()).await.is_ok() {
+                return;
+            }
+        }
+    }
+
+    /// Decides the moments of alerts that came due, and does what they ask for.
+    ///
+    /// # Errors
+    /// When the database refuses. Figures that cannot be looked at are told in the log.
+    pub async fn decide_alert_moments(&self) -> Result<(), EngineError> {
+        let inner = &self.inner;
+        let now = inner.now();
+        let mut tx = inner.tx().await?;
+        let due = schedule::run_due(&mut tx, inner.node, PREFIX, now, DECIDED_AT_ONCE, next_of).await?;
+        enqueue_digests(inner, &mut tx, &due, now).await?;
+        tx.commit().await?;
+        watch(inner, &due).await;
+        Ok(())
+    }
+
     /// Writes the schedules of alerts where they are missing; nothing changes where they are there.
     ///
     /// # Errors
@@ -61,15 +107,9 @@ impl Engine {
     }
 }
 
-/// The moments of alerts, and those of others.
-pub(crate) fn of_alerts(due: Vec<Occurrence>) -> (Vec<Occurrence>, Vec<Occurrence>) {
-    due.into_iter()
-        .partition(|one| one.schedule.tenant == INSTALLATION && one.schedule.name.starts_with(PREFIX))
-}
-
 /// Enqueues the digests whose hour has come by a moment. Each hour of each tenant is one job, however often it is asked
 /// for, so hours that were missed are made up for.
-pub(crate) async fn enqueue_digests(
+async fn enqueue_digests(
     inner: &Inner,
     conn: &mut Conn,
     due: &[Occurrence],
@@ -102,7 +142,7 @@ fn digest_job(inner: &Inner, tenant: TenantId, at: Timestamp) -> Option<NewJob> 
 }
 
 /// Looks at the figures where a moment says so. A failure is told and the next minute tries again.
-pub(crate) async fn watch(inner: &Inner, due: &[Occurrence]) {
+async fn watch(inner: &Inner, due: &[Occurrence]) {
     let Some(moment) = due.iter().find(|one| one.schedule.name == ROUND) else {
         return;
     };

@@ -23,5 +23,5 @@ pub use source::SourceProblem;
 pub use table::{coverage_csv, rows_csv};
 pub use why::{NeverSelected, RowVerdict, StepTold};
 
-pub(crate) use schedule::SCHEDULE_PREFIX;
+pub(crate) use schedule::{SCHEDULE_PREFIX, next_of};
 pub(crate) use source::{Opened, opened};

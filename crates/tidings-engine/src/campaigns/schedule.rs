@@ -38,7 +38,6 @@ impl Engine {
                 if seen.is_none_or(|seen| now.duration_since(seen) >= SYNC) {
                     let since = seen.and_then(|seen| seen.checked_sub(SKEW).ok());
                     self.sync_schedules(since).await?;
-                    self.sync_alert_schedules().await?;
                     seen = Some(now);
                 }
                 self.decide_moments().await
@@ -79,14 +78,19 @@ impl Engine {
         loop {
             let now = inner.now();
             let mut tx = inner.tx().await?;
-            let due = schedule::run_due(&mut tx, inner.node, now, DECIDED_AT_ONCE, next_of).await?;
+            let due = schedule::run_due(
+                &mut tx,
+                inner.node,
+                SCHEDULE_PREFIX,
+                now,
+                DECIDED_AT_ONCE,
+                next_of,
+            )
+            .await?;
             let decided = due.len();
-            let (watching, due) = crate::alerts::of_alerts(due);
-            crate::alerts::enqueue_digests(inner, &mut tx, &watching, now).await?;
             let runs = runs_of(inner, &mut tx, due, now).await?;
             created += stored::create(&mut tx, &runs, now).await?;
             tx.commit().await?;
-            crate::alerts::watch(inner, &watching).await;
             if !runs.is_empty() {
                 inner.fail.pass("campaign_decided_after_commit");
             }
@@ -137,12 +141,12 @@ impl Engine {
 }
 
 /// A schedule's next moment by its cadence.
-fn next_of(schedule: &Schedule, after: Timestamp) -> Option<Timestamp> {
+pub(crate) fn next_of(schedule: &Schedule, after: Timestamp) -> Option<Timestamp> {
     let read: Cadence = serde_json::from_value(schedule.cadence.clone()).ok()?;
     cadence::next(&read, after)
 }
 
-/// The runs of moments of campaigns; other schedules' moments are not ours.
+/// The runs of moments of campaigns.
 async fn runs_of(
     inner: &Inner,
     conn: &mut tidings_store::Conn,

@@ -4,10 +4,8 @@ use super::admit::Turn;
 use crate::engine::Inner;
 use std::time::Duration;
 use tidings_core::ErrorCategory;
+use tidings_core::attempt::HELD_BACK;
 use tidings_providers::{Rejection, SendOutcome};
-
-/// The code under which a call that was called off is on record.
-pub(crate) const HELD_CODE: &str = "held_back";
 
 /// A call that was not made: its slot passed and there was no other.
 #[derive(Debug)]
@@ -18,7 +16,7 @@ impl Held {
     pub fn outcome() -> SendOutcome {
         SendOutcome::Rejected(Rejection {
             category: ErrorCategory::RateLimit,
-            code: HELD_CODE.to_owned(),
+            code: HELD_BACK.to_owned(),
             detail: "the call was not made: its turn under the connection's rate limit had passed and there was no other"
                 .to_owned(),
             retry_after: None,
@@ -28,7 +26,7 @@ impl Held {
 
     /// Whether it is such a one.
     pub fn is(outcome: &SendOutcome) -> bool {
-        matches!(outcome, SendOutcome::Rejected(rejection) if rejection.code == HELD_CODE)
+        matches!(outcome, SendOutcome::Rejected(rejection) if rejection.code == HELD_BACK)
     }
 }
 

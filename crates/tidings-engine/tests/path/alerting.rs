@@ -14,9 +14,9 @@ use tidings_engine::store::alerts::settings::{
     self, AlertSecrets, AlertSettings, DigestChoice, PagerdutyChoice,
 };
 
-const KEY: &str = "0123456789abcdef0123456789abcdef";
+pub const KEY: &str = "0123456789abcdef0123456789abcdef";
 
-fn pages(status: u16) -> Behaviour {
+pub fn pages(status: u16) -> Behaviour {
     Behaviour::Answer(Reply::json(
         status,
         r#"{"status":"success","message":"Event processed"}"#,
@@ -24,7 +24,7 @@ fn pages(status: u16) -> Behaviour {
 }
 
 impl World {
-    async fn page_by(&self, server: &HttpStandIn, key: &str) {
+    pub async fn page_by(&self, server: &HttpStandIn, key: &str) {
         let set = AlertSettings {
             pagerduty: Some(PagerdutyChoice {
                 base_url: Some(server.url()),
@@ -44,7 +44,7 @@ impl World {
         tx.commit().await.unwrap();
     }
 
-    async fn all_alerts(&self) -> Vec<AlertTold> {
+    pub async fn all_alerts(&self) -> Vec<AlertTold> {
         self.engine
             .alerts(self.tenant, None, None, 50)
             .await
@@ -53,7 +53,7 @@ impl World {
     }
 }
 
-fn actions(server: &HttpStandIn) -> Vec<(String, String)> {
+pub fn actions(server: &HttpStandIn) -> Vec<(String, String)> {
     let word = |body: &Value, name: &str| body[name].as_str().unwrap().to_owned();
     server
         .received()
@@ -126,7 +126,7 @@ async fn a_notifier_that_is_busy_or_broken_is_told_later() {
     let server = HttpStandIn::script(vec![limited, pages(503), Behaviour::Close, pages(202)]);
     let world = World::new().await;
     world.page_by(&server, KEY).await;
-    world.engine.test_alert(world.tenant).await.unwrap();
+    world.engine.test_alert(world.tenant, "ops").await.unwrap();
     for calls in 1..=4 {
         world.run().await;
         assert_eq!(server.received().len(), calls);
@@ -156,7 +156,7 @@ async fn a_bad_key_is_seen_raises_nothing_and_is_tried_again_once_it_is_changed(
     let server = HttpStandIn::script(vec![Behaviour::Answer(refused), pages(202)]);
     let world = World::new().await;
     world.page_by(&server, KEY).await;
-    world.engine.test_alert(world.tenant).await.unwrap();
+    world.engine.test_alert(world.tenant, "ops").await.unwrap();
     world.run().await;
     for _ in 0..3 {
         world.advance(30);
@@ -199,22 +199,25 @@ async fn one_node_looks_once_a_minute_and_the_digest_goes_once() {
     for engine in [&world.engine, &other] {
         engine.sync_alert_schedules().await.unwrap();
     }
-    world.engine.test_alert(world.tenant).await.unwrap();
+    world.engine.test_alert(world.tenant, "ops").await.unwrap();
     assert!(world.jobs("alert.notify").await.is_empty(), "a digest gathers");
     // Down for two hours: the digest of 16:00 is made up for, once.
     world.advance(2 * 3600 + 30);
+    // Campaigns do not wait for figures: their moments are decided without.
+    let runs = "SELECT verdict FROM schedule_occurrences WHERE name = 'alerts:round' AND verdict = 'run'";
+    world.engine.decide_moments().await.unwrap();
+    assert!(world.database.texts(runs).await.is_empty());
     for engine in [&world.engine, &other, &world.engine] {
-        engine.decide_moments().await.unwrap();
+        engine.decide_alert_moments().await.unwrap();
     }
     world.run().await;
     world.taken(1).await;
-    let runs = "SELECT verdict FROM schedule_occurrences WHERE name = 'alerts:round' AND verdict = 'run'";
     assert_eq!(world.database.texts(runs).await, ["run"]);
     assert_eq!(world.jobs("alert.digest").await.len(), 1);
     let told = world.all_alerts().await;
     assert_eq!(told[0].notifications[0].state, NotificationState::Settled);
     world.advance(3600);
-    world.engine.decide_moments().await.unwrap();
+    world.engine.decide_alert_moments().await.unwrap();
     world.run().await;
     assert_eq!(world.ledger().await.messages, 1);
 }
@@ -222,7 +225,7 @@ async fn one_node_looks_once_a_minute_and_the_digest_goes_once() {
 #[tokio::test]
 async fn the_first_to_take_an_alert_on_stays_and_other_tenants_see_none() {
     let mut world = World::new().await;
-    let raised = world.engine.test_alert(world.tenant).await.unwrap().alert;
+    let raised = world.engine.test_alert(world.tenant, "ops").await.unwrap().alert;
     for by in ["ann", "ben"] {
         let told = world
             .engine

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod accepting;
+mod alert_ends;
 mod alerting;
 mod campaigns;
 mod crashing;

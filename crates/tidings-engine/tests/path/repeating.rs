@@ -3,6 +3,7 @@
 use crate::world::{World, welcome};
 use secrecy::SecretString;
 use serde_json::json;
+use tidings_core::alert::AlertRule;
 use tidings_core::{
     AttemptOutcome, Category, Channel, Clock, ConnectionId, DeliveryState, MessageId, MessageStatus,
     ProviderKind,
@@ -152,6 +153,30 @@ async fn a_refused_repetition_says_nothing_of_the_call_before() {
     assert_eq!(keys(&healed), [lost.key.clone()], "not another key, and once");
     assert_eq!(lost.states().await.0, DeliveryState::Accepted);
     assert_eq!(lost.world.ledger().await.messages, 0);
+}
+
+#[tokio::test]
+async fn a_repetition_that_is_refused_for_its_credentials_is_an_alert() {
+    let lost = lost(Category::Service, None).await;
+    let refusing = HttpStandIn::start(Behaviour::Answer(Reply::json(
+        401,
+        r#"{"name":"invalid_api_key","message":"no"}"#,
+    )));
+    point(&lost.world, lost.resend, &refusing).await;
+    lost.world.advance(15);
+    lost.world.run().await;
+    let refused = |alerts: &[tidings_engine::alerts::AlertTold]| {
+        let of_rule = |rule| alerts.iter().filter(move |one| one.alert.rule == rule);
+        of_rule(AlertRule::AuthFailure)
+            .map(|one| one.alert.subject.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(refused(&lost.world.all_alerts().await), [lost.resend.to_string()]);
+    assert_eq!(lost.states().await.0, DeliveryState::Unknown);
+    // It can be found again from what is stored.
+    lost.world.database.execute("DELETE FROM alerts").await;
+    lost.world.engine.watch_now().await.unwrap();
+    assert_eq!(refused(&lost.world.all_alerts().await), [lost.resend.to_string()]);
 }
 
 #[tokio::test]

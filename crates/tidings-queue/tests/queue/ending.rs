@@ -264,6 +264,43 @@ async fn figures_say_where_jobs_are() {
 }
 
 #[tokio::test]
+async fn the_whole_queue_adds_up_to_what_its_tenants_have() {
+    let mut w = World::new().await;
+    for (tenant, priority, count) in [(1, 60, 10), (2, 20, 7), (3, 100, 3)] {
+        w.add(&vec![job(tenant, priority); count]).await;
+        w.pass(1_000);
+    }
+    let mut one = claimer(1);
+    let buried = w.claim(&mut one, 2).await;
+    w.finish(&buried, &dead("exhausted")).await;
+    let later = w.claim(&mut one, 3).await;
+    let at = w.now + SignedDuration::from_hours(1);
+    w.finish(&later, &retry(at, true)).await;
+    let taken = i64::try_from(w.claim(&mut one, 4).await.jobs.len()).unwrap();
+    let rows = stats(&mut w.conn, None, w.now).await.unwrap();
+    let sum = |of: fn(&tidings_queue::StatRow) -> i64| rows.iter().map(of).sum::<i64>();
+    let totals = tidings_queue::totals(&mut w.conn, w.now).await.unwrap();
+    assert_eq!(totals.len(), 1);
+    let all = &totals[0];
+    assert_eq!(
+        (all.queued, all.scheduled, all.processing, all.dead),
+        (
+            sum(|row| row.queued),
+            sum(|row| row.scheduled),
+            sum(|row| row.processing),
+            sum(|row| row.dead)
+        )
+    );
+    assert!(taken > 0 && all.queued > 0);
+    assert_eq!((all.scheduled, all.processing, all.dead), (3, taken, 2));
+    assert_eq!(
+        all.oldest_age_ms,
+        rows.iter().filter_map(|row| row.oldest_age_ms).max()
+    );
+    assert!(all.oldest_age_ms.is_some());
+}
+
+#[tokio::test]
 async fn ended_jobs_leave_by_retention_and_others_stay() {
     let mut w = World::new().await;
     w.add(&vec![job(1, 60); 3]).await;

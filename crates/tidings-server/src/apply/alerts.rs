@@ -8,9 +8,8 @@ use anyhow::{Context, Result};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::to_value;
 use tidings_core::redact::Private;
-use tidings_core::{Address, Channel};
+use tidings_engine::alerts::check_notifiers;
 use tidings_providers::egress::{Egress, EgressPolicy};
-use tidings_providers::notify::{PagerDuty, Slack};
 use tidings_store::TenantTx;
 use tidings_store::alerts::settings::{self, AlertSecrets, AlertSettings, DigestChoice, PagerdutyChoice};
 
@@ -43,38 +42,33 @@ impl Applier<'_> {
     }
 
     fn wanted(&self, section: &AlertSection) -> Result<(AlertSettings, AlertSecrets)> {
-        section.thresholds.check().map_err(Failure::refused)?;
         let mut wanted = AlertSettings {
             thresholds: section.thresholds,
             ..AlertSettings::default()
         };
         let mut secrets = AlertSecrets::default();
-        // Local addresses are the node's to allow or refuse, when it tells.
-        let egress =
-            Egress::new(EgressPolicy::for_stand_ins()).context("the HTTP client could not be built")?;
         if let Some(pagerduty) = &section.pagerduty {
-            let key = self.secret("pagerduty.routing_key", &pagerduty.routing_key)?;
-            PagerDuty::new(&egress, key.clone(), pagerduty.base_url.as_deref()).map_err(Failure::refused)?;
-            secrets.pagerduty_routing_key = Some(key);
+            secrets.pagerduty_routing_key =
+                Some(self.secret("pagerduty.routing_key", &pagerduty.routing_key)?);
             wanted.pagerduty = Some(PagerdutyChoice {
                 base_url: pagerduty.base_url.clone(),
             });
         }
         if let Some(slack) = &section.slack {
-            let url = self.secret("slack.webhook_url", &slack.webhook_url)?;
-            Slack::new(&egress, &url).map_err(Failure::refused)?;
-            secrets.slack_webhook_url = Some(url);
+            secrets.slack_webhook_url = Some(self.secret("slack.webhook_url", &slack.webhook_url)?);
             wanted.slack = true;
         }
         if let Some(digest) = &section.digest {
             let to = self.secret("digest.to", &digest.to)?;
-            Address::parse(Channel::Email, to.expose_secret(), None)
-                .map_err(|_| Failure::Refused("digest.to is no e-mail address".to_owned()))?;
             secrets.digest_to = Some(Private::new(to.expose_secret().to_owned()));
             wanted.digest = Some(DigestChoice {
                 hour_utc: digest.hour_utc,
             });
         }
+        // Local addresses are the node's to allow or refuse, when it tells.
+        let egress =
+            Egress::new(EgressPolicy::for_stand_ins()).context("the HTTP client could not be built")?;
+        check_notifiers(&egress, &wanted, &secrets).map_err(Failure::refused)?;
         Ok((wanted, secrets))
     }
 }

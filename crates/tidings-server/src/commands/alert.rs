@@ -29,7 +29,7 @@ pub async fn run(installation: &Installation, command: &Alert, json: bool) -> Re
             }
         }
         Alert::Test(_) => {
-            let told = engine.test_alert(tenant).await?;
+            let told = engine.test_alert(tenant, "command-line").await?;
             if json {
                 println!("{}", serde_json::to_string_pretty(&told)?);
                 return Ok(());

@@ -1,6 +1,7 @@
 //! One file a command: parse, call, print.
 
 pub mod alert;
+pub mod analytics;
 pub mod apply;
 pub mod approval;
 pub mod campaign;

@@ -34,6 +34,15 @@ pub async fn run(installation: &Installation, options: &Serve, metrics: Promethe
     if let Some(address) = running.address {
         tracing::info!(%address, docs = %format!("http://{address}/docs"), "listening");
     }
+    match running.metrics_address {
+        Some(address) => tracing::info!(%address, "showing figures"),
+        None if !roles.api => {
+            tracing::info!(
+                "this process shows no figures; TIDINGS_METRICS_LISTEN names an address for /metrics"
+            );
+        }
+        None => {}
+    }
     let ended = tokio::select! {
         told = node::until_told_to_stop() => told,
         () = running.broken() => Err(anyhow::anyhow!("a part of the engine ended by itself; the log says why")),

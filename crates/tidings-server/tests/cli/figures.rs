@@ -109,7 +109,17 @@ async fn figures_count_what_became_of_communications() {
         assert_eq!(communications("other", status), Some(1.0), "{status} in {text}");
     }
     assert_eq!(communications("welcome", "failed"), Some(1.0), "{text}");
-    assert_eq!(communications("welcome", "sent"), None);
+    assert_eq!(
+        communications("welcome", "sent"),
+        Some(0.0),
+        "there from the start"
+    );
+    let calls = [("api", "sandbox")];
+    assert_eq!(
+        figure(&text, "tidings_provider_calls_total", &calls),
+        Some(2.0),
+        "{text}"
+    );
     let times = figure(&text, "crm_delivery_time_seconds_count", &[("channel", "email")]);
     assert_eq!(times, Some(1.0), "{text}");
     let errors = [("api", "sandbox"), ("error_type", "permanent")];
@@ -136,4 +146,52 @@ async fn figures_count_what_became_of_communications() {
     for private in ["example.com", "spring_sale", &tenant, "shop"] {
         assert!(!text.contains(private), "{private} in {text}");
     }
+}
+
+#[tokio::test]
+async fn every_role_shows_its_figures_at_an_address_of_its_own() {
+    let world = World::shop().await;
+    for role in ["worker", "scheduler"] {
+        let arguments = ["serve", "--role", role, "--metrics-listen", "127.0.0.1:0"];
+        let serving = world.serve_as(&arguments, &[]);
+        assert_eq!(serving.get("/healthz", "").await.status, 200, "{role}");
+        serving.until("/readyz", "", |answer| answer.status == 200).await;
+        let text = serving.get("/metrics", "").await.body;
+        // What rules ask for begins at nothing, or its first increase would not be seen.
+        for (name, labels) in [
+            (
+                "crm_api_errors_total",
+                vec![("api", "twilio"), ("error_type", "auth_failure")],
+            ),
+            (
+                "tidings_alert_notifications_total",
+                vec![("notifier", "slack"), ("outcome", "failed")],
+            ),
+            ("tidings_unknown_outcomes_total", vec![("channel", "email")]),
+            ("tidings_provider_calls_total", vec![("api", "smtp")]),
+        ] {
+            assert_eq!(
+                figure(&text, name, &labels),
+                Some(0.0),
+                "{role}: {name} in {text}"
+            );
+        }
+        // And nothing else is answered there.
+        assert_eq!(serving.get("/v1/messages", "").await.status, 404, "{role}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_for_figures_that_is_taken_is_said_so() {
+    let world = World::new().await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    world
+        .run_with(
+            &[("TIDINGS_METRICS_LISTEN", &address)],
+            &["serve", "--role", "worker"],
+            "",
+        )
+        .exit(1)
+        .says(&[&address, "TIDINGS_METRICS_LISTEN"]);
 }

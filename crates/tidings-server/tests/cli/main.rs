@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod alerts;
+mod analytics;
 mod apply;
 mod bad_input;
 mod campaign_input;

@@ -224,6 +224,11 @@ impl World {
 
     /// Starts serving on a free port.
     pub fn serve(&self, environment: &[(&str, &str)]) -> Serving {
+        self.serve_as(&["serve", "--listen", "127.0.0.1:0"], environment)
+    }
+
+    /// Starts serving with these arguments.
+    pub fn serve_as(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Serving {
         let fast = [
             ("POLL_INTERVAL_MS", "100"),
             ("RUST_LOG", "info"),
@@ -231,7 +236,7 @@ impl World {
         ];
         let all: Vec<(&str, &str)> = fast.iter().chain(environment).copied().collect();
         let mut child = self
-            .command(&all, &["serve", "--listen", "127.0.0.1:0"])
+            .command(&all, arguments)
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
@@ -323,7 +328,7 @@ impl Serving {
                 .iter()
                 .filter_map(|line| serde_json::from_str::<Value>(line).ok());
             for line in listening {
-                if line["message"] == "listening" {
+                if line["message"] == "listening" || line["message"] == "showing figures" {
                     return line["address"].as_str().unwrap().to_owned();
                 }
             }

@@ -2,21 +2,20 @@
 //! each tenant, found by an index, so its cost does not grow with the tables.
 
 use crate::Result;
-use crate::columns::word;
+use crate::columns::{first_id_of, word};
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use sqlx::PgConnection;
 use std::collections::HashMap;
-use tidings_core::alert::{ConnectionHealth, Figures, ProviderFigures, RunHealth};
+use tidings_core::alert::{
+    CALLS_MOST, ConnectionHealth, Figures, MAILS_MOST, ProviderFigures, RunHealth, Thresholds,
+};
+use tidings_core::attempt::HELD_BACK;
 use tidings_core::{ConnectionId, MessageType, ProviderKind, TenantId};
 use uuid::Uuid;
 
-/// The newest calls of a tenant within the window that are looked at.
-const CALLS: i64 = 5_000;
-/// The newest mail of a tenant that is looked at for open rates.
-const MAILS: i64 = 500;
-/// Dead letters and held outcomes are counted up to here.
-const COUNTED: i64 = 1_000_001;
+/// Dead letters and held outcomes are counted up to here, or one beyond the tenant's threshold where that is more.
+const COUNTED: u32 = 10_000;
 /// The newest runs of campaigns that are looked at.
 const RUNS: i64 = 200;
 
@@ -50,19 +49,23 @@ pub async fn tenants(conn: &mut PgConnection, after: Option<TenantId>, limit: i6
     Ok(rows.into_iter().map(TenantId).collect())
 }
 
-/// The figures of tenants since an instant, without open rates and the queue's age. Every tenant asked for is answered.
+/// The figures of tenants since an instant, without open rates and the queue's age. Every tenant asked for is answered;
+/// its thresholds say how far is counted.
 ///
 /// # Errors
 /// When the database refuses.
 pub async fn load(
     conn: &mut PgConnection,
-    tenants: &[TenantId],
+    tenants: &[(TenantId, Thresholds)],
     since: Timestamp,
 ) -> Result<HashMap<TenantId, Figures>> {
-    let ids: Vec<Uuid> = tenants.iter().map(|tenant| tenant.0).collect();
-    let mut all: HashMap<TenantId, Figures> = tenants.iter().map(|id| (*id, Figures::default())).collect();
+    let ids: Vec<Uuid> = tenants.iter().map(|(tenant, _)| tenant.0).collect();
+    let mut all: HashMap<TenantId, Figures> = tenants
+        .iter()
+        .map(|(tenant, _)| (*tenant, Figures::default()))
+        .collect();
     calls(conn, &ids, since, &mut all).await?;
-    backlog(conn, &ids, since, &mut all).await?;
+    backlog(conn, tenants, since, &mut all).await?;
     runs(conn, &ids, &mut all).await?;
     Ok(all)
 }
@@ -73,22 +76,27 @@ async fn calls(
     since: Timestamp,
     all: &mut HashMap<TenantId, Figures>,
 ) -> Result<()> {
+    // A call that was held back was not made, and the one after it repeats nothing. A repetition that was refused leaves
+    // its outcome unknown; its category says why, as it does for any other.
     let rows = sqlx::query!(
         r#"
         WITH called AS (
             SELECT a.tenant_id, a.connection_id,
-                count(*) FILTER (WHERE a.outcome <> 'intended') AS calls,
-                count(*) FILTER (WHERE a.outcome = 'unknown' OR a.outcome = 'rejected' AND a.category <> 'permanent') AS errors,
-                count(*) FILTER (WHERE a.outcome <> 'intended' AND a.attempt_no > 1) AS repeated,
+                count(*) FILTER (WHERE a.made) AS calls,
+                count(*) FILTER (WHERE a.made AND a.failed) AS errors,
+                count(*) FILTER (WHERE a.made AND a.repeats) AS repeated,
                 count(*) FILTER (WHERE a.last AND a.state IN ('accepted', 'delivered')) AS reached,
                 count(*) FILTER (WHERE a.last AND a.state IN ('bounced', 'failed')) AS lost,
-                max(a.finished_at) FILTER (WHERE a.outcome = 'rejected' AND a.category = 'auth_failure') AS refused_at,
-                max(a.finished_at) FILTER (WHERE a.outcome = 'accepted' OR a.outcome = 'rejected' AND a.category = 'permanent')
-                    AS taken_at
+                max(a.finished_at) FILTER (WHERE a.taken) AS taken_at
             FROM unnest($1::uuid[]) AS t (id)
             CROSS JOIN LATERAL (
-                SELECT c.tenant_id, c.connection_id, c.outcome, c.category, c.attempt_no, c.finished_at,
-                    d.state, d.attempt_no = c.attempt_no AS last
+                SELECT c.tenant_id, c.connection_id, c.finished_at, d.state, d.attempt_no = c.attempt_no AS last,
+                    c.outcome <> 'intended' AND c.code IS DISTINCT FROM $4 AS made,
+                    c.outcome IN ('rejected', 'unknown') AND c.category IS DISTINCT FROM 'permanent' AS failed,
+                    c.outcome = 'accepted' OR c.outcome = 'rejected' AND c.category = 'permanent' AS taken,
+                    CASE WHEN c.attempt_no > 1 THEN EXISTS (
+                        SELECT FROM attempts e WHERE e.tenant_id = c.tenant_id AND e.delivery_id = c.delivery_id
+                            AND e.attempt_no < c.attempt_no AND e.code IS DISTINCT FROM $4) ELSE false END AS repeats
                 FROM (SELECT * FROM attempts WHERE tenant_id = t.id AND intended_at >= $2
                       ORDER BY intended_at DESC LIMIT $3) c
                 JOIN deliveries d ON d.tenant_id = c.tenant_id AND d.id = c.delivery_id
@@ -99,14 +107,21 @@ async fn calls(
             c.breaker AS "breaker!", c.enabled AS "enabled!", coalesce(called.calls, 0) AS "calls!",
             coalesce(called.errors, 0) AS "errors!", coalesce(called.repeated, 0) AS "repeated!",
             coalesce(called.reached, 0) AS "reached!", coalesce(called.lost, 0) AS "lost!",
-            called.refused_at AS "refused_at: jiff_sqlx::Timestamp", called.taken_at AS "taken_at: jiff_sqlx::Timestamp"
+            refused.at AS "refused_at?: jiff_sqlx::Timestamp", called.taken_at AS "taken_at: jiff_sqlx::Timestamp"
         FROM connections c LEFT JOIN called ON called.tenant_id = c.tenant_id AND called.connection_id = c.id
+        LEFT JOIN LATERAL (
+            SELECT r.finished_at AS at FROM attempts r
+            WHERE r.tenant_id = c.tenant_id AND r.connection_id = c.id AND r.category = 'auth_failure'
+                AND r.outcome <> 'accepted' AND r.intended_at >= $2
+            ORDER BY r.intended_at DESC LIMIT 1
+        ) refused ON true
         WHERE c.tenant_id = ANY ($1)
         ORDER BY c.tenant_id, c.id
         "#,
         ids,
         since.to_sqlx() as _,
-        CALLS,
+        i64::from(CALLS_MOST),
+        HELD_BACK,
     )
     .fetch_all(conn)
     .await?;
@@ -161,24 +176,32 @@ fn add_calls(figures: &mut Figures, more: ProviderFigures) {
 
 async fn backlog(
     conn: &mut PgConnection,
-    ids: &[Uuid],
+    tenants: &[(TenantId, Thresholds)],
     since: Timestamp,
     all: &mut HashMap<TenantId, Figures>,
 ) -> Result<()> {
+    let ids: Vec<Uuid> = tenants.iter().map(|(tenant, _)| tenant.0).collect();
+    let most = |of: fn(&Thresholds) -> u32| -> Vec<i64> {
+        let limits = tenants.iter().map(|(_, limits)| of(limits));
+        limits
+            .map(|most| i64::from(COUNTED.max(most.saturating_add(1))))
+            .collect()
+    };
     let rows = sqlx::query!(
         r#"
         SELECT t.id AS "tenant!", dead.n AS "dead!", held.n AS "held!"
-        FROM unnest($1::uuid[]) AS t (id)
+        FROM unnest($1::uuid[], $3::bigint[], $4::bigint[]) AS t (id, dead_most, held_most)
         CROSS JOIN LATERAL (SELECT count(*) AS n FROM (
             SELECT FROM dead_letters d WHERE d.tenant_id = t.id AND d.died_at >= $2
-                AND d.job_type NOT IN ('alert.notify', 'alert.digest') LIMIT $3) l) dead
+                AND d.job_type NOT IN ('alert.notify', 'alert.digest') LIMIT t.dead_most) l) dead
         CROSS JOIN LATERAL (SELECT count(*) AS n FROM (
-            SELECT FROM unknown_deliveries u WHERE u.tenant_id = t.id AND u.held LIMIT $3) l) held
+            SELECT FROM unknown_deliveries u WHERE u.tenant_id = t.id AND u.held LIMIT t.held_most) l) held
         WHERE dead.n > 0 OR held.n > 0
         "#,
-        ids,
+        &ids,
         since.to_sqlx() as _,
-        COUNTED,
+        &most(|limits| limits.dead_letters_max),
+        &most(|limits| limits.unknown_max),
     )
     .fetch_all(conn)
     .await?;
@@ -253,7 +276,7 @@ pub async fn opens(
         &ids,
         first_id_of(from),
         first_id_of(to),
-        MAILS,
+        i64::from(MAILS_MOST),
         to.to_sqlx() as _,
     )
     .fetch_all(conn)
@@ -273,10 +296,4 @@ pub async fn opens(
 
 fn count(n: i64) -> u64 {
     n.max(0).unsigned_abs()
-}
-
-/// The least UUID version 7 of an instant: ids are in order of time.
-fn first_id_of(at: Timestamp) -> Uuid {
-    let milliseconds = u128::from(at.as_millisecond().max(0).unsigned_abs());
-    Uuid::from_u128(milliseconds << 80)
 }

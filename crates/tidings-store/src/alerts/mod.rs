@@ -257,6 +257,26 @@ pub async fn open(conn: &mut PgConnection, tenants: &[TenantId]) -> Result<Vec<A
     rows.into_iter().map(Alert::try_from).collect()
 }
 
+/// Open alerts of tenants that are not active: nobody looks at their figures. At most so many.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn open_of_inactive(conn: &mut PgConnection, limit: i64) -> Result<Vec<Alert>> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"SELECT a.tenant_id, a.id, a.rule, a.subject, a.severity, a.state, a.detail, a.dedup_key,
+               a.opened_at AS "opened_at: jiff_sqlx::Timestamp", a.last_seen_at AS "last_seen_at: jiff_sqlx::Timestamp",
+               a.resolved_at AS "resolved_at: jiff_sqlx::Timestamp",
+               a.acknowledged_at AS "acknowledged_at: jiff_sqlx::Timestamp", a.acknowledged_by
+           FROM alerts a JOIN tenants t ON t.id = a.tenant_id
+           WHERE a.state = 'open' AND t.status <> 'active' ORDER BY a.tenant_id, a.id LIMIT $1"#,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(Alert::try_from).collect()
+}
+
 /// How many alerts are open, by severity, over all tenants.
 ///
 /// # Errors

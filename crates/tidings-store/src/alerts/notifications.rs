@@ -67,8 +67,8 @@ pub struct Held {
     pub told: Told,
     /// A call had no answer.
     pub perhaps: bool,
-    /// Since when it is to be told.
-    pub created_at: Timestamp,
+    /// Since when the present word is to be told.
+    pub due_at: Timestamp,
 }
 
 /// What a claim brought.
@@ -95,8 +95,7 @@ pub struct Turn {
     pub error: Option<String>,
 }
 
-/// Notes that notifiers are to be told of alerts; returns what was not noted before. What was given up is noted again once
-/// the tenant has changed its settings since.
+/// Notes that notifiers are to be told of alerts; returns what was not noted before.
 ///
 /// # Errors
 /// When the database refuses.
@@ -107,15 +106,47 @@ pub async fn add(
 ) -> Result<Vec<NotificationKey>> {
     let (tenants, alerts, notifiers) = columns(keys);
     let rows = sqlx::query!(
-        "INSERT INTO alert_notifications AS n (tenant_id, alert_id, notifier, told, state, created_at, updated_at)
-         SELECT tenant_id, alert_id, notifier, 'nothing', 'waiting', $4, $4
+        "INSERT INTO alert_notifications (tenant_id, alert_id, notifier, told, state, created_at, updated_at, due_at)
+         SELECT tenant_id, alert_id, notifier, 'nothing', 'waiting', $4, $4, $4
          FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS g (tenant_id, alert_id, notifier)
-         ON CONFLICT (tenant_id, alert_id, notifier) DO UPDATE SET state = 'waiting', updated_at = $4
-             WHERE n.state = 'failed' AND n.updated_at < (SELECT updated_at FROM alert_settings s WHERE s.tenant_id = n.tenant_id)
+         ON CONFLICT (tenant_id, alert_id, notifier) DO NOTHING
          RETURNING tenant_id, alert_id, notifier",
         &tenants,
         &alerts,
         &notifiers as &[&str],
+        now.to_sqlx() as _,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| key_of(row.tenant_id, row.alert_id, &row.notifier))
+        .collect()
+}
+
+/// Takes up again what was given up before the tenant last changed its settings: beginnings of alerts that are open, and
+/// ends where the beginning was told or may have been. At most `limit`; returns which.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn revive(
+    conn: &mut PgConnection,
+    tenants: &[TenantId],
+    limit: i64,
+    now: Timestamp,
+) -> Result<Vec<NotificationKey>> {
+    let tenants: Vec<Uuid> = tenants.iter().map(|tenant| tenant.0).collect();
+    let rows = sqlx::query!(
+        "UPDATE alert_notifications n SET state = 'waiting', updated_at = $3, due_at = $3
+         FROM (SELECT f.tenant_id, f.alert_id, f.notifier
+               FROM alert_notifications f
+               JOIN alert_settings s ON s.tenant_id = f.tenant_id AND s.updated_at > f.updated_at
+               JOIN alerts a ON a.tenant_id = f.tenant_id AND a.id = f.alert_id
+               WHERE f.tenant_id = ANY ($1) AND f.state = 'failed' AND (a.state = 'open' OR f.told = 'open' OR f.perhaps)
+               LIMIT $2) g
+         WHERE n.tenant_id = g.tenant_id AND n.alert_id = g.alert_id AND n.notifier = g.notifier AND n.state = 'failed'
+         RETURNING n.tenant_id, n.alert_id, n.notifier",
+        &tenants,
+        limit,
         now.to_sqlx() as _,
     )
     .fetch_all(conn)
@@ -145,7 +176,7 @@ pub async fn wake(
     let tenants: Vec<Uuid> = alerts.iter().map(|(tenant, _)| tenant.0).collect();
     let ids: Vec<Uuid> = alerts.iter().map(|(_, alert)| alert.0).collect();
     let rows = sqlx::query!(
-        "UPDATE alert_notifications n SET state = 'waiting', updated_at = $3
+        "UPDATE alert_notifications n SET state = 'waiting', updated_at = $3, due_at = $3
          FROM unnest($1::uuid[], $2::uuid[]) AS g (tenant_id, alert_id)
          WHERE n.tenant_id = g.tenant_id AND n.alert_id = g.alert_id AND (n.told = 'open' OR n.perhaps)
          RETURNING n.tenant_id, n.alert_id, n.notifier",
@@ -189,7 +220,7 @@ pub async fn claim(
     };
     let row = sqlx::query!(
         r#"SELECT told, perhaps, busy_until IS NOT NULL AND busy_until > $4 AS "busy!",
-               created_at AS "created_at: jiff_sqlx::Timestamp"
+               due_at AS "due_at: jiff_sqlx::Timestamp"
            FROM alert_notifications WHERE tenant_id = $1 AND alert_id = $2 AND notifier = $3 FOR UPDATE"#,
         key.tenant.0,
         key.alert.0,
@@ -216,7 +247,7 @@ pub async fn claim(
         alert: alert.try_into()?,
         told: word("alert_notifications.told", &row.told)?,
         perhaps: row.perhaps,
-        created_at: row.created_at.to_jiff(),
+        due_at: row.due_at.to_jiff(),
     })))
 }
 

@@ -116,7 +116,11 @@ pub async fn put(
     Ok(())
 }
 
-fn check(settings: &AlertSettings, secrets: &AlertSecrets) -> Result<()> {
+/// Whether they can be kept: thresholds and the hour within their bounds, and a secret for each notifier.
+///
+/// # Errors
+/// [`StoreError::Invalid`] names the first field that is wrong, its parts joined by dots.
+pub fn check(settings: &AlertSettings, secrets: &AlertSecrets) -> Result<()> {
     settings
         .thresholds
         .check()

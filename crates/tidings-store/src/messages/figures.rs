@@ -1,10 +1,10 @@
 //! Figures about messages that are counted in the database.
 
 use crate::Result;
+use crate::columns::first_id_of;
 use jiff::Timestamp;
 use sqlx::PgConnection;
 use tidings_core::{MessageType, TenantId};
-use uuid::Uuid;
 
 /// Tenants looked at.
 const TENANTS: i64 = 500;
@@ -61,10 +61,4 @@ pub async fn opened(conn: &mut PgConnection, since: Timestamp) -> Result<Vec<Ope
             })
         })
         .collect()
-}
-
-/// The least UUID version 7 of an instant: ids are in order of time.
-fn first_id_of(at: Timestamp) -> Uuid {
-    let milliseconds = u128::from(at.as_millisecond().max(0).unsigned_abs());
-    Uuid::from_u128(milliseconds << 80)
 }

@@ -1,7 +1,9 @@
 //! The store on a real database: every function, the catalogue, tenancy, sealing, and what goes wrong.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod alert_figures;
 mod alerts;
+mod analytics;
 mod api_keys;
 mod campaigns;
 mod catalogue;
