@@ -147,16 +147,13 @@ impl<'a> Closing<'a> {
         }
         let mut gone = None;
         for group in &groups {
-            match &group.decision.verdict {
-                Verdict::Send(plan) => {
-                    if self.send(tx, group, plan, (&requests, &shelf), dice, now).await? {
-                        gone = Some((group.carrier.id, plan.at));
-                    }
-                }
-                _ => {
-                    let because = settle::because(&group.decision);
-                    self.suppress(tx, group, because, dice, now).await?;
-                }
+            let Verdict::Send(plan) = &group.decision.verdict else {
+                let because = settle::because(&group.decision);
+                self.suppress(tx, group, because, dice, now).await?;
+                continue;
+            };
+            if self.send(tx, group, plan, (&requests, &shelf), dice, now).await? {
+                gone = Some((group.carrier.id, plan.at));
             }
         }
         // Of messages that go one by one none carries the others.

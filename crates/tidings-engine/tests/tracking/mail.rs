@@ -577,7 +577,7 @@ async fn hostile_mail_changes_nothing() {
     }
     // Each is kept as what it is, a machine's answer, and nothing else has changed.
     let kept = back.inbound().await;
-    assert_eq!(kept, vec![format!("{} {} t", "nobody", back.message); 5]);
+    assert_eq!(kept, vec![format!("nobody {} t", back.message); 5]);
     let changed: Vec<_> = picture(&back.world)
         .await
         .into_iter()
