@@ -133,7 +133,7 @@ impl Browser {
                 let mut running = self.driver.take();
                 let driver = match running.take_if(Chromedriver::is_running) {
                     Some(driver) => driver,
-                    None => Chromedriver::start(program).await?,
+                    None => Chromedriver::start(program, &self.profile.with_extension("driver")).await?,
                 };
                 self.driver.insert(driver).url()
             }

@@ -42,8 +42,10 @@ pub struct Chromedriver {
 }
 
 impl Chromedriver {
-    /// Starts it; it listens on the loopback interface only.
-    pub async fn start(program: &Path) -> Result<Self, StartError> {
+    /// Starts it; it listens on the loopback interface only. `record` remembers it: one that a killed companion left behind is
+    /// ended first, because its browser holds the profile.
+    pub async fn start(program: &Path, record: &Path) -> Result<Self, StartError> {
+        end_recorded(record);
         let not_run = |problem| StartError::NotRun {
             program: program.to_owned(),
             problem,
@@ -63,6 +65,11 @@ impl Chromedriver {
             .spawn()
             .map_err(not_run)?;
         let group = child.id();
+        if let Some(written) = group.and_then(identity)
+            && let Err(error) = std::fs::write(record, written)
+        {
+            tracing::warn!(%error, "the driver is not remembered; if this is killed, end it by hand");
+        }
         let mut output = BufReader::new(child.stdout.take().ok_or_else(silent)?).lines();
         let listening = async {
             for _ in 0..LINES {
@@ -96,14 +103,42 @@ impl Chromedriver {
 /// A browser that hangs outlives its driver and would hold the profile.
 impl Drop for Chromedriver {
     fn drop(&mut self) {
-        let Some(group) = self.group else { return };
-        let ended = std::process::Command::new("kill")
-            .args(["-KILL", "--", &format!("-{group}")])
-            .stderr(Stdio::null())
-            .status();
-        if let Err(error) = ended {
-            tracing::warn!(%error, "`kill` cannot be run, so a browser may be left behind");
+        if let Some(group) = self.group {
+            end_group(group);
         }
+    }
+}
+
+fn end_group(group: u32) {
+    let ended = std::process::Command::new("kill")
+        .args(["-KILL", "--", &format!("-{group}")])
+        .stderr(Stdio::null())
+        .status();
+    if let Err(error) = ended {
+        tracing::warn!(%error, "`kill` cannot be run, so a browser may be left behind");
+    }
+}
+
+/// A process by its number and when it was started: numbers are given out again. Linux tells; elsewhere nothing is known.
+fn identity(process: u32) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name comes first, in brackets, and may hold anything.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let started = fields.split_whitespace().nth(19)?;
+    Some(format!("{process} {started}"))
+}
+
+/// Ends the driver of the record with its browser, if it is still the same process.
+fn end_recorded(record: &Path) {
+    let Ok(recorded) = std::fs::read_to_string(record) else {
+        return;
+    };
+    let process = recorded.split(' ').next().and_then(|number| number.parse().ok());
+    if let Some(process) = process
+        && identity(process).as_deref() == Some(recorded.trim())
+    {
+        tracing::warn!("the browser of a companion that was killed is ended");
+        end_group(process);
     }
 }
 
@@ -115,7 +150,26 @@ fn port_in(line: &str) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
+
+    #[tokio::test]
+    async fn one_that_was_left_behind_is_ended_by_the_next() {
+        let Some(browser) = tidings_testkit::browser() else {
+            return;
+        };
+        let folder = tidings_testkit::TemporaryFolder::new("driver");
+        let record = folder.path().join("driver");
+        let mut left = Chromedriver::start(&browser.driver, &record).await.unwrap();
+        let _next = Chromedriver::start(&browser.driver, &record).await.unwrap();
+        let ended = left.child.wait().await.unwrap();
+        assert!(!ended.success());
+        // It is gone, and its number may be another's: nothing is left to end.
+        left.group = None;
+        std::fs::write(&record, format!("{} 1", std::process::id())).unwrap();
+        // A record of another process with the same number ends nobody, or this test would end here.
+        end_recorded(&record);
+    }
 
     #[test]
     fn the_port_is_read() {

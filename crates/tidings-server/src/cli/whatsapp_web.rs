@@ -8,7 +8,7 @@ use url::Url;
 #[derive(Debug, Subcommand)]
 pub enum WhatsappWeb {
     /// Run the companion of one account: a browser on WhatsApp Web that types what Tidings hands it.
-    Serve(ServeWhatsappWeb),
+    Serve(Box<ServeWhatsappWeb>),
     /// Show the code that the phone must scan, until it is scanned.
     Pair(PairWhatsappWeb),
 }
