@@ -125,8 +125,8 @@ pub fn is_clean(summary: &Value) -> bool {
     let changed = summary["redis"] == false
         || summary["keeper_changes"]
             .as_i64()
-            .is_some_and(|changes| changes >= 6);
-    kept && changed && summary["duplicate"] == 0
+            .is_some_and(|changes| changes >= CHANGES);
+    kept && changed && summary["duplicate"] == 0 && summary["lost"] == 0
 }
 
 fn apply_file(vendor: &StandIn) -> String {

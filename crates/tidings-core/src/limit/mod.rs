@@ -94,7 +94,8 @@ impl RateLimit {
             ProviderKind::Twilio => (1, 1),
             ProviderKind::Smtp => (100, 3600),
             ProviderKind::WhatsappCloud => (1000, 86_400),
-            ProviderKind::WhatsappWeb => (1, 75),
+            // Its companion draws 60 to 90 seconds; sooner it would only be refused.
+            ProviderKind::WhatsappWeb => (1, 90),
         };
         Some(Self {
             limit,
