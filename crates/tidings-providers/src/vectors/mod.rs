@@ -38,12 +38,15 @@ pub struct VectorReport {
 /// Runs one section of a file: the folder of the vectors, and the case.
 type Runner = fn(&Path, Case<'_>) -> Verdict;
 
+/// Nothing for a case that came out as it should, else what was wrong.
+pub type Outcome = Result<(), String>;
+
 /// What this crate may not know and whoever runs vectors passes in: both answer nothing for what they do not know.
 #[derive(Clone, Copy)]
 pub struct Elsewhere<'r> {
     /// Runs a case of the file `list_unsubscribe.json`, which needs the HTTP server: the section (`one_click`,
     /// `headers`) and the case.
-    pub unsubscribe: &'r dyn Fn(&str, &Value) -> Option<Result<(), String>>,
+    pub unsubscribe: &'r dyn Fn(&str, &Value) -> Option<Outcome>,
     /// Classes an answer of an endpoint that is no provider of messages, such as a language model's: its name, and the
     /// answer.
     pub classify: &'r dyn Fn(&str, &Answer) -> Option<classify::Verdict>,
