@@ -28,6 +28,10 @@ impl Redis {
     /// # Errors
     /// When it is there and does not start.
     pub fn start() -> anyhow::Result<Option<Self>> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "programs are found as a shell finds them"
+        )]
         let path = std::env::var_os("PATH").unwrap_or_default();
         let found = std::env::split_paths(&path)
             .flat_map(|folder| PROGRAMS.map(|name| folder.join(name)))

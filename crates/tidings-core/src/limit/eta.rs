@@ -13,7 +13,7 @@ pub fn ends_at(waiting: u64, limits: &[RateLimit], now: Timestamp) -> Option<Tim
     if per_us <= 0.0 {
         return None;
     }
-    let us = (waiting as f64 / per_us).min(i64::MAX as f64) as i64;
+    let us = (waiting as f64 / per_us).round().min(i64::MAX as f64) as i64;
     let end = now.saturating_add(SignedDuration::from_micros(us));
     Some(end.unwrap_or(Timestamp::MAX))
 }

@@ -88,7 +88,7 @@ impl Source {
                 if !leases.is_empty() {
                     return Ok(leases);
                 }
-            } else if let Some(leases) = self.from_redis(&mut conn, &keeper, wishes, now_us).await? {
+            } else if let Some(leases) = self.ask_redis(&mut conn, &keeper, wishes, now_us).await? {
                 return Ok(leases);
             }
         }
@@ -191,7 +191,7 @@ impl Source {
     }
 
     /// Slots from Redis; nothing when the database took over.
-    async fn from_redis(
+    async fn ask_redis(
         &self,
         conn: &mut Conn,
         keeper: &Keeper,
@@ -240,15 +240,13 @@ impl Source {
     /// The connection to the run that keeps the buckets.
     async fn live(&self, run: &str) -> Result<Live, RedisFailure> {
         let held = locked(&self.live).clone();
-        let live = match held {
-            Some(live) => live,
-            None => match &self.redis {
-                Some(redis) => redis.connect().await?,
-                None => {
-                    let apart = "this node has no REDIS_URL, and others have".to_owned();
-                    return Err(RedisFailure::Unreachable(apart));
-                }
-            },
+        let live = if let Some(live) = held {
+            live
+        } else if let Some(redis) = &self.redis {
+            redis.connect().await?
+        } else {
+            let apart = "this node has no REDIS_URL, and others have".to_owned();
+            return Err(RedisFailure::Unreachable(apart));
         };
         if live.run() != run {
             *locked(&self.live) = None;

@@ -290,7 +290,11 @@ pub async fn engine(
     limits: Limits,
 ) -> Engine {
     let store = Store::connect(
-        StoreOptions::new(database.url.clone()),
+        StoreOptions {
+            // A machine that is busy with other tests is no reason for a call without an answer.
+            acquire_timeout_ms: 60_000,
+            ..StoreOptions::new(database.url.clone())
+        },
         keyring.clone(),
         clock.now(),
     )

@@ -232,16 +232,16 @@ impl Session {
         let fine = format!("250 2.0.0 Ok: queued as {id}");
         let reply = match &taking.fault {
             None | Some(Fault::Latency { .. } | Fault::ErrorInSuccess) => fine.as_str(),
-            Some(fault) => match words(fault) {
-                Some(reply) => reply,
-                None => {
+            Some(fault) => {
+                let Some(reply) = words(fault) else {
                     let ended = self.world.ended().clone();
                     return tokio::select! {
                         broken = self.broken(fault, &fine) => broken,
                         () = ended.cancelled() => Ok(Next::End),
                     };
-                }
-            },
+                };
+                reply
+            }
         };
         self.wire.say(reply).await?;
         Ok(if reply.starts_with("421") {

@@ -12,6 +12,7 @@ const GLOBAL: &[&str] = &[
     "job_arrivals",
     "queue_guard",
     "queue_nodes",
+    "rate_store",
 ];
 
 /// Unique indexes that do not begin with the tenant, each with its reason.
