@@ -130,7 +130,7 @@ async fn cut_repeatedly(
                 "killed"
             }
             1 => {
-                faults(&main, vec![Rule::always(Fault::ServerError)])?;
+                faults(main, vec![Rule::always(Fault::ServerError)])?;
                 "refuses"
             }
             _ => {
@@ -139,7 +139,7 @@ async fn cut_repeatedly(
                     probability: Some(0.5),
                     ..Rule::always(Fault::TimeoutAfterAccept)
                 };
-                faults(&main, vec![taken, Rule::always(Fault::TimeoutBeforeAccept)])?;
+                faults(main, vec![taken, Rule::always(Fault::TimeoutBeforeAccept)])?;
                 "hangs"
             }
         };
@@ -149,7 +149,7 @@ async fn cut_repeatedly(
             main.revive().await?;
         }
         let (back, before) = (MachineClock.now(), last_place(main.stand_in()?));
-        faults(&main, Vec::new())?;
+        faults(main, Vec::new())?;
         let to_return = accepts_after(main.stand_in()?, before, back).await?;
         if talk {
             eprintln!(

@@ -130,11 +130,13 @@ pub fn is_clean(summary: &Value) -> bool {
 }
 
 fn apply_file(vendor: &StandIn) -> String {
-    LIMITS
-        .iter()
-        .map(|(name, limit, window)| {
-            format!(
-                r#"[[tenants]]
+    let tenants = LIMITS.map(|(name, limit, window)| tenant(name, limit, window, &vendor.url()));
+    tenants.concat()
+}
+
+fn tenant(name: &str, limit: usize, window: Duration, url: &str) -> String {
+    format!(
+        r#"[[tenants]]
 slug = "{name}"
 name = "Limits proof, {name}"
 
@@ -148,15 +150,12 @@ name = "sendgrid"
 provider = "sendgrid"
 channel = "email"
 rate_limit = {{ limit = {limit}, per_ms = {} }}
-settings = {{ from_email = "limits@brand.example", base_url = "{}" }}
+settings = {{ from_email = "limits@brand.example", base_url = "{url}" }}
 credentials = {{ api_key = "SG.{name}" }}
 
 "#,
-                window.as_millis(),
-                vendor.url()
-            )
-        })
-        .collect()
+        window.as_millis(),
+    )
 }
 
 /// More than the limits allow in the time.

@@ -133,6 +133,16 @@ fn describe_parts() {
         "Drafts of a language model, by result: drafted, or why the template was taken"
     );
     describe_counter!(
+        "tidings_limit_store_changes_total",
+        Unit::Count,
+        "Changes of who keeps the buckets of rate limits, by who does then: redis, postgres"
+    );
+    describe_counter!(
+        "tidings_late_retries_total",
+        Unit::Count,
+        "Texts that failed for a while after they were taken and were queued again, by channel"
+    );
+    describe_counter!(
         "tidings_limits_shrunk_total",
         "Refusals for their rate that shrank a limit on every node"
     );

@@ -24,7 +24,7 @@ const PACE: Pace = Pace {
 /// What a process may take to end.
 const END_LIMIT: Duration = Duration::from_secs(30);
 /// When the row gives up waiting for it.
-const GIVE_UP: Duration = Duration::from_secs(60);
+const GIVE_UP: Duration = Duration::from_mins(1);
 /// Before a process is told to end, at least and at most.
 const MOMENT_MS: (u64, u64) = (500, 1_500);
 /// Roles of the three processes; the first takes requests as well.

@@ -15,7 +15,7 @@ const TIMES: u32 = 20;
 /// How long a process may be silent.
 const LEASE_S: u32 = 2;
 /// How long one is frozen: past its lease, and past the next look for such.
-const FROZEN: Duration = Duration::from_millis(4_000);
+const FROZEN: Duration = Duration::from_secs(4);
 /// Between two.
 const PAUSE: Duration = Duration::from_millis(700);
 /// Fifty messages a second.

@@ -24,7 +24,7 @@ const CALL_LIMIT_MS: i64 = 20_000 + 1_500;
 /// Good messages of each tenant between two faults, so that its breaker stays closed.
 const BETWEEN: u32 = 2;
 /// How long a fault may take to strike every tenant.
-const STRIKE_LIMIT: Duration = Duration::from_secs(60);
+const STRIKE_LIMIT: Duration = Duration::from_mins(1);
 /// How often it is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 

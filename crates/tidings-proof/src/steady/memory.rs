@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 const EVERY: Duration = Duration::from_secs(1);
 
@@ -35,7 +36,7 @@ impl Memory {
     pub fn watch(pid: u32) -> Self {
         let stop = CancellationToken::new();
         let ended = stop.clone();
-        let task = tokio::spawn(async move {
+        let task = TaskTracker::new().spawn(async move {
             let mut seen = Vec::new();
             while ended
                 .run_until_cancelled(tokio::time::sleep(EVERY))

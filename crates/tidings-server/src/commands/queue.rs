@@ -1,7 +1,7 @@
 //! `tidings queue`: figures and dead letters.
 
 use super::unknown;
-use crate::cli::{DeadLetters, Purge, Queue, Replay};
+use crate::cli::queue::{DeadLetters, Purge, Queue, Replay};
 use crate::failure::Failure;
 use crate::installation::Installation;
 use crate::node;

@@ -1,6 +1,6 @@
 //! `tidings queue unknown` and `tidings queue decide`: what nobody knows the outcome of, and a person's word about it.
 
-use crate::cli::{Decide, Unknown, Verdict};
+use crate::cli::queue::{Decide, Unknown, Verdict};
 use crate::installation::Installation;
 use crate::node;
 use anyhow::Result;
