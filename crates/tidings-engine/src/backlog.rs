@@ -6,10 +6,10 @@ use crate::limits::limit_of;
 use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
+use tidings_core::TenantId;
 use tidings_core::breaker::Permit;
 use tidings_core::job::JobKind;
 use tidings_core::limit::ends_at;
-use tidings_core::{Channel, TenantId};
 use tidings_queue::StatRow;
 use tidings_store::messages::routes;
 
@@ -39,14 +39,11 @@ impl Engine {
     /// # Errors
     /// When the database fails.
     pub async fn backlogs(&self, rows: &[StatRow]) -> Result<Vec<Backlog>, EngineError> {
-        let mut waiting: BTreeMap<(TenantId, &'static str), (JobKind, Channel, u64)> = BTreeMap::new();
+        let mut waiting: BTreeMap<(TenantId, JobKind), u64> = BTreeMap::new();
         for row in rows.iter().filter(|row| row.queued > 0) {
-            let Ok(kind) = row.kind.parse::<JobKind>() else {
-                continue;
-            };
-            let Some(channel) = kind.channel() else { continue };
-            let key = (row.tenant, kind.as_str());
-            waiting.entry(key).or_insert((kind, channel, 0)).2 += row.queued.unsigned_abs();
+            if let Ok(kind) = row.kind.parse() {
+                *waiting.entry((row.tenant, kind)).or_default() += row.queued.unsigned_abs();
+            }
         }
         if waiting.is_empty() {
             return Ok(Vec::new());
@@ -57,23 +54,21 @@ impl Engine {
         let mut conn = self.inner.conn().await?;
         let connections = routes::load(&mut conn, &tenants).await?;
         drop(conn);
-        let backlog =
-            |((tenant, _), (kind, channel, waiting)): ((TenantId, &'static str), (JobKind, Channel, u64))| {
-                let usable = connections.iter().filter(|row| {
-                    row.tenant == tenant
-                        && row.channel == channel
-                        && !matches!(row.breaker.permit(now), Permit::Wait(_))
-                });
-                let limits: Option<Vec<_>> = usable.map(limit_of).collect();
-                let limits = limits?;
-                Some(Backlog {
-                    tenant_id: tenant,
-                    job_type: kind,
-                    waiting,
-                    ends_at: ends_at(waiting, &limits, now)?,
-                    limits: limits.iter().map(ToString::to_string).collect(),
-                })
-            };
+        let backlog = |((tenant_id, job_type), waiting)| {
+            let usable = connections.iter().filter(|row| {
+                row.tenant == tenant_id
+                    && JobKind::send_by(row.channel) == job_type
+                    && !matches!(row.breaker.permit(now), Permit::Wait(_))
+            });
+            let limits: Vec<_> = usable.map(limit_of).collect::<Option<_>>()?;
+            Some(Backlog {
+                tenant_id,
+                job_type,
+                waiting,
+                ends_at: ends_at(waiting, &limits, now)?,
+                limits: limits.iter().map(ToString::to_string).collect(),
+            })
+        };
         Ok(waiting.into_iter().filter_map(backlog).take(MOST).collect())
     }
 }

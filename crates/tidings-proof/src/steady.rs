@@ -79,6 +79,7 @@ pub fn is_clean(summary: &Value) -> bool {
     let within = |name: &str, most: f64| summary[name].as_f64().is_some_and(|value| value <= most);
     summary["lost"] == 0
         && summary["duplicate"] == 0
+        && summary["delivered"] == summary["submitted"]
         && within("submission_p99_ms", SUBMISSION_P99_MS)
         && within("delivery_p99_ms", DELIVERY_P99_MS)
         && within("memory_growth", MEMORY_GROWTH)

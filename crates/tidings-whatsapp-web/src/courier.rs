@@ -3,7 +3,7 @@
 //! Everything before the click ends in a certain no ([`No`]); from the click on there is what was seen in the chat, or nothing.
 
 use crate::browser::{Browser, Followed, OpenChat};
-use crate::companion::Shared;
+use crate::companion::{Desk, Shared};
 use crate::journal::JournalError;
 use crate::pace;
 use crate::page::{LOOK_EVERY, NotSent, Page};
@@ -149,11 +149,13 @@ pub fn begin(shared: &Arc<Shared>, request: SendRequest) -> Result<Begun, No> {
 
 /// What is known of a reference.
 pub fn report(shared: &Shared, reference: &str) -> Option<MessageReport> {
-    let desk = shared.desk();
-    if desk.under_way.as_deref() == Some(reference) && desk.ledger.report(reference).is_none() {
-        return Some(sending(reference));
-    }
-    desk.ledger.report(reference)
+    known(&shared.desk(), reference)
+}
+
+fn known(desk: &Desk, reference: &str) -> Option<MessageReport> {
+    let under_way = desk.under_way.as_deref() == Some(reference);
+    let in_ledger = desk.ledger.report(reference);
+    in_ledger.or_else(|| under_way.then(|| sending(reference)))
 }
 
 /// What is known of a reference; where that is nothing, it will never be sent.
@@ -164,13 +166,10 @@ pub fn withdraw(shared: &Shared, reference: &str) -> Result<MessageReport, No> {
             "a reference has 1 to 128 letters, digits, '-', '.' and '_'",
         ));
     }
-    if let Some(report) = report(shared, reference) {
-        return Ok(report);
-    }
+    // Looked at and withdrawn under one lock: nothing arrives in between.
     let mut desk = shared.desk();
-    // Between the two looks it may have arrived.
-    if desk.under_way.as_deref() == Some(reference) {
-        return Ok(sending(reference));
+    if let Some(report) = known(&desk, reference) {
+        return Ok(report);
     }
     desk.ledger
         .stands(reference, Standing::Withdrawn, None, shared.clock.now())?;

@@ -2,8 +2,8 @@
 //!
 //! A bucket is an instant: when its next slot lies. Slots are spaced evenly ([`Pace::interval_us`]) and each may be
 //! used a little late ([`Pace::late_us`]), which is also all that an idle bucket saves up. The spacing is chosen so that
-//! every use of every slot, early or late, keeps the limit in every window; what that costs is the lateness as a share
-//! of the window. Because nothing but one instant is kept, losing it costs at most one short burst.
+//! every use of every slot, early or late, and on its way for up to a tenth of a second longer than another, keeps the limit in
+//! every window; what that costs is the lateness and that tenth as a share of the window. Because nothing but one instant is kept, losing it costs at most one short burst.
 
 mod bucket;
 mod eta;
@@ -35,6 +35,9 @@ const CLOSE_UP_TO: SignedDuration = SignedDuration::from_mins(5);
 /// once matter more than the last percent of the rate.
 const LATE_CLOSE: i64 = 8;
 const LATE_WIDE: i64 = 15;
+
+/// How much later than it left one call may arrive than another: providers count where calls arrive.
+const TRANSIT: SignedDuration = SignedDuration::from_millis(100);
 
 /// How far ahead a node may take slots: long enough to work, short enough that a dead node wastes nothing to speak of.
 const AHEAD: SignedDuration = SignedDuration::from_millis(500);
@@ -126,7 +129,7 @@ impl RateLimit {
         let late_us = per_us * i128::from(hundredths) / 100;
         let grow = per.clamp(GROW_FASTEST, GROW_SLOWEST);
         Pace {
-            interval_us: clamped((per_us + late_us + limit - 1) / limit).max(1),
+            interval_us: clamped((per_us + late_us + TRANSIT.as_micros() + limit - 1) / limit).max(1),
             late_us: clamped(late_us),
             ahead_us: clamped(AHEAD.as_micros()),
             // A twentieth is 50 thousandths.

@@ -134,12 +134,10 @@ fn describe_parts() {
     );
     describe_counter!(
         "tidings_limit_store_changes_total",
-        Unit::Count,
         "Changes of who keeps the buckets of rate limits, by who does then: redis, postgres"
     );
     describe_counter!(
         "tidings_late_retries_total",
-        Unit::Count,
         "Texts that failed for a while after they were taken and were queued again, by channel"
     );
     describe_counter!(

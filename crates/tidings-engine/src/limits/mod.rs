@@ -31,7 +31,7 @@ use tokio::sync::Notify;
 const LEAD_US: i64 = 250_000;
 
 /// How long before its slot a delivery goes through the gate: what is on record as begun is all but under way.
-const AHEAD_US: i64 = 50_000;
+const AHEAD_US: i64 = 150_000;
 
 /// A wish for everything within reach.
 const ALL: u32 = 1 << 20;

@@ -32,6 +32,16 @@ async fn accept(world: &World, contact: ContactId) -> MessageId {
     world.accept(request).await.unwrap().message_id
 }
 
+/// Breaks a connection for longer than a test takes.
+async fn shut(world: &World, connection: ConnectionId) {
+    let drill = Drill::Break(SignedDuration::from_mins(30));
+    world
+        .engine
+        .drill(world.tenant, connection, drill, "test")
+        .await
+        .unwrap();
+}
+
 /// By which connections a message was tried.
 async fn ways(world: &World, message: MessageId) -> Vec<ConnectionId> {
     let told = world.explain(message).await;
@@ -54,16 +64,7 @@ async fn a_refusal_fails_over_to_a_limited_connection() {
 #[tokio::test]
 async fn a_broken_connection_keeps_no_slots_from_the_other() {
     let (world, main, spare, ann) = pair(json!({}), 600).await;
-    world
-        .engine
-        .drill(
-            world.tenant,
-            main,
-            Drill::Break(SignedDuration::from_mins(30)),
-            "test",
-        )
-        .await
-        .unwrap();
+    shut(&world, main).await;
     let message = accept(&world, ann).await;
     world.run().await;
     assert_eq!(ways(&world, message).await, [spare]);
@@ -108,16 +109,7 @@ async fn what_waits_for_its_own_connection_holds_up_nobody_else() {
         .database
         .execute("UPDATE deliveries SET state = 'queued', resolve_after = NULL WHERE state = 'unknown'")
         .await;
-    world
-        .engine
-        .drill(
-            world.tenant,
-            main,
-            Drill::Break(SignedDuration::from_mins(30)),
-            "test",
-        )
-        .await
-        .unwrap();
+    shut(&world, main).await;
     world.advance(20);
     let other = accept(&world, ann).await;
     world.run().await;
@@ -176,12 +168,7 @@ async fn a_backlog_tells_when_it_ends_unless_something_carries_it_without_a_limi
         "ten at two a second, less what a limit is kept by: {seconds}"
     );
 
-    let drill = Drill::Break(SignedDuration::from_mins(30));
-    world
-        .engine
-        .drill(world.tenant, main, drill, "test")
-        .await
-        .unwrap();
+    shut(&world, main).await;
     let told = backlogs(&world).await;
     assert_eq!(told[0].limits, ["60/min"]);
 

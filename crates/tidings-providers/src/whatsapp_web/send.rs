@@ -6,7 +6,7 @@ use super::webhook;
 use super::wire::{LONGEST_TEXT, MessageReport, SendRequest, SessionState, Standing, StateReport};
 use crate::config::{self, ConfigError, ConnectionConfig};
 use crate::contract::{
-    Capabilities, CheckReport, Content, Lookup, Provider, Rejection, SendOutcome, Submission, WebhookParsed,
+    Capabilities, CheckReport, Content, Lookup, Provider, SendOutcome, Submission, WebhookParsed,
     WebhookRefusal, WebhookRequest,
 };
 use crate::egress::{Egress, EgressFailure, EgressRequest, EgressResponse, EgressUrl};
@@ -16,8 +16,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
+use tidings_core::ProviderKind;
 use tidings_core::redact::Private;
-use tidings_core::{ErrorCategory, ProviderKind};
 
 /// The companion keeps references for thirty days; calls are repeated for much less.
 const REMEMBERED: Duration = Duration::from_hours(14 * 24);
@@ -163,15 +163,7 @@ impl Provider for WhatsappWebProvider {
     async fn send(&self, submission: &Submission) -> SendOutcome {
         let text = match text_of(submission) {
             Ok(text) => text,
-            Err(detail) => {
-                return SendOutcome::Rejected(Rejection {
-                    category: ErrorCategory::InvalidInput,
-                    code: "content".to_owned(),
-                    detail,
-                    retry_after: None,
-                    effect: None,
-                });
-            }
+            Err(detail) => return SendOutcome::Rejected(outcome::wrong_content(detail)),
         };
         let request = SendRequest {
             reference: submission.reference.clone(),
