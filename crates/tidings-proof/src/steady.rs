@@ -85,8 +85,12 @@ pub fn is_clean(summary: &Value) -> bool {
         && within("memory_growth", MEMORY_GROWTH)
 }
 
-fn apply_file(vendors: &StandIn, public_key: &str) -> String {
+/// The file of the installation; SendGrid's stand-in tells its public key when it knows where its reports go.
+fn apply_file(vendors: &StandIn, public_key: Option<&str>) -> String {
     let url = vendors.url();
+    let key = public_key
+        .map(|key| format!(", webhook_public_key = \"{key}\""))
+        .unwrap_or_default();
     format!(
         r#"[[tenants]]
 slug = "load"
@@ -97,7 +101,7 @@ name = "sendgrid"
 provider = "sendgrid"
 channel = "email"
 rate_limit = {{ limit = 1000000, per_ms = 1000 }}
-settings = {{ from_email = "load@brand.example", base_url = "{url}", webhook_public_key = "{public_key}" }}
+settings = {{ from_email = "load@brand.example", base_url = "{url}"{key} }}
 credentials = {{ api_key = "SG.load" }}
 
 [[tenants.connections]]
@@ -118,12 +122,7 @@ impl Stage {
         options.magic = false;
         options.most_entries = MOST_ENTRIES;
         let vendors = StandIn::start(options).await?;
-        let key = set_account(&vendors, Vendor::Sendgrid, Account::default())?;
-        let key = key["webhook_public_key"]
-            .as_str()
-            .context("the stand-in told no key")?
-            .to_owned();
-        let file = apply_file(&vendors, &key);
+        let file = apply_file(&vendors, None);
         let engine = Installation::prepare(database_url, folder, &file, "load", LEASE_S).await?;
         let mut database = PgConnection::connect(database_url).await?;
         for (vendor, name) in [(Vendor::Sendgrid, "sendgrid"), (Vendor::Resend, "resend")] {
@@ -146,10 +145,11 @@ impl Stage {
             };
             account.secrets.webhook_secret = Some(SECRET.into());
             let told = set_account(&vendors, vendor, account)?;
-            ensure!(
-                vendor != Vendor::Sendgrid || told["webhook_public_key"] == key.as_str(),
-                "the stand-in signs with another key than it told"
-            );
+            if let Some(key) = told["webhook_public_key"].as_str() {
+                let file = folder.join("apply.toml");
+                std::fs::write(&file, apply_file(&vendors, Some(key)))?;
+                engine.cli(&["apply", &file.to_string_lossy()]).await?;
+            }
         }
         Ok(Self {
             engine,
