@@ -8,6 +8,7 @@ use crate::compose::{self, Composed, Composition};
 use crate::draft::{Draft, drafts};
 use crate::engine::Inner;
 use crate::error::EngineError;
+use crate::growth;
 use crate::recipients::{self, Inline};
 use crate::request::{AcceptError, AcceptRequest, Accepted, IdempotencyKey};
 use crate::templates::Shelf;
@@ -94,7 +95,9 @@ async fn try_batch(inner: &Inner, batch: Vec<Submission>) -> Result<Vec<Vec<Answ
             break;
         }
         if inline.len() == given {
+            let count = decided.len();
             admit::write(inner, tx, decided, &made, &keys, &mut answers, &mut dice, now).await?;
+            growth::grew(inner, &inner.accepted, count);
             break;
         }
         // Refused with a contact of its own: once more without it, so that nothing of it stays.

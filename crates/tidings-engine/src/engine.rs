@@ -4,6 +4,7 @@ use crate::accept::{self, Submission};
 use crate::connections::Providers;
 use crate::error::EngineError;
 use crate::failpoint::FailPoints;
+use crate::growth::Growth;
 use crate::limits::Limiter;
 use crate::pulse::Pulse;
 use crate::request::{AcceptError, AcceptRequest, Accepted, IdempotencyKey, MAX_REQUESTS};
@@ -122,6 +123,10 @@ pub(crate) struct Inner {
     pub templates: Templates,
     pub limiter: Limiter,
     pub pulse: Pulse,
+    /// Messages accepted by this process.
+    pub accepted: Growth,
+    /// Calls made by this process.
+    pub attempted: Growth,
     pub calls: tokio::sync::Semaphore,
     pub watched_to: crate::alerts::WatchedTo,
     /// The process is to end: nothing more is begun.
@@ -150,6 +155,8 @@ impl Engine {
             templates: Templates::new(),
             limiter: Limiter::new(options.redis),
             pulse: Pulse::new(),
+            accepted: Growth::new(),
+            attempted: Growth::new(),
             calls: tokio::sync::Semaphore::new(options.limits.calls.max(1)),
             watched_to: crate::alerts::WatchedTo::default(),
             draining: AtomicBool::new(false),

@@ -32,6 +32,7 @@ mod fallback;
 mod figures;
 mod foreign;
 mod gate;
+mod growth;
 mod hold;
 mod inspect;
 mod late;

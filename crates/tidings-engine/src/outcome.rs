@@ -6,6 +6,7 @@ use crate::engine::Inner;
 use crate::error::EngineError;
 use crate::fallback::{self, Aside};
 use crate::figures;
+use crate::growth;
 use crate::limits::{Held, limit_of};
 use crate::process::ended;
 use crate::repeat;
@@ -78,6 +79,7 @@ pub(crate) async fn record(
     inner.fail.pass("outcome_before_commit");
     tx.commit().await?;
     inner.fail.pass("outcome_after_commit");
+    growth::grew(inner, &inner.attempted, told.len());
     // Not before: what was sent stays on record whatever becomes of an alert.
     crate::alerts::raise_refused(inner, &refusals(&told), dice, now).await;
     shrink_limits(inner, bench, &told, now).await;

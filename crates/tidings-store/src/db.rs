@@ -340,6 +340,10 @@ fn pool(
         ("role", role.to_owned()),
         ("statement_timeout", timeout_ms.to_string()),
         ("idle_in_transaction_session_timeout", "10s".to_owned()),
+        // Statements name their tables in the order in which rows lead to each other. A table that was filled since its
+        // statistics were made (or before there were any) tempts the planner into joining whatever has a tenant in
+        // common, which is everything.
+        ("join_collapse_limit", "1".to_owned()),
         // The queue's trigger for rows inserted by other programs skips sessions that say they are the engine.
         ("tidings.enqueue", "on".to_owned()),
     ]);

@@ -31,6 +31,7 @@ pub mod schema;
 pub mod scratch;
 pub mod seal;
 pub mod sources;
+pub mod statistics;
 pub mod suppressions;
 pub mod templates;
 pub mod tenants;
