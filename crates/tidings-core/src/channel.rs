@@ -46,6 +46,15 @@ impl Channel {
 }
 
 impl ProviderKind {
+    /// The setting that names the number a connection sends from, where that is one number.
+    pub const fn number_setting(self) -> Option<&'static str> {
+        match self {
+            Self::Twilio => Some("from"),
+            Self::WhatsappCloud => Some("phone_number_id"),
+            Self::Smtp | Self::Sendgrid | Self::Ses | Self::Resend | Self::WhatsappWeb | Self::Sandbox => None,
+        }
+    }
+
     /// Whether the provider can carry the channel.
     pub fn carries(self, channel: Channel) -> bool {
         match self {

@@ -28,6 +28,7 @@ pub mod sms;
 pub mod soft_bounce;
 pub mod status;
 pub mod template_standing;
+pub mod time_limit;
 pub mod traffic;
 pub mod unknown;
 pub mod word;

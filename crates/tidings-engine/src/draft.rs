@@ -128,6 +128,10 @@ pub(crate) async fn drafts(
                 NOBODY
             }
         };
+        if let (None, Some(view)) = (request.expires_at, views.get(&tenant)) {
+            let at = request.send_at.unwrap_or(now);
+            request.expires_at = view.policy().time_limits.message_ends(at);
+        }
         drafts.push(Draft {
             carrier,
             ..draft(place, tenant, contact, shape, request, dice, now)

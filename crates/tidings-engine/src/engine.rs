@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tidings_core::retry::Schedule;
+use tidings_core::time_limit::LONGEST_CALL;
 use tidings_core::{Clock, Dice, MessageType, NodeId, TenantId};
 use tidings_providers::egress::Egress;
 use tidings_queue::coalesce::{CoalesceLimits, Coalescer, NoAnswer};
@@ -94,7 +95,7 @@ impl Default for Limits {
             lease: Duration::from_secs(30),
             poll: Duration::from_secs(5),
             drain: Duration::from_secs(25),
-            call: Duration::from_secs(20),
+            call: LONGEST_CALL,
         }
     }
 }

@@ -19,6 +19,7 @@ use tidings_core::{
 use tidings_queue::{Finish, FinishReport, LeaseId, NewJob, Outcome, enqueue};
 use tidings_store::Conn;
 use tidings_store::events::{self, NewEvent};
+use tidings_store::messages::dispatch::Dispatchable;
 use tidings_store::messages::outcome::{self, DeliveryMove, MessageMove};
 use tidings_store::messages::record::{NewDecision, NewDelivery};
 use tidings_store::messages::{batches, insert};
@@ -329,6 +330,13 @@ fn gate_decision(
     }
 }
 
+/// What follows a delivery's channel in its chain, with its place.
+pub(crate) fn following(row: &Dispatchable) -> Option<(i16, Channel)> {
+    let position = row.position.checked_add(1)?;
+    let channel = row.chain.get(usize::try_from(position).ok()?).copied()?;
+    Some((position, channel))
+}
+
 /// The delivery of the next channel of the chain, where there is one.
 fn next(
     inner: &Inner,
@@ -338,8 +346,7 @@ fn next(
     now: Timestamp,
 ) -> Option<Channel> {
     let row = &carried.row;
-    let position = row.position.checked_add(1)?;
-    let channel = row.chain.get(usize::try_from(position).ok()?).copied()?;
+    let (position, channel) = following(row)?;
     let id = DeliveryId(dice.uuid(now));
     let job = settle::send_job(
         inner,

@@ -1,7 +1,8 @@
 //! The gate: the rules once more, under the contacts' locks, and the intent of every call that may be made.
 
+use crate::channel_time;
 use crate::connections::{Routes, Traveller, in_the_way, kept};
-use crate::deliver::{Bench, Call, Carried, back, failure_of, no_delivery, wait};
+use crate::deliver::{Bench, Call, Carried, back, no_delivery, wait};
 use crate::engine::Inner;
 use crate::error::EngineError;
 use crate::fallback::{self, Aside};
@@ -16,7 +17,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 use tidings_core::decide::facts::RequestFacts;
 use tidings_core::decide::{Facts, GateVerdict, StopScope, gate, whatsapp_window_open};
-use tidings_core::retry::{NextTry, next_try};
+use tidings_core::retry::NextTry;
 use tidings_core::route::{CONVERSATION, Route};
 use tidings_core::{AttemptId, Channel, ContactId, DeliveryState, Dice, ErrorCategory, TenantId};
 use tidings_queue::{Finish, FinishReport, LeaseId};
@@ -175,6 +176,22 @@ async fn ask(
         fallback::lose_again(&mut gated.aside, bench.lease, &carried, now);
         return Ok(false);
     }
+    let ends = channel_time::ends(&carried.row, view);
+    if ends.is_some_and(|ends| ends <= now) {
+        let why = format!("its time on {} is over", carried.row.channel);
+        let category = ErrorCategory::Transient;
+        fallback::give_up(
+            inner,
+            &mut gated.aside,
+            bench.lease,
+            &carried,
+            category,
+            why,
+            now,
+            dice,
+        );
+        return Ok(false);
+    }
     let traveller = traveller(&carried.row, carried_by);
     // Another node may take a probe first; then the next best way is chosen.
     for _ in 0..=view.routes.len() {
@@ -186,9 +203,9 @@ async fn ask(
                 passed_over,
                 ..
             } => {
-                let Some(row) = view.routes.iter().find(|route| route.id == connection) else {
-                    return Ok(false);
-                };
+                let row = view.routes.iter().find(|route| route.id == connection);
+                // Chosen among these very routes; if it ever is not, the delivery looks again.
+                let Some(row) = row else { break };
                 let probe = if probe {
                     let taken = Routes::probe(inner, tx, row, now).await?;
                     if taken.is_none() {
@@ -226,6 +243,7 @@ async fn ask(
                     back(now, why)
                 } else {
                     let soon = now.saturating_add(LOOK_AGAIN).unwrap_or(Timestamp::MAX);
+                    let until = ends.map_or(until, |ends| until.min(ends));
                     wait(until.max(soon), ErrorCategory::RateLimit, why)
                 };
                 gated.aside.finishes.push(ended(&carried, bench.lease, outcome));
@@ -233,7 +251,7 @@ async fn ask(
             }
             Route::None => {
                 let why = format!("no connection is enabled for {}", carried.row.channel);
-                unreachable(inner, gated, bench.lease, &carried, why, dice, now);
+                unreachable(inner, gated, bench.lease, &carried, view, why, dice, now);
                 return Ok(false);
             }
         }
@@ -293,18 +311,20 @@ fn traveller(row: &Dispatchable, carried_by: &CarriedBy) -> Traveller {
 }
 
 /// A delivery that cannot be called for a reason of configuration waits for an operator, and is given up in the end.
+#[expect(clippy::too_many_arguments, reason = "one step of the gate")]
 fn unreachable(
     inner: &Inner,
     gated: &mut Gated,
     lease: LeaseId,
     carried: &Carried,
+    view: &TenantView,
     why: String,
     dice: &mut Dice,
     now: Timestamp,
 ) {
-    figures::api_error(None, Some(ErrorCategory::AuthFailure));
-    let failure = failure_of(carried, ErrorCategory::AuthFailure, None, now);
-    match next_try(&failure, carried.job.kind, &inner.schedule, now, dice) {
+    let category = ErrorCategory::AuthFailure;
+    figures::api_error(None, Some(category));
+    match channel_time::next_try_within(inner, Some(view), carried, category, None, dice, now) {
         NextTry::At { at, .. } => {
             gated
                 .aside
@@ -371,7 +391,7 @@ fn ready_call(
     let provider = match inner.providers.of(&view.key, route) {
         Ok(provider) => provider,
         Err(why) => {
-            unreachable(inner, gated, bench.lease, &carried, why, dice, now);
+            unreachable(inner, gated, bench.lease, &carried, view, why, dice, now);
             return false;
         }
     };

@@ -16,6 +16,7 @@ mod backlog;
 mod batch;
 mod campaigns;
 mod cancel;
+mod channel_time;
 mod claims;
 mod compose;
 mod connections;

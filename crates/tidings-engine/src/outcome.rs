@@ -1,5 +1,6 @@
 //! What came of calls: attempts, deliveries, messages, suppressions, breakers, jobs and fallbacks in one transaction.
 
+use crate::channel_time;
 use crate::connections::{Lesson, Moved, Routes, health};
 use crate::deliver::{Bench, Call, back, failure_of, wait, wait_in_place};
 use crate::engine::Inner;
@@ -266,8 +267,9 @@ fn after_no(
             counts: false,
         };
     }
-    let failure = failure_of(&call.carried, rejection.category, rejection.retry_after, now);
-    match next_try(&failure, call.carried.job.kind, &inner.schedule, now, dice) {
+    let view = bench.views.get(&call.carried.row.tenant);
+    let (category, retry_after) = (rejection.category, rejection.retry_after);
+    match channel_time::next_try_within(inner, view, &call.carried, category, retry_after, dice, now) {
         NextTry::At { at, counts } => Following::Again { at, counts },
         NextTry::GiveUp => Following::GiveUp,
     }

@@ -153,7 +153,7 @@ impl Engine {
         let own = connection
             .rate_limit
             .and_then(|own| RateLimit::new(u64::from(own.limit), own.per_ms).ok());
-        let rate = RateLimit::of(connection.provider, own).map(|rate| connections::RateLimit {
+        let rate = RateLimit::of(connection.provider, own, &connection.config).map(|rate| connections::RateLimit {
             limit: rate.limit(),
             per_ms: u64::try_from(rate.per().as_millis()).unwrap_or(u64::MAX),
         });

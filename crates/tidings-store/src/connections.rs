@@ -20,8 +20,8 @@ const LOAD_LIMIT: i64 = 10_000;
 
 /// The shortest limit of a call, in milliseconds.
 pub const SHORTEST_CALL_MS: u32 = 100;
-/// The longest limit of a call, in milliseconds; the process's own is never longer either.
-pub const LONGEST_CALL_MS: u32 = 600_000;
+/// The longest limit of a call, in milliseconds: [`tidings_core::time_limit::LONGEST_CALL`].
+pub const LONGEST_CALL_MS: u32 = 20_000;
 
 /// The largest credentials, in bytes.
 const CREDENTIALS_LIMIT: usize = 65_536;
@@ -189,11 +189,51 @@ impl TryFrom<Row> for Connection {
     }
 }
 
+/// A number has one connection that is on: two would not keep the pace that its carrier holds it to.
+async fn number_is_free(
+    tx: &mut TenantTx,
+    settings: &ConnectionSettings,
+    own: Option<ConnectionId>,
+) -> Result<()> {
+    let setting = settings.provider.number_setting().filter(|_| settings.enabled);
+    let Some((setting, number)) =
+        setting.and_then(|setting| Some((setting, settings.config.get(setting)?.as_str()?)))
+    else {
+        return Ok(());
+    };
+    if settings.config.get("messaging_service_sid").is_some_and(serde_json::Value::is_string) {
+        // It is used instead of the number.
+        return Ok(());
+    }
+    let other = sqlx::query_scalar!(
+        "SELECT name FROM connections
+         WHERE tenant_id = $1 AND enabled AND provider = $2 AND config->>$3 = $4 AND id IS DISTINCT FROM $5
+             AND config->>'messaging_service_sid' IS NULL
+         ORDER BY id LIMIT 1",
+        tx.tenant().0,
+        settings.provider.as_str(),
+        setting,
+        number,
+        own.map(|own| own.0),
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    match other {
+        None => Ok(()),
+        Some(name) => Err(StoreError::Conflict {
+            what: format!(
+                "the connection \"{name}\" sends from the same number ({setting}), and a number has one pace; \
+                 disable one of them first"
+            ),
+        }),
+    }
+}
+
 /// Creates a connection.
 ///
 /// # Errors
-/// [`StoreError::Conflict`] when the name is taken or another tenant holds the sender's address for mail, [`StoreError::Invalid`]
-/// when a setting breaks its limits.
+/// [`StoreError::Conflict`] when the name is taken, another connection that is on has the number, or another tenant holds the
+/// sender's address for mail, [`StoreError::Invalid`] when a setting breaks its limits.
 pub async fn create(
     tx: &mut TenantTx,
     settings: &ConnectionSettings,
@@ -201,6 +241,7 @@ pub async fn create(
     now: Timestamp,
 ) -> Result<Connection> {
     check(settings)?;
+    number_is_free(tx, settings, None).await?;
     mail_addresses::hold(tx, settings, now).await?;
     let id = ConnectionId(dice.uuid(now));
     let sealed = seal(tx, id, settings).await?;
@@ -238,6 +279,7 @@ pub async fn update(
     now: Timestamp,
 ) -> Result<Connection> {
     check(settings)?;
+    number_is_free(tx, settings, Some(id)).await?;
     mail_addresses::hold(tx, settings, now).await?;
     let sealed = seal(tx, id, settings).await?;
     let updated = sqlx::query!(

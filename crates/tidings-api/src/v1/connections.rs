@@ -201,8 +201,8 @@ pub struct NewConnection {
     pub enabled: bool,
     /// Other than the provider's default.
     pub rate_limit: Option<RateLimitBody>,
-    /// How long one call may take, in milliseconds; at most as long as the process allows, which is also the default.
-    #[schema(minimum = 100, maximum = 600_000)]
+    /// How long one call may take, in milliseconds; 20 s by default.
+    #[schema(minimum = 100, maximum = 20_000)]
     pub call_limit_ms: Option<u32>,
 }
 

@@ -149,6 +149,10 @@ fn check_policy(checks: &mut Checks, policy: Option<&Policy>) {
     if let Some(policy) = policy {
         checks.zone("/policy/zone", Some(&policy.zone));
         checks.country("/policy/default_region", policy.default_region.as_deref());
+        for (field, problem) in policy.time_limits.problems() {
+            let pointer = format!("/policy/time_limits/{}", field.replace('.', "/"));
+            checks.add(pointer, "value.invalid", problem);
+        }
     }
 }
 

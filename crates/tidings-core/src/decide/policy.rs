@@ -3,6 +3,7 @@
 use super::facts::Window;
 use crate::channel::Channel;
 use crate::message::{Category, MessageType};
+use crate::time_limit::TimeLimits;
 use jiff::civil::{Weekday, time};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,6 +55,8 @@ pub struct Policy {
     /// Local windows outside which marketing may not go by SMS or WhatsApp, by country (ISO 3166 alpha-2). The
     /// built-in floors (`timing::LEGAL_FLOORS`) hold as well: a window here can only tighten.
     pub legal_windows: BTreeMap<String, Window>,
+    /// How long a channel is tried, and how long a message may be late.
+    pub time_limits: TimeLimits,
 }
 
 /// At most `limit` messages in any `hours`.
@@ -159,6 +162,7 @@ impl Default for Policy {
                 (Category::Marketing, OnUnknown::Hold),
             ]),
             legal_windows: BTreeMap::from([("US".to_owned(), window(8, 21))]),
+            time_limits: TimeLimits::default(),
         }
     }
 }

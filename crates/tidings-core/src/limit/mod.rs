@@ -17,6 +17,7 @@ pub use slots::Slots;
 
 use crate::{ConnectionId, ProviderKind, TenantId};
 use jiff::SignedDuration;
+use serde_json::Value;
 use std::fmt;
 
 /// The most calls in a window that a limit may name.
@@ -64,10 +65,22 @@ pub enum LimitError {
     Window(u64),
 }
 
+/// From how many numbers a connection sends: Twilio spreads texts over the pool of a messaging service.
+fn numbers(provider: ProviderKind, config: &Value) -> u32 {
+    let pooled = provider == ProviderKind::Twilio && config["messaging_service_sid"].is_string();
+    let pool = config["numbers"].as_array().filter(|_| pooled);
+    let count = pool.map_or(1, |numbers| numbers.len().max(1));
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
 impl RateLimit {
-    /// What a connection is held to: its own limit, else its provider's default.
-    pub fn of(provider: ProviderKind, own: Option<Self>) -> Option<Self> {
-        own.or_else(|| Self::default_of(provider))
+    /// What a connection is held to: its own limit, else its provider's default, for each number it sends from.
+    pub fn of(provider: ProviderKind, own: Option<Self>, config: &Value) -> Option<Self> {
+        own.or_else(|| {
+            let one = Self::default_of(provider)?;
+            let limit = one.limit.saturating_mul(numbers(provider, config)).min(LARGEST_LIMIT);
+            Some(Self { limit, ..one })
+        })
     }
 
     /// A limit of so many calls in so many milliseconds.

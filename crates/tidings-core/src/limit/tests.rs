@@ -2,6 +2,7 @@
 
 use super::*;
 use proptest::prelude::*;
+use serde_json::json;
 
 const START: i64 = 1_780_000_000_000_000;
 
@@ -190,6 +191,24 @@ fn limits_are_read_and_said() {
             *provider == ProviderKind::Sandbox
         );
     }
+}
+
+#[test]
+fn a_default_holds_for_each_number() {
+    let of = |own, config: serde_json::Value| RateLimit::of(ProviderKind::Twilio, own, &config);
+    let one = Some(limit(1, 1_000));
+    assert_eq!(of(None, json!({ "from": "+12025550100" })), one);
+    assert_eq!(of(None, json!({ "messaging_service_sid": "MG1" })), one);
+    let pool = json!({ "messaging_service_sid": "MG1", "numbers": ["+12025550100", "+12025550101"] });
+    assert_eq!(of(None, pool.clone()), Some(limit(2, 1_000)));
+    assert_eq!(of(Some(limit(7, 1_000)), pool), Some(limit(7, 1_000)));
+    // Numbers that are only listened to.
+    let heard = json!({ "from": "+12025550100", "numbers": ["+12025550100", "+12025550101"] });
+    assert_eq!(of(None, heard), one);
+    let many = json!({ "messaging_service_sid": "MG1", "numbers": vec!["+1"; 2_000_000] });
+    assert_eq!(of(None, many), Some(limit(1_000_000, 1_000)));
+    let odd = json!({ "messaging_service_sid": "MG1", "numbers": "all" });
+    assert_eq!(of(None, odd), one);
 }
 
 #[test]

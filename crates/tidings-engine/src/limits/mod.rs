@@ -254,5 +254,5 @@ impl Limiter {
 
 /// A connection's rate limit: its own, else its provider's default.
 pub(crate) fn limit_of(row: &RouteRow) -> Option<RateLimit> {
-    RateLimit::of(row.provider, row.rate_limit)
+    RateLimit::of(row.provider, row.rate_limit, &row.config)
 }

@@ -20,5 +20,6 @@ mod routing;
 mod rules;
 mod simulating;
 mod statements;
+mod time_limits;
 mod unknown;
 mod world;

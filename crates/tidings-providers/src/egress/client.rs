@@ -33,6 +33,7 @@ pub struct EgressRequest {
     body: Bytes,
     response_limit: usize,
     timeout: Option<Duration>,
+    limit: Duration,
 }
 
 /// An answer, perhaps cut.
@@ -91,6 +92,7 @@ impl EgressRequest {
             body,
             response_limit: DEFAULT_RESPONSE_LIMIT,
             timeout: None,
+            limit: Duration::MAX,
         }
     }
 
@@ -113,6 +115,14 @@ impl EgressRequest {
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
+        self
+    }
+
+    /// Ends the call by itself within this time where it would take longer: of an answer that has begun the status is known
+    /// then, and of a call that somebody else cuts off nothing is.
+    #[must_use]
+    pub fn within(mut self, limit: Duration) -> Self {
+        self.limit = limit;
         self
     }
 
@@ -205,16 +215,17 @@ impl Egress {
             body,
             response_limit,
             timeout,
+            limit,
         } = request;
-        let mut builder = self
+        let timeout = timeout.unwrap_or(self.policy.total_timeout).min(limit);
+        let sent = self
             .client
             .request(method, url.as_url().clone())
             .headers(headers)
-            .body(body);
-        if let Some(timeout) = timeout {
-            builder = builder.timeout(timeout);
-        }
-        let sent = builder.send().await;
+            .body(body)
+            .timeout(timeout)
+            .send()
+            .await;
         let mut response = sent.map_err(|error| failure_of(&error))?;
         let mut answer = EgressResponse {
             status: response.status().as_u16(),

@@ -82,10 +82,11 @@ impl ResendProvider {
             .await
     }
 
-    async fn post(&self, reference: &str, body: String) -> Result<EgressResponse, EgressFailure> {
+    async fn post(&self, submission: &Submission, body: String) -> Result<EgressResponse, EgressFailure> {
         let url = self.base.join(&["emails"], &[]);
-        let request =
-            EgressRequest::post(url, "application/json", body).secret_header("idempotency-key", reference)?;
+        let request = EgressRequest::post(url, "application/json", body)
+            .within(submission.time_limit)
+            .secret_header("idempotency-key", &submission.reference)?;
         self.call(request).await
     }
 
@@ -177,7 +178,7 @@ impl Provider for ResendProvider {
             Err(rejection) => return SendOutcome::Rejected(rejection),
         };
         let body = self.body(submission, email).to_string();
-        match self.post(&submission.reference, body).await {
+        match self.post(submission, body).await {
             Ok(answer) => outcome_of(&answer),
             Err(failure) => outcome::of_failure(&failure),
         }

@@ -13,6 +13,7 @@ use crate::mask::mask;
 use crate::outcome;
 use serde::Deserialize;
 use serde_json::json;
+use std::time::Duration;
 use tidings_core::ErrorCategory;
 
 /// A stand-in's address.
@@ -42,7 +43,7 @@ impl Remote {
     }
 
     /// Hands a message over.
-    pub async fn accept(&self, captured: Captured) -> SendOutcome {
+    pub async fn accept(&self, captured: Captured, limit: Duration) -> SendOutcome {
         let content = captured.content.expose();
         let subject = match content {
             Content::Email(email) => Some(email.subject.as_str()),
@@ -58,11 +59,8 @@ impl Remote {
             "body": content.preview(),
         });
         let url = self.base.join(&["accept"], &[]);
-        match self
-            .egress
-            .call(EgressRequest::post(url, "application/json", request.to_string()))
-            .await
-        {
+        let request = EgressRequest::post(url, "application/json", request.to_string()).within(limit);
+        match self.egress.call(request).await {
             Err(failure) => outcome::of_failure(&failure),
             Ok(answer) if answer.status == 200 => match serde_json::from_slice::<Taken>(&answer.body) {
                 Ok(taken) => SendOutcome::Accepted {

@@ -79,9 +79,9 @@ impl SandboxProvider {
         })
     }
 
-    async fn accept(&self, captured: Captured) -> SendOutcome {
+    async fn accept(&self, captured: Captured, limit: Duration) -> SendOutcome {
         match &self.target {
-            Target::StandIn(remote) => remote.accept(captured).await,
+            Target::StandIn(remote) => remote.accept(captured, limit).await,
             Target::Engine(capture) => match capture.accept(captured).await {
                 Ok(accepted) => SendOutcome::Accepted {
                     provider_message_id: Some(accepted.provider_message_id),
@@ -124,7 +124,8 @@ impl Provider for SandboxProvider {
                 detail: "sandbox: no answer in time".to_owned(),
             };
         }
-        let outcome = self.accept(Captured::of(submission, fault)).await;
+        let limit = submission.time_limit;
+        let outcome = self.accept(Captured::of(submission, fault), limit).await;
         match fault {
             Some(Fault::TimeoutAfterAccept) => {
                 tokio::time::sleep(self.slow).await;

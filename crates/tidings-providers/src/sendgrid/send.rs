@@ -185,10 +185,8 @@ impl Provider for SendgridProvider {
         };
         let body = self.body(submission, email).to_string();
         let url = self.base.join(&["v3", "mail", "send"], &[]);
-        match self
-            .call(EgressRequest::post(url, "application/json", body))
-            .await
-        {
+        let request = EgressRequest::post(url, "application/json", body).within(submission.time_limit);
+        match self.call(request).await {
             Ok(answer) => self.outcome_of(&answer),
             Err(failure) => outcome::of_failure(&failure),
         }

@@ -17,6 +17,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
+use std::time::Duration;
 use tidings_core::ProviderKind;
 
 /// The name under which SES is signed for.
@@ -87,9 +88,9 @@ impl SesProvider {
         self.call(request, "GET", &url, &[], b"").await
     }
 
-    async fn post(&self, segments: &[&str], body: String) -> Result<EgressResponse, EgressFailure> {
-        let url = self.base.join(segments, &[]);
-        let request = EgressRequest::post(url.clone(), JSON, body.clone());
+    async fn post(&self, body: String, limit: Duration) -> Result<EgressResponse, EgressFailure> {
+        let url = self.base.join(&["v2", "email", "outbound-emails"], &[]);
+        let request = EgressRequest::post(url.clone(), JSON, body.clone()).within(limit);
         self.call(request, "POST", &url, &[("content-type", JSON)], body.as_bytes())
             .await
     }
@@ -161,7 +162,7 @@ impl Provider for SesProvider {
             Ok(body) => body.to_string(),
             Err(rejection) => return SendOutcome::Rejected(rejection),
         };
-        match self.post(&["v2", "email", "outbound-emails"], body).await {
+        match self.post(body, submission.time_limit).await {
             Ok(answer) => outcome_of(&answer),
             Err(failure) => outcome::of_failure(&failure),
         }

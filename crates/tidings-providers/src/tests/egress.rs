@@ -1,9 +1,10 @@
 //! The egress client against a trap: nothing forbidden is ever connected to.
 
-use super::egress;
+use super::{egress, patient_egress};
 use crate::egress::{Egress, EgressFailure, EgressPolicy, EgressRequest};
 use crate::stand_in::closed_port;
 use crate::stand_in::http::{Behaviour, HttpStandIn, Reply};
+use std::time::Duration;
 
 fn post(egress: &Egress, url: &str) -> Result<EgressRequest, crate::egress::EgressUrlError> {
     Ok(EgressRequest::post(egress.url(url)?, "text/plain", "x"))
@@ -124,4 +125,18 @@ fn secret_headers_hold_no_line_break() {
         request.secret_header("authorization", "a\r\nb"),
         Err(EgressFailure::NotSent(_))
     ));
+}
+
+#[tokio::test]
+async fn a_call_ends_by_itself_within_its_limit() {
+    let egress = patient_egress();
+    let limit = Duration::from_millis(200);
+    let within = |stand_in: &HttpStandIn| post(&egress, &stand_in.url()).unwrap().within(limit);
+    // What has begun to answer is known by its status, which nobody would have seen who cut the call off.
+    let drip = HttpStandIn::start(Behaviour::Drip(Reply::json(202, "")));
+    let answer = egress.call(within(&drip)).await.unwrap();
+    assert_eq!((answer.status, answer.cut), (202, true));
+    let silence = HttpStandIn::start(Behaviour::Silence);
+    let failure = egress.call(within(&silence)).await.unwrap_err();
+    assert!(matches!(failure, EgressFailure::Unanswered(_)), "{failure:?}");
 }

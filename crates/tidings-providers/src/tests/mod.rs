@@ -42,6 +42,14 @@ fn egress() -> Egress {
     egress_by(policy())
 }
 
+/// Egress that by itself waits longer than any test may take.
+fn patient_egress() -> Egress {
+    egress_by(EgressPolicy {
+        total_timeout: Duration::from_hours(1),
+        ..policy()
+    })
+}
+
 /// A provider from settings and credentials as they would be stored.
 fn provider(kind: ProviderKind, settings: Value, credentials: &Value) -> Arc<dyn Provider> {
     provider_over(&egress(), kind, settings, credentials)

@@ -1,10 +1,11 @@
 //! What HTTP providers put on the wire.
 
-use super::provider;
+use super::{patient_egress, provider, provider_over};
 use crate::contract::{Attachment, Content, Lookup, SendOutcome, Submission};
 use crate::samples;
 use crate::stand_in::http::{Behaviour, HttpStandIn, Reply};
 use serde_json::{Value, json};
+use std::time::Duration;
 use tidings_core::ProviderKind;
 use tidings_core::redact::Private;
 use url::form_urlencoded;
@@ -272,4 +273,44 @@ async fn the_sandbox_asks_its_stand_in() {
     let body: Value = serde_json::from_str(&received[0].body).unwrap();
     assert_eq!(body["reference"], json!(submission.reference));
     assert_eq!(received[1].line, "GET /lookup/a%2Fb HTTP/1.1");
+}
+
+#[tokio::test]
+async fn every_http_provider_ends_a_call_within_its_limit() {
+    let slow: [(ProviderKind, Submission, Value, Value); 4] = [
+        (
+            ProviderKind::Sendgrid,
+            samples::email("bob@example.com"),
+            json!({ "from_email": "shop@brand.test" }),
+            json!({ "api_key": "SG.key" }),
+        ),
+        (
+            ProviderKind::Resend,
+            samples::email("bob@example.com"),
+            json!({ "from_email": "shop@brand.test" }),
+            json!({ "api_key": "re_key" }),
+        ),
+        (
+            ProviderKind::Ses,
+            samples::email("bob@example.com"),
+            json!({ "from_email": "shop@brand.test", "region": "eu-west-1" }),
+            json!({ "access_key_id": "AKIDEXAMPLE", "secret_access_key": "key" }),
+        ),
+        (
+            ProviderKind::Twilio,
+            samples::text("+12025550142"),
+            json!({ "from": "+12025550100" }),
+            json!({ "account_sid": "AC00000000000000000000000000000000", "auth_token": "token" }),
+        ),
+    ];
+    for (kind, mut submission, mut settings, secrets) in slow {
+        // The headers come, the body never ends: by its status the provider took it.
+        let reply = Reply::json(200, "").with("X-Message-Id", "id1");
+        let stand_in = HttpStandIn::start(Behaviour::Drip(reply));
+        settings["base_url"] = json!(stand_in.url());
+        submission.time_limit = Duration::from_millis(200);
+        let provider = provider_over(&patient_egress(), kind, settings, &secrets);
+        let outcome = provider.send(&submission).await;
+        assert!(!matches!(outcome, SendOutcome::Rejected(_)), "{kind}: {outcome:?}");
+    }
 }

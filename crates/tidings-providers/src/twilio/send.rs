@@ -145,7 +145,8 @@ impl Provider for TwilioProvider {
             self.base.join(&path, &[]),
             "application/x-www-form-urlencoded",
             form,
-        );
+        )
+        .within(submission.time_limit);
         match self.call(request).await {
             Ok(answer) => outcome_of(&answer),
             Err(failure) => outcome::of_failure(&failure),

@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
+use std::time::Duration;
 use tidings_core::ProviderKind;
 
 /// A WhatsApp Cloud API connection.
@@ -57,14 +58,14 @@ impl WhatsappCloudProvider {
     }
 
     /// Posts to the number's messages, where everything that is said to a user goes.
-    async fn post(&self, request: &Value) -> Result<EgressResponse, EgressFailure> {
+    async fn post(&self, request: &Value, limit: Duration) -> Result<EgressResponse, EgressFailure> {
         let path = [
             self.settings.api_version.as_str(),
             &self.settings.phone_number_id,
             "messages",
         ];
         let url = self.base.join(&path, &[]);
-        self.call(EgressRequest::post(url, "application/json", request.to_string()))
+        self.call(EgressRequest::post(url, "application/json", request.to_string()).within(limit))
             .await
     }
 
@@ -137,7 +138,7 @@ impl Provider for WhatsappCloudProvider {
                 return SendOutcome::Rejected(outcome::wrong_content(detail));
             }
         };
-        match self.post(&request).await {
+        match self.post(&request, submission.time_limit).await {
             Ok(answer) => outcome_of(&answer),
             Err(failure) => outcome::of_failure(&failure),
         }
@@ -178,7 +179,7 @@ impl Provider for WhatsappCloudProvider {
     }
 
     async fn signal(&self, signal: &Signal) -> SendOutcome {
-        match self.post(&body::signal(signal)).await {
+        match self.post(&body::signal(signal), Duration::MAX).await {
             Ok(answer) => match errors::classify(answer.status, &answer.headers, &answer.body) {
                 Some(rejection) => SendOutcome::Rejected(rejection),
                 None => SendOutcome::Accepted {

@@ -174,14 +174,8 @@ impl Provider for WhatsappWebProvider {
             return outcome::of_failure(&EgressFailure::NotSent("it is no JSON".to_owned()));
         };
         // A browser takes longer than an API; what is not done by then is asked about.
-        let limit = self
-            .egress
-            .policy()
-            .total_timeout
-            .min(submission.time_limit)
-            .max(Duration::from_millis(1));
         let url = self.base.join(&["messages"], &[]);
-        let request = EgressRequest::post(url, "application/json", body).timeout(limit);
+        let request = EgressRequest::post(url, "application/json", body).within(submission.time_limit);
         match self.call(request).await {
             Ok(answer) => outcome_of(&answer),
             Err(failure) => outcome::of_failure(&failure),

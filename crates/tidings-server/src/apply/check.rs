@@ -31,7 +31,11 @@ pub fn tenant(section: &TenantSection) -> Result<()> {
 /// Checks a policy.
 pub fn policy(policy: &Policy) -> Result<()> {
     known_zone("policy.zone", Some(&policy.zone))?;
-    known_country("policy.default_region", policy.default_region.as_deref())
+    known_country("policy.default_region", policy.default_region.as_deref())?;
+    match policy.time_limits.problems().first() {
+        None => Ok(()),
+        Some((field, problem)) => bail!(Failure::Refused(format!("policy.time_limits.{field}: {problem}"))),
+    }
 }
 
 fn contact(section: &ContactSection, region: Option<&str>) -> Result<()> {

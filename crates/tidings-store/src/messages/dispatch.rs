@@ -43,6 +43,8 @@ pub struct Dispatchable {
     pub resolve_after: Option<Timestamp>,
     /// How often its unknown outcome was asked about.
     pub resolve_tries: i32,
+    /// When its channel had its turn.
+    pub created_at: Timestamp,
     /// Its message.
     pub message: MessageRow,
     /// The content for the channel.
@@ -208,7 +210,7 @@ pub async fn load(conn: &mut PgConnection, wanted: &[(TenantId, DeliveryId)]) ->
     let rows = sqlx::query!(
         r#"
         SELECT d.id AS delivery_id, d.channel, d.position, d.chain, d.state, d.attempt_no, d.job_id, d.connection_id,
-            d.reference, d.resolve_tries, d.resolve_after, t.intended_at AS "attempted_at?",
+            d.reference, d.resolve_tries, d.resolve_after, d.created_at AS delivery_created_at, t.intended_at AS "attempted_at?",
             CASE WHEN d.channel = 'whatsapp' THEN (
                 SELECT whatsapp_standings(v.tenant_id, v.whatsapp) FROM templates v
                 WHERE v.tenant_id = d.tenant_id AND v.id = p.template_id AND v.whatsapp IS NOT NULL)
@@ -260,6 +262,7 @@ pub async fn load(conn: &mut PgConnection, wanted: &[(TenantId, DeliveryId)]) ->
             reference: row.reference,
             attempted_at: row.attempted_at.map(jiff_sqlx::Timestamp::to_jiff),
             resolve_tries: row.resolve_tries,
+            created_at: row.delivery_created_at.to_jiff(),
             resolve_after: row.resolve_after.map(jiff_sqlx::Timestamp::to_jiff),
             content: row.content,
             whatsapp_template: usable(row.whatsapp_standings.as_deref())?,

@@ -285,3 +285,49 @@ async fn a_limit_out_of_bounds_is_refused() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_number_has_one_connection_that_is_on() {
+    let mut world = world().await;
+    let number = |name: &str, number: &str| ConnectionSettings {
+        channel: Channel::Sms,
+        provider: ProviderKind::Twilio,
+        config: serde_json::json!({ "account_sid": "AC1", "from": number }),
+        ..settings(name)
+    };
+    let mut tx = world.tx().await;
+    let first = number("first", "+12025550100");
+    let made = connections::create(&mut tx, &first, &mut world.dice, world.now)
+        .await
+        .unwrap();
+    // It may be changed, and another number is another connection's.
+    connections::update(&mut tx, made.id, &first, world.now).await.unwrap();
+    let other = connections::create(&mut tx, &number("other", "+12025550101"), &mut world.dice, world.now)
+        .await
+        .unwrap();
+    let same = number("second", "+12025550100");
+    let refused = connections::create(&mut tx, &same, &mut world.dice, world.now)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&refused, StoreError::Conflict { what } if what.contains("\"first\"")),
+        "{refused:?}"
+    );
+    let moved = connections::update(&mut tx, other.id, &number("other", "+12025550100"), world.now)
+        .await
+        .unwrap_err();
+    assert!(matches!(moved, StoreError::Conflict { .. }), "{moved:?}");
+    // One that is off, or sends by a messaging service, does not have the number.
+    let off = ConnectionSettings {
+        enabled: false,
+        ..same.clone()
+    };
+    connections::create(&mut tx, &off, &mut world.dice, world.now)
+        .await
+        .unwrap();
+    let mut pooled = number("pooled", "+12025550100");
+    pooled.config["messaging_service_sid"] = serde_json::json!("MG1");
+    connections::create(&mut tx, &pooled, &mut world.dice, world.now)
+        .await
+        .unwrap();
+}
