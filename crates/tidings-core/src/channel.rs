@@ -51,7 +51,9 @@ impl ProviderKind {
         match self {
             Self::Twilio => Some("from"),
             Self::WhatsappCloud => Some("phone_number_id"),
-            Self::Smtp | Self::Sendgrid | Self::Ses | Self::Resend | Self::WhatsappWeb | Self::Sandbox => None,
+            Self::Smtp | Self::Sendgrid | Self::Ses | Self::Resend | Self::WhatsappWeb | Self::Sandbox => {
+                None
+            }
         }
     }
 

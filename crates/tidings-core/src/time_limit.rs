@@ -100,7 +100,11 @@ mod tests {
     #[case::a_message_too_short(None, Some(60), &["message_seconds"])]
     #[case::more_than_a_year(None, Some(LONGEST_SECONDS + 1), &["message_seconds"])]
     #[case::nothing_right(Some(0), Some(0), &["channel_seconds.sms", "message_seconds", "channel_seconds.sms"])]
-    fn each_fits_into_the_next(#[case] sms: Option<u32>, #[case] message: Option<u32>, #[case] wrong: &[&str]) {
+    fn each_fits_into_the_next(
+        #[case] sms: Option<u32>,
+        #[case] message: Option<u32>,
+        #[case] wrong: &[&str],
+    ) {
         let problems = limits(sms, message).problems();
         let fields: Vec<&str> = problems.iter().map(|(field, _)| field.as_str()).collect();
         assert_eq!(fields, wrong, "{problems:?}");

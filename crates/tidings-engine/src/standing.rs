@@ -153,10 +153,11 @@ impl Engine {
         let own = connection
             .rate_limit
             .and_then(|own| RateLimit::new(u64::from(own.limit), own.per_ms).ok());
-        let rate = RateLimit::of(connection.provider, own, &connection.config).map(|rate| connections::RateLimit {
-            limit: rate.limit(),
-            per_ms: u64::try_from(rate.per().as_millis()).unwrap_or(u64::MAX),
-        });
+        let rate =
+            RateLimit::of(connection.provider, own, &connection.config).map(|rate| connections::RateLimit {
+                limit: rate.limit(),
+                per_ms: u64::try_from(rate.per().as_millis()).unwrap_or(u64::MAX),
+            });
         let process_ms = u64::try_from(self.inner.limits.call.as_millis()).unwrap_or(u64::MAX);
         let position = connection.breaker.position;
         Standing {

@@ -33,12 +33,14 @@ const COMMON: &[(&str, &str)] = &[
     // Few, spread-out checkpoints: each makes the next touch of every page write the whole page to the log.
     ("max_wal_size", "4GB"),
     ("checkpoint_timeout", "15min"),
-    // Queue tables turn over quickly; vacuum must not be throttled behind them.
+    // Often and gently: a vacuum that takes a core for seconds is what the slowest requests wait for. Queue tables turn over
+    // quickly and set their own, without a delay.
     ("autovacuum_max_workers", "2"),
     ("autovacuum_naptime", "15s"),
-    ("autovacuum_vacuum_cost_delay", "0"),
-    ("autovacuum_vacuum_scale_factor", "0.05"),
-    ("autovacuum_analyze_scale_factor", "0.05"),
+    ("autovacuum_vacuum_cost_delay", "2ms"),
+    ("autovacuum_vacuum_cost_limit", "200"),
+    ("autovacuum_vacuum_scale_factor", "0.1"),
+    ("autovacuum_analyze_scale_factor", "0.1"),
     // Short statements: compiling them costs more than it saves.
     ("jit", "off"),
     ("random_page_cost", "1.1"),

@@ -201,7 +201,11 @@ async fn number_is_free(
     else {
         return Ok(());
     };
-    if settings.config.get("messaging_service_sid").is_some_and(serde_json::Value::is_string) {
+    if settings
+        .config
+        .get("messaging_service_sid")
+        .is_some_and(serde_json::Value::is_string)
+    {
         // It is used instead of the number.
         return Ok(());
     }

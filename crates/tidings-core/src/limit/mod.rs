@@ -78,7 +78,10 @@ impl RateLimit {
     pub fn of(provider: ProviderKind, own: Option<Self>, config: &Value) -> Option<Self> {
         own.or_else(|| {
             let one = Self::default_of(provider)?;
-            let limit = one.limit.saturating_mul(numbers(provider, config)).min(LARGEST_LIMIT);
+            let limit = one
+                .limit
+                .saturating_mul(numbers(provider, config))
+                .min(LARGEST_LIMIT);
             Some(Self { limit, ..one })
         })
     }

@@ -2,12 +2,14 @@
 
 use crate::world::{World, welcome};
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tidings_core::ContactId;
 use tidings_core::redact::Private;
 use tidings_engine::{AcceptRequest, InlineContact, Recipient};
 use tidings_testkit::TestDatabase;
+use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
@@ -24,12 +26,24 @@ impl Subscriber for Statements {
     fn record(&self, _: &Id, _: &Record<'_>) {}
     fn record_follows_from(&self, _: &Id, _: &Id) {}
     fn event(&self, event: &Event<'_>) {
-        if event.metadata().target() == "sqlx::query" {
+        // The planner's statistics are made in the background, for no batch in particular.
+        let mut told = Told(String::new());
+        event.record(&mut told);
+        if event.metadata().target() == "sqlx::query" && !told.0.contains("refresh_statistics") {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
     }
     fn enter(&self, _: &Id) {}
     fn exit(&self, _: &Id) {}
+}
+
+/// Everything an event says.
+struct Told(String);
+
+impl Visit for Told {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.0.push_str(&format!("{field}={value:?} "));
+    }
 }
 
 fn inline(number: usize) -> AcceptRequest {

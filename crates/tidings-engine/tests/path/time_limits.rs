@@ -1,6 +1,7 @@
 //! Limits of time, one within the other: a channel gives way when its time is over, a message is not sent when its is.
 
 use crate::world::{World, direct};
+use jiff::SignedDuration;
 use serde_json::json;
 use tidings_core::time_limit::TimeLimits;
 use tidings_core::{Category, Channel, ContactId, DeliveryState, ErrorCategory, MessageStatus, Urgency};
@@ -69,7 +70,7 @@ async fn a_text_that_is_refused_becomes_a_mail_when_its_time_is_over() {
 #[tokio::test]
 async fn a_text_that_waits_for_its_connection_becomes_a_mail_when_its_time_is_over() {
     let (world, sms, ann) = two_minutes(json!({})).await;
-    let broken = Drill::Break { for_seconds: 900 };
+    let broken = Drill::Break(SignedDuration::from_mins(15));
     world
         .engine
         .drill(world.tenant, sms, broken, "operator")
@@ -129,7 +130,7 @@ async fn a_message_becomes_too_old_where_it_says_nothing_of_it() {
     own.expires_at = Some(
         world
             .now()
-            .saturating_add(jiff::SignedDuration::from_hours(20))
+            .saturating_add(SignedDuration::from_hours(20))
             .unwrap(),
     );
     let (silent, own) = (
@@ -139,7 +140,7 @@ async fn a_message_becomes_too_old_where_it_says_nothing_of_it() {
     let after = |hours: i64| {
         let at = world
             .now()
-            .saturating_add(jiff::SignedDuration::from_hours(hours))
+            .saturating_add(SignedDuration::from_hours(hours))
             .unwrap();
         at.to_string()
     };

@@ -311,6 +311,9 @@ async fn every_http_provider_ends_a_call_within_its_limit() {
         submission.time_limit = Duration::from_millis(200);
         let provider = provider_over(&patient_egress(), kind, settings, &secrets);
         let outcome = provider.send(&submission).await;
-        assert!(!matches!(outcome, SendOutcome::Rejected(_)), "{kind}: {outcome:?}");
+        assert!(
+            !matches!(outcome, SendOutcome::Rejected(_)),
+            "{kind}: {outcome:?}"
+        );
     }
 }

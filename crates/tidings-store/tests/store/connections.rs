@@ -301,10 +301,17 @@ async fn a_number_has_one_connection_that_is_on() {
         .await
         .unwrap();
     // It may be changed, and another number is another connection's.
-    connections::update(&mut tx, made.id, &first, world.now).await.unwrap();
-    let other = connections::create(&mut tx, &number("other", "+12025550101"), &mut world.dice, world.now)
+    connections::update(&mut tx, made.id, &first, world.now)
         .await
         .unwrap();
+    let other = connections::create(
+        &mut tx,
+        &number("other", "+12025550101"),
+        &mut world.dice,
+        world.now,
+    )
+    .await
+    .unwrap();
     let same = number("second", "+12025550100");
     let refused = connections::create(&mut tx, &same, &mut world.dice, world.now)
         .await
