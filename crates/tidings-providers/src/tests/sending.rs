@@ -294,13 +294,13 @@ async fn every_http_provider_ends_a_call_within_its_limit() {
             ProviderKind::Ses,
             samples::email("bob@example.com"),
             json!({ "from_email": "shop@brand.test", "region": "eu-west-1" }),
-            json!({ "access_key_id": "AKIDEXAMPLE", "secret_access_key": "key" }),
+            json!({ "access_key_id": "AKIAIOSFODNN7EXAMPLE", "secret_access_key": "s3cret/s3cret" }),
         ),
         (
             ProviderKind::Twilio,
             samples::text("+12025550142"),
-            json!({ "from": "+12025550100" }),
-            json!({ "account_sid": "AC00000000000000000000000000000000", "auth_token": "token" }),
+            json!({ "account_sid": "AC00000000000000000000000000000000", "from": "+12025550100" }),
+            json!({ "auth_token": "token" }),
         ),
     ];
     for (kind, mut submission, mut settings, secrets) in slow {
