@@ -3,6 +3,7 @@
 
 mod bounces;
 mod compliance;
+mod documents;
 mod egress;
 mod sending;
 mod ses;
