@@ -12,6 +12,7 @@ mod browser;
 mod ci;
 mod demo;
 mod mysql;
+mod postfix;
 mod postgres;
 mod promtool;
 mod proof;

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every test, against servers of our own.
 
 use crate::mysql::{self, Mariadb};
-use crate::{browser, postgres, promtool, redis, shell, watcher};
+use crate::{browser, postfix, postgres, promtool, redis, shell, watcher};
 use anyhow::Context as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -34,6 +34,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         );
     }
     browser::provide();
+    postfix::provide()?;
     let others: Vec<u32> = mariadb.iter().map(Mariadb::pid).collect();
     watcher::start(&dir, &others)
         .context("cannot start the watcher that stops the servers if this is killed")?;

@@ -1,5 +1,5 @@
-//! What tests need and products do not: a fresh database for each test, a MariaDB, a Redis, a browser, and a clock that stands
-//! still.
+//! What tests need and products do not: a fresh database for each test, a MariaDB, a Redis, a Postfix, a browser,
+//! and a clock that stands still.
 //!
 //! Development only; no crate of the product depends on it except under `[dev-dependencies]`.
 
@@ -8,6 +8,7 @@ mod database;
 mod file;
 mod mariadb;
 mod mysql;
+mod postfix;
 mod redis;
 mod server;
 
@@ -15,6 +16,7 @@ pub use browser::{Browser, browser};
 pub use database::{TestDatabase, database};
 pub use file::{TemporaryFile, TemporaryFolder};
 pub use mysql::{MysqlDatabase, mysql_database, mysql_server};
+pub use postfix::{Postfix, PostfixJob};
 pub use redis::Redis;
 
 use std::sync::Arc;
