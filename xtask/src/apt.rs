@@ -65,6 +65,12 @@ pub fn install_postfix() -> anyhow::Result<()> {
     install("postfix")
 }
 
+/// Installs what makes virtual environments for Python, which Debian keeps apart.
+pub fn install_python_venv() -> anyhow::Result<()> {
+    update()?;
+    install("python3-venv")
+}
+
 /// Answers a question of a package before it is asked.
 fn answer(line: &str) -> anyhow::Result<()> {
     let mut command = Command::new("debconf-set-selections");

@@ -1,4 +1,4 @@
-//! What tests need and products do not: a fresh database for each test, a MariaDB, a Redis, a Postfix, a browser,
+//! What tests need and products do not: a fresh database for each test, a MariaDB, a Redis, a Postfix, a stand-in of AWS, a browser,
 //! and a clock that stands still.
 //!
 //! Development only; no crate of the product depends on it except under `[dev-dependencies]`.
@@ -7,6 +7,7 @@ mod browser;
 mod database;
 mod file;
 mod mariadb;
+mod moto;
 mod mysql;
 mod postfix;
 mod redis;
@@ -15,6 +16,7 @@ mod server;
 pub use browser::{Browser, browser};
 pub use database::{TestDatabase, database};
 pub use file::{TemporaryFile, TemporaryFolder};
+pub use moto::Moto;
 pub use mysql::{MysqlDatabase, mysql_database, mysql_server};
 pub use postfix::{Postfix, PostfixJob};
 pub use redis::Redis;
