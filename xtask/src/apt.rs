@@ -57,6 +57,35 @@ pub fn install_chromium() -> anyhow::Result<()> {
     install("chromium-driver")
 }
 
+/// Installs Postfix without a configuration, so that nothing of it runs now or at the next start of the machine.
+pub fn install_postfix() -> anyhow::Result<()> {
+    let _policy = Replaced::write(POLICY, "#!/bin/sh\nexit 101\n", 0o755)?;
+    update()?;
+    answer("postfix postfix/main_mailer_type select No configuration\n")?;
+    install("postfix")
+}
+
+/// Installs what makes virtual environments for Python, which Debian keeps apart.
+pub fn install_python_venv() -> anyhow::Result<()> {
+    update()?;
+    install("python3-venv")
+}
+
+/// Answers a question of a package before it is asked.
+fn answer(line: &str) -> anyhow::Result<()> {
+    let mut command = Command::new("debconf-set-selections");
+    let mut child = command
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .context("cannot run debconf-set-selections")?;
+    if let Some(mut input) = child.stdin.take() {
+        std::io::Write::write_all(&mut input, line.as_bytes())?;
+    }
+    let status = child.wait()?;
+    anyhow::ensure!(status.success(), "debconf-set-selections failed with {status}");
+    Ok(())
+}
+
 fn update() -> anyhow::Result<()> {
     shell::run(apt_get().args(["update", "-qq"]))
 }

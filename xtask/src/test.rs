@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every test, against servers of our own.
 
 use crate::mysql::{self, Mariadb};
-use crate::{browser, postgres, promtool, redis, shell, watcher};
+use crate::{browser, moto, postfix, postgres, promtool, redis, shell, watcher};
 use anyhow::Context as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -34,6 +34,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         );
     }
     browser::provide();
+    postfix::provide()?;
+    let moto = moto::program();
     let others: Vec<u32> = mariadb.iter().map(Mariadb::pid).collect();
     watcher::start(&dir, &others)
         .context("cannot start the watcher that stops the servers if this is killed")?;
@@ -52,6 +54,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &mariadb {
         Some(mariadb) => command.env("TIDINGS_TEST_MYSQL", mariadb.url()),
         None => command.env_remove("TIDINGS_TEST_MYSQL"),
+    };
+    match &moto {
+        Some(moto) => command.env("TIDINGS_TEST_MOTO", moto),
+        None => command.env_remove("TIDINGS_TEST_MOTO"),
     };
     let status = shell::status(&mut command);
 

@@ -38,10 +38,24 @@ impl TemporaryFolder {
     /// # Panics
     /// When it cannot be made; a test cannot go on then.
     pub fn new(purpose: &str) -> Self {
+        Self::below(&std::env::temp_dir(), purpose)
+    }
+
+    /// Makes one that accounts of servers can enter, which root's own temporary folder may not let them.
+    ///
+    /// # Panics
+    /// When it cannot be made; a test cannot go on then.
+    pub fn for_servers(purpose: &str) -> Self {
+        let temporary = std::env::temp_dir();
+        let open = tidings_postgres::reachable_by_server(&temporary).is_ok();
+        Self::below(if open { &temporary } else { Path::new("/tmp") }, purpose)
+    }
+
+    fn below(parent: &Path, purpose: &str) -> Self {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let name = format!("tidings-test-{purpose}-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
+        let path = parent.join(name);
         std::fs::create_dir_all(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         Self(path)
     }

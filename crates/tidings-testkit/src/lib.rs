@@ -1,5 +1,5 @@
-//! What tests need and products do not: a fresh database for each test, a MariaDB, a Redis, a browser, and a clock that stands
-//! still.
+//! What tests need and products do not: a fresh database for each test, a MariaDB, a Redis, a Postfix, a stand-in of AWS, a browser,
+//! and a clock that stands still.
 //!
 //! Development only; no crate of the product depends on it except under `[dev-dependencies]`.
 
@@ -7,14 +7,18 @@ mod browser;
 mod database;
 mod file;
 mod mariadb;
+mod moto;
 mod mysql;
+mod postfix;
 mod redis;
 mod server;
 
 pub use browser::{Browser, browser};
 pub use database::{TestDatabase, database};
 pub use file::{TemporaryFile, TemporaryFolder};
+pub use moto::Moto;
 pub use mysql::{MysqlDatabase, mysql_database, mysql_server};
+pub use postfix::{Postfix, PostfixJob};
 pub use redis::Redis;
 
 use std::sync::Arc;

@@ -150,8 +150,9 @@ fn refusal(krate: &str, allowed: &[&str], section: Section, name: &str) -> Optio
         return (section != Section::Development)
             .then(|| "the test kit is for [dev-dependencies] only".to_owned());
     }
-    // Any crate may be tested against the stand-ins.
-    if name == "tidings-stand-in" && section == Section::Development {
+    // Any crate may be tested against the stand-ins, and what reads mail against what takes it.
+    let tested_with = name == "tidings-stand-in" || (krate, name) == ("tidings-providers", "tidings-mail");
+    if tested_with && section == Section::Development {
         return None;
     }
     if name.starts_with("tidings-") && !allowed.contains(&name) {
@@ -263,6 +264,18 @@ mod tests {
             [0; 0]
         );
         assert_eq!(findings("tidings-api", &format!("[dependencies]\n{line}")), [4]);
+    }
+
+    #[test]
+    fn mail_is_read_and_taken_together_in_tests_only() {
+        let line = "tidings-mail.workspace = true\n";
+        let development = format!("[dev-dependencies]\n{line}");
+        assert_eq!(findings("tidings-providers", &development), [0; 0]);
+        assert_eq!(
+            findings("tidings-providers", &format!("[dependencies]\n{line}")),
+            [4]
+        );
+        assert_eq!(findings("tidings-ai", &development), [4]);
     }
 
     #[test]

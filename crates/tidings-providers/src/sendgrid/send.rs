@@ -5,8 +5,8 @@ use super::settings::{SendgridCredentials, SendgridSettings};
 use super::webhook;
 use crate::config::{self, ConfigError, ConnectionConfig};
 use crate::contract::{
-    Capabilities, CheckReport, EmailContent, Lookup, Provider, SendOutcome, Submission, WebhookParsed,
-    WebhookRefusal, WebhookRequest,
+    Capabilities, CheckReport, EmailContent, Lookup, Provider, Rejection, SendOutcome, Submission,
+    WebhookParsed, WebhookRefusal, WebhookRequest,
 };
 use crate::egress::{Egress, EgressFailure, EgressRequest, EgressResponse, EgressUrl};
 use crate::email_headers;
@@ -14,6 +14,7 @@ use crate::outcome;
 use crate::signature::sendgrid::PublicKey;
 use async_trait::async_trait;
 use jiff::Timestamp;
+use lettre::message::Mailbox;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tidings_core::ProviderKind;
@@ -70,7 +71,7 @@ impl SendgridProvider {
             .await
     }
 
-    fn body(&self, submission: &Submission, email: &EmailContent) -> Value {
+    fn body(&self, submission: &Submission, email: &EmailContent) -> Result<Value, Rejection> {
         let settings = &self.settings;
         let mut body = json!({
             "personalizations": [{
@@ -90,7 +91,7 @@ impl SendgridProvider {
         });
         if let Value::Object(fields) = &mut body {
             if let Some(reply_to) = &email.reply_to {
-                fields.insert("reply_to".to_owned(), json!({ "email": reply_to }));
+                fields.insert("reply_to".to_owned(), answers_to(reply_to)?);
             }
             if !email.attachments.is_empty() {
                 fields.insert("attachments".to_owned(), attachments(email));
@@ -108,7 +109,7 @@ impl SendgridProvider {
                 );
             }
         }
-        body
+        Ok(body)
     }
 
     fn outcome_of(&self, answer: &EgressResponse) -> SendOutcome {
@@ -140,8 +141,20 @@ fn mailbox(email: &str, name: Option<&str>) -> Value {
     }
 }
 
+/// SendGrid takes address and name apart; an address with a name in it is none to it.
+fn answers_to(text: &str) -> Result<Value, Rejection> {
+    let parsed: Mailbox = text
+        .parse()
+        .map_err(|_| email_headers::wrong("the reply-to is not an address".to_owned()))?;
+    Ok(mailbox(parsed.email.as_ref(), parsed.name.as_deref()))
+}
+
+/// SendGrid refuses a part without a character, and with it the mail.
 fn parts(email: &EmailContent) -> Value {
-    let mut parts = vec![json!({ "type": "text/plain", "value": email.text })];
+    let mut parts = Vec::new();
+    if !email.text.is_empty() || email.html.is_none() {
+        parts.push(json!({ "type": "text/plain", "value": email.text }));
+    }
     if let Some(html) = &email.html {
         parts.push(json!({ "type": "text/html", "value": html }));
     }
@@ -183,7 +196,10 @@ impl Provider for SendgridProvider {
             Ok(email) => email,
             Err(rejection) => return SendOutcome::Rejected(rejection),
         };
-        let body = self.body(submission, email).to_string();
+        let body = match self.body(submission, email) {
+            Ok(body) => body.to_string(),
+            Err(rejection) => return SendOutcome::Rejected(rejection),
+        };
         let url = self.base.join(&["v3", "mail", "send"], &[]);
         let request = EgressRequest::post(url, "application/json", body).within(submission.time_limit);
         match self.call(request).await {

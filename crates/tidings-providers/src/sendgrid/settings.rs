@@ -4,6 +4,7 @@ use crate::config::ConfigError;
 use crate::signature::sendgrid::PublicKey;
 use secrecy::SecretString;
 use serde::Deserialize;
+use std::collections::BTreeSet;
 use tidings_core::{EmailAddress, ProviderKind};
 
 /// Where the account's data lives.
@@ -50,10 +51,10 @@ pub struct SendgridSettings {
     /// Domains whose inbound mail belongs to this connection; without any, inbound mail is refused.
     #[serde(default)]
     pub inbound_domains: Vec<String>,
-    /// At most ten, shown in SendGrid's statistics. No personal data: SendGrid keeps them unencrypted.
+    /// At most ten, each another, shown in SendGrid's statistics. No personal data: SendGrid keeps them unencrypted.
     #[serde(default)]
     pub categories: Vec<String>,
-    /// A pool of sending addresses.
+    /// A pool of sending addresses, 2 to 64 characters.
     pub ip_pool_name: Option<String>,
 }
 
@@ -76,8 +77,16 @@ impl SendgridSettings {
         {
             return wrong("from_name", "must not hold a line break");
         }
-        if self.categories.len() > 10 || self.categories.iter().any(|c| c.is_empty() || c.len() > 255) {
-            return wrong("categories", "at most 10, of 1 to 255 characters");
+        let different: BTreeSet<&String> = self.categories.iter().collect();
+        if self.categories.len() > 10
+            || self.categories.iter().any(|c| c.is_empty() || c.len() > 255)
+            || different.len() < self.categories.len()
+        {
+            return wrong("categories", "at most 10, each another, of 1 to 255 characters");
+        }
+        let pool = self.ip_pool_name.as_deref();
+        if pool.is_some_and(|name| !(2..=64).contains(&name.chars().count())) {
+            return wrong("ip_pool_name", "must be 2 to 64 characters");
         }
         let mut keys = Vec::new();
         let fields = [

@@ -3,7 +3,10 @@
 
 mod bounces;
 mod compliance;
+mod documents;
 mod egress;
+mod moto;
+mod postfix;
 mod sending;
 mod ses;
 mod smtp;

@@ -1,13 +1,18 @@
 //! What HTTP providers put on the wire.
 
-use super::{patient_egress, provider, provider_over};
+use super::{egress, patient_egress, provider, provider_over};
+use crate::config::{ConnectionConfig, Credentials, build};
 use crate::contract::{Attachment, Content, Lookup, SendOutcome, Submission};
 use crate::samples;
+use crate::sandbox::MemoryCapture;
 use crate::stand_in::http::{Behaviour, HttpStandIn, Reply};
+use rstest::rstest;
+use secrecy::SecretString;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Duration;
-use tidings_core::ProviderKind;
 use tidings_core::redact::Private;
+use tidings_core::{Channel, ProviderKind};
 use url::form_urlencoded;
 
 /// With a way to unsubscribe and an inline image.
@@ -78,6 +83,47 @@ async fn sendgrid_has_a_european_address() {
         &json!({ "api_key": "SG.key" }),
     );
     assert!(format!("{eu:?}").contains("api.eu.sendgrid.com"));
+}
+
+/// What SendGrid would refuse with each mail is refused before the first.
+#[rstest]
+#[case(json!({ "categories": ["orders", "orders"] }), "settings.categories")]
+#[case(json!({ "categories": ["x".repeat(256)] }), "settings.categories")]
+#[case(json!({ "ip_pool_name": "x" }), "settings.ip_pool_name")]
+#[case(json!({ "ip_pool_name": "x".repeat(65) }), "settings.ip_pool_name")]
+fn settings_that_sendgrid_would_refuse_are_named(#[case] change: Value, #[case] place: &str) {
+    let mut settings = json!({ "from_email": "shop@brand.test" });
+    let Value::Object(change) = change else {
+        unreachable!()
+    };
+    settings.as_object_mut().unwrap().extend(change);
+    let config = ConnectionConfig {
+        kind: ProviderKind::Sendgrid,
+        channel: Channel::Email,
+        settings,
+        credentials: Credentials::new(SecretString::from(r#"{"api_key":"SG.key"}"#.to_owned())),
+    };
+    let error = build(&config, &egress(), Arc::new(MemoryCapture::new())).unwrap_err();
+    assert!(error.place.contains(place), "{error}");
+}
+
+#[tokio::test]
+async fn a_reply_address_that_is_none_is_refused_before_sendgrid_is_asked() {
+    let stand_in = HttpStandIn::start(Behaviour::Answer(Reply::json(202, "")));
+    let settings = json!({ "from_email": "shop@brand.test", "base_url": stand_in.url() });
+    let sendgrid = provider(ProviderKind::Sendgrid, settings, &json!({ "api_key": "SG.key" }));
+    let mut submission = samples::email("bob@example.com");
+    let Content::Email(mut email) = submission.content.into_exposed() else {
+        unreachable!()
+    };
+    email.reply_to = Some("the help desk".to_owned());
+    submission.content = Private::new(Content::Email(email));
+    let outcome = sendgrid.send(&submission).await;
+    assert!(
+        matches!(&outcome, SendOutcome::Rejected(no) if no.detail.contains("reply-to")),
+        "{outcome:?}"
+    );
+    assert_eq!(stand_in.received().len(), 0);
 }
 
 #[tokio::test]

@@ -1,0 +1,273 @@
+//! An OpenAPI document as the judge of a request.
+
+use crate::stand_in::http::Received;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jsonschema::{Draft, Validator};
+use serde_json::{Map, Value, json};
+use url::form_urlencoded;
+
+/// The one operation of a document that was cut down to it.
+pub struct Operation {
+    document: Value,
+    path: String,
+    method: String,
+}
+
+impl Operation {
+    /// Reads the document, made strict.
+    pub fn read(text: &str) -> Self {
+        let mut document: Value = serde_json::from_str(text).unwrap();
+        if document["openapi"].as_str().unwrap().starts_with("3.0.") {
+            write_null_out(&mut document);
+        }
+        close(&mut document);
+        let (path, methods) = document["paths"].as_object().unwrap().iter().next().unwrap();
+        let method = methods.as_object().unwrap().keys().next().unwrap();
+        Self {
+            path: path.clone(),
+            method: method.to_ascii_uppercase(),
+            document,
+        }
+    }
+
+    /// What is wrong with a request by the document; empty where it is right.
+    pub fn faults(&self, request: &Received) -> Vec<String> {
+        let mut faults = self.in_line(&request.line);
+        faults.extend(self.in_headers(&request.headers));
+        faults.extend(self.in_authorization(header(request, "authorization")));
+        faults.extend(self.in_body(header(request, "content-type"), &request.body));
+        faults
+    }
+
+    fn operation(&self) -> &Value {
+        &self.document["paths"][&self.path][self.method.to_ascii_lowercase()]
+    }
+
+    /// The parameters that are in one place.
+    fn parameters(&self, place: &str) -> impl Iterator<Item = &Value> {
+        let all = self.operation()["parameters"].as_array().into_iter().flatten();
+        all.map(|parameter| self.resolved(parameter))
+            .filter(move |parameter| parameter["in"] == place)
+    }
+
+    fn in_line(&self, line: &str) -> Vec<String> {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [method, target, _] = words[..] else {
+            return vec![format!("{line} is no request")];
+        };
+        if method != self.method {
+            return vec![format!("{method} instead of {}", self.method)];
+        }
+        let given: Vec<&str> = target.split('/').collect();
+        let wanted: Vec<&str> = self.path.split('/').collect();
+        if given.len() != wanted.len() {
+            return vec![format!("{target} is not {}", self.path)];
+        }
+        let pairs = wanted.iter().zip(given);
+        pairs
+            .flat_map(|(wanted, given)| {
+                let name = wanted.strip_prefix('{').and_then(|name| name.strip_suffix('}'));
+                match name.map(|name| self.parameters("path").find(|known| known["name"] == name)) {
+                    None if *wanted == given => Vec::new(),
+                    Some(Some(known)) => self.against(&known["schema"], &json!(given)),
+                    _ => vec![format!("{given} instead of {wanted}")],
+                }
+            })
+            .collect()
+    }
+
+    fn in_headers(&self, headers: &[(String, String)]) -> Vec<String> {
+        let mut faults = Vec::new();
+        for known in self.parameters("header") {
+            let name = known["name"].as_str().unwrap();
+            let given = headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+            match given {
+                Some((_, value)) => faults.extend(self.against(&known["schema"], &json!(value))),
+                None if known["required"] == true => faults.push(format!("the header {name} is missing")),
+                None => {}
+            }
+        }
+        faults
+    }
+
+    fn in_authorization(&self, given: Option<&str>) -> Option<String> {
+        let wanted = self
+            .operation()
+            .get("security")
+            .unwrap_or(&self.document["security"]);
+        let name = wanted[0].as_object().unwrap().keys().next().unwrap();
+        let scheme = &self.document["components"]["securitySchemes"][name];
+        assert_eq!(scheme["type"], "http", "{name}");
+        let (kind, secret) = given.and_then(|given| given.split_once(' ')).unwrap_or_default();
+        let right = match scheme["scheme"].as_str() {
+            Some("bearer") => kind == "Bearer" && !secret.is_empty(),
+            Some("basic") => {
+                let pair = STANDARD.decode(secret).unwrap_or_default();
+                kind == "Basic" && pair.contains(&b':')
+            }
+            other => panic!("{other:?} is not known here"),
+        };
+        (!right).then(|| format!("the authorization is not {}", scheme["scheme"]))
+    }
+
+    fn in_body(&self, content_type: Option<&str>, body: &str) -> Vec<String> {
+        let content = &self.resolved(&self.operation()["requestBody"])["content"];
+        let given = content_type.unwrap_or_default();
+        let media_type = given.split(';').next().unwrap_or_default().trim();
+        let Some(wanted) = content.get(media_type) else {
+            return vec![format!("{given:?} is none of the types of the body")];
+        };
+        let schema = self.resolved(&wanted["schema"]);
+        if media_type == "application/x-www-form-urlencoded" {
+            let form = self.form(schema, body);
+            let mut faults = self.against(schema, &Value::Object(form.clone()));
+            faults.extend(self.missing_alternatives(&form));
+            return faults;
+        }
+        match serde_json::from_str(body) {
+            Ok(body) => self.against(schema, &body),
+            Err(error) => vec![format!("the body is not JSON: {error}")],
+        }
+    }
+
+    /// A form's fields as values of the types that the schema gives them; what is none of its type stays text.
+    fn form(&self, schema: &Value, body: &str) -> Map<String, Value> {
+        let mut form = Map::new();
+        for (name, value) in form_urlencoded::parse(body.as_bytes()) {
+            let known = self.resolved(&schema["properties"][name.as_ref()]);
+            if known["type"] == "array" {
+                let all = form.entry(name).or_insert_with(|| json!([]));
+                let item = self.typed(&known["items"], &value);
+                all.as_array_mut().unwrap().push(item);
+                continue;
+            }
+            let value = self.typed(known, &value);
+            if let Some(first) = form.insert(name.clone().into_owned(), value) {
+                // A field that comes twice is a list, and a list is not what the schema says.
+                form.insert(name.into_owned(), json!([first]));
+            }
+        }
+        form
+    }
+
+    fn typed(&self, schema: &Value, text: &str) -> Value {
+        let value = match self.resolved(schema)["type"].as_str() {
+            Some("integer" | "number" | "boolean") => serde_json::from_str(text).ok(),
+            _ => None,
+        };
+        value.unwrap_or_else(|| json!(text))
+    }
+
+    /// `x-twilio` names fields of which one must be there, in another spelling than the schema's.
+    fn missing_alternatives(&self, form: &Map<String, Value>) -> Vec<String> {
+        let groups = self.operation()["x-twilio"]["conditional"].as_array();
+        groups
+            .into_iter()
+            .flatten()
+            .filter(|group| {
+                !form
+                    .keys()
+                    .any(|name| group.as_array().unwrap().contains(&json!(snake(name))))
+            })
+            .map(|group| format!("none of {group}"))
+            .collect()
+    }
+
+    /// What a reference stands for.
+    fn resolved<'s>(&'s self, node: &'s Value) -> &'s Value {
+        match node["$ref"].as_str().and_then(|text| text.strip_prefix('#')) {
+            Some(pointer) => self.document.pointer(pointer).unwrap(),
+            None => node,
+        }
+    }
+
+    fn against(&self, schema: &Value, value: &Value) -> Vec<String> {
+        // The references in the schema are pointers from the root of the document.
+        let rooted = json!({ "allOf": [schema], "components": self.document["components"] });
+        let judge = validator(&rooted);
+        judge
+            .iter_errors(value)
+            .map(|fault| format!("{}: {fault}", fault.instance_path()))
+            .collect()
+    }
+}
+
+fn validator(schema: &Value) -> Validator {
+    jsonschema::options()
+        .with_draft(Draft::Draft202012)
+        .should_validate_formats(true)
+        // The library's own takes `Name <address>`, too.
+        .with_format("email", is_address)
+        .build(schema)
+        .unwrap()
+}
+
+fn is_address(text: &str) -> bool {
+    text.parse::<lettre::Address>().is_ok()
+}
+
+fn header<'r>(request: &'r Received, name: &str) -> Option<&'r str> {
+    let found = request.headers.iter().find(|(key, _)| key == name);
+    found.map(|(_, value)| value.as_str())
+}
+
+/// `MediaUrl` is `media_url`.
+fn snake(name: &str) -> String {
+    let mut out = String::new();
+    for character in name.chars() {
+        if character.is_ascii_uppercase() && !out.is_empty() {
+            out.push('_');
+        }
+        out.push(character.to_ascii_lowercase());
+    }
+    out
+}
+
+/// Names that an object does not list are refused. The documents leave that open, and a misspelt field would pass.
+fn close(node: &mut Value) {
+    match node {
+        Value::Object(fields) => {
+            if fields.get("properties").is_some_and(Value::is_object) {
+                fields.entry("additionalProperties").or_insert(Value::Bool(false));
+            }
+            fields.values_mut().for_each(close);
+        }
+        Value::Array(items) => items.iter_mut().for_each(close),
+        _ => {}
+    }
+}
+
+/// OpenAPI 3.0 says `nullable` where JSON Schema lists another type.
+fn write_null_out(node: &mut Value) {
+    match node {
+        Value::Object(fields) => {
+            if fields.remove("nullable") == Some(Value::Bool(true))
+                && let Some(Value::String(kind)) = fields.get("type").cloned()
+            {
+                fields.insert("type".to_owned(), json!([kind, "null"]));
+            }
+            fields.values_mut().for_each(write_null_out);
+        }
+        Value::Array(items) => items.iter_mut().for_each(write_null_out),
+        _ => {}
+    }
+}
+
+#[test]
+fn documents_are_read_as_json_schema() {
+    let mut schema =
+        json!({ "a": { "type": "string", "nullable": true }, "b": { "type": "string", "nullable": false } });
+    write_null_out(&mut schema);
+    assert_eq!(
+        schema,
+        json!({ "a": { "type": ["string", "null"] }, "b": { "type": "string" } })
+    );
+    let mut schema = json!([{ "properties": { "a": { "properties": {}, "additionalProperties": true } } }]);
+    close(&mut schema);
+    assert_eq!(
+        schema,
+        json!([{ "properties": { "a": { "properties": {}, "additionalProperties": true } }, "additionalProperties": false }])
+    );
+    assert_eq!(snake("MessagingServiceSid"), "messaging_service_sid");
+}
