@@ -4,6 +4,7 @@
 mod bounces;
 mod compliance;
 mod egress;
+mod feedback;
 mod sending;
 mod ses;
 mod smtp;
