@@ -21,6 +21,7 @@ pub mod job;
 pub mod keyword;
 pub mod limit;
 pub mod message;
+pub mod reconcile;
 pub mod redact;
 pub mod retry;
 pub mod route;

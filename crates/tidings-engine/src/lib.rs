@@ -47,6 +47,7 @@ mod process;
 mod pulse;
 mod receive;
 mod recipients;
+mod reconcile;
 mod repeat;
 mod reply;
 mod request;
@@ -58,9 +59,11 @@ mod settle;
 mod simulate;
 mod standing;
 mod submission;
+mod suppression_mirror;
 mod templates;
 mod tenancy;
 mod track;
+mod unreported;
 pub mod unsubscribe;
 mod upkeep;
 mod visitor;
@@ -84,6 +87,7 @@ pub use failpoint::{FailPointError, FailPoints, NAMES as FAIL_POINT_NAMES};
 pub use figures::{describe as describe_figures, prime as prime_figures};
 pub use inspect::TemplatePreview;
 pub use mail::{MOST_MAIL_BYTES, MailRecipient, MailTaken};
+pub use reconcile::{ReconcilePace, Reconciled};
 pub use request::{
     AcceptError, AcceptRequest, Accepted, DirectContent, DirectMedia, IdempotencyKey, InlineContact,
     MAX_ATTACHMENT_BYTES, MAX_ATTACHMENTS, MAX_CONTEXT_BYTES, MAX_DIRECT_BYTES, MAX_REQUESTS,

@@ -2,7 +2,7 @@
 
 use crate::engine::Inner;
 use crate::error::EngineError;
-use crate::track;
+use crate::track::{self, Source};
 use tidings_core::ErrorCategory;
 use tidings_core::event::{BounceClass, DeliveryEventKind};
 use tidings_providers::{ReportedEvent, SuppressBecause};
@@ -25,7 +25,8 @@ pub(crate) async fn report_due(inner: &Inner) -> Result<bool, EngineError> {
             let events = std::slice::from_ref(&event);
             let found = track::find(&mut tx, report.connection, None, events).await?;
             found.lock(&mut tx, &[]).await?;
-            track::apply(inner, &mut tx, report.connection, &found, now, &mut dice, now).await?;
+            let source = Source::webhook(report.connection, now);
+            track::apply(inner, &mut tx, source, &found, &mut dice, now).await?;
             if found.unmatched > 0 {
                 tracing::warn!(reference = %report.reference, "the sandbox reports about a delivery that is gone");
             }

@@ -28,6 +28,37 @@ pub(crate) struct Found<'a> {
     pub unmatched: usize,
 }
 
+/// How reports became known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Source {
+    /// The connection they are of.
+    pub connection: ConnectionId,
+    /// Told by the provider, or asked for.
+    pub provenance: Provenance,
+    /// When; it stands in for times that the provider does not tell.
+    pub received_at: Timestamp,
+}
+
+impl Source {
+    /// A verified webhook, or what stands in for one.
+    pub const fn webhook(connection: ConnectionId, received_at: Timestamp) -> Self {
+        Self {
+            connection,
+            provenance: Provenance::Webhook,
+            received_at,
+        }
+    }
+
+    /// The answer to a question.
+    pub const fn poll(connection: ConnectionId, received_at: Timestamp) -> Self {
+        Self {
+            connection,
+            provenance: Provenance::Poll,
+            received_at,
+        }
+    }
+}
+
 /// Finds what reports are about. Preferences are left out: they were obeyed when their webhook was stored.
 pub(crate) async fn find<'a>(
     tx: &mut TenantTx,
@@ -67,9 +98,8 @@ impl Found<'_> {
 pub(crate) async fn apply(
     inner: &Inner,
     tx: &mut TenantTx,
-    connection: ConnectionId,
+    source: Source,
     found: &Found<'_>,
-    received_at: Timestamp,
     dice: &mut Dice,
     now: Timestamp,
 ) -> Result<(), EngineError> {
@@ -79,17 +109,17 @@ pub(crate) async fn apply(
         };
         let report = NewReport {
             id: DeliveryEventId(dice.uuid(now)),
-            connection,
+            connection: source.connection,
             dedupe_key: event.dedupe_key.chars().take(500).collect(),
             delivery: Some(reported.delivery),
             message: Some(reported.message),
             kind: event.kind,
-            provenance: Provenance::Webhook,
+            provenance: source.provenance,
             bounce_class: event.bounce_class,
             error_category: event.error.as_ref().map(|error| error.0),
             code: event.error.as_ref().map(|error| error.1.clone()),
             detail: event.detail.clone(),
-            occurred_at: event.occurred_at.unwrap_or(received_at),
+            occurred_at: event.occurred_at.unwrap_or(source.received_at),
         };
         record(inner, tx, &reported, report, event, dice, now).await?;
     }
@@ -126,8 +156,11 @@ async fn record(
     }
     metrics::counter!("tidings_delivery_events_total", "kind" => event.kind.as_str(), "channel" => reported.channel.as_str())
         .increment(1);
+    // When we asked says nothing about when it arrived.
+    let timed = report.provenance == Provenance::Webhook || event.occurred_at.is_some();
     if event.kind == DeliveryEventKind::Delivered
         && reported.state != DeliveryState::Delivered
+        && timed
         && let Some(sent_at) = reported.sent_at
     {
         figures::delivery_time(reported.channel, report.occurred_at.duration_since(sent_at));
@@ -299,16 +332,15 @@ async fn learn(
         tracing::warn!(message = %reported.message, "a report names a recipient that is none of the contact's; nothing was suppressed");
         return Ok(());
     };
-    let code = event.error.as_ref().map(|error| error.1.clone());
     match event.suppress {
-        Some(because) => suppress(tx, reported, address, because, code, dice, now).await,
+        Some(because) => suppress(tx, reported, report, address, because, dice, now).await,
         None => {
             count_soft_bounce(
                 tx,
                 reported,
                 address,
                 report.occurred_at.min(now),
-                code,
+                report.code.clone(),
                 dice,
                 now,
             )
@@ -344,42 +376,41 @@ async fn count_soft_bounce(
     log_suppressed(tx, reported, reason, Some(until), dice, now).await
 }
 
-async fn suppress(
-    tx: &mut TenantTx,
-    reported: &Reported,
-    address: BlindIndex,
-    because: SuppressBecause,
-    code: Option<String>,
-    dice: &mut Dice,
-    now: Timestamp,
-) -> Result<(), EngineError> {
-    let tenant = tx.tenant();
-    let reason = match because {
+/// Why an address is suppressed, as it is kept.
+pub(crate) const fn reason_of(because: SuppressBecause) -> SuppressionReason {
+    match because {
         SuppressBecause::HardBounce => SuppressionReason::HardBounce,
         SuppressBecause::Complaint => SuppressionReason::Complaint,
         SuppressBecause::Unsubscribe | SuppressBecause::MarketingStop => SuppressionReason::Unsubscribe,
         SuppressBecause::Stop => SuppressionReason::Stop,
-    };
+    }
+}
+
+async fn suppress(
+    tx: &mut TenantTx,
+    reported: &Reported,
+    report: &NewReport,
+    address: BlindIndex,
+    because: SuppressBecause,
+    dice: &mut Dice,
+    now: Timestamp,
+) -> Result<(), EngineError> {
+    let tenant = tx.tenant();
+    let reason = reason_of(because);
     let item = NewSuppression {
         tenant,
         channel: reported.channel,
         blind_index: address,
         reason,
-        source: "provider webhook".to_owned(),
-        detail: code.clone(),
+        source: format!("provider {}", report.provenance),
+        detail: report.code.clone(),
     };
     suppressions::add(tx, &[item], dice, now).await?;
     match because {
         SuppressBecause::HardBounce => {
-            let why = code.unwrap_or_else(|| reason.as_str().to_owned());
-            contacts::mark_known_bad(
-                tx,
-                tenant,
-                address,
-                &why.chars().take(64).collect::<String>(),
-                now,
-            )
-            .await?;
+            let why = report.code.as_deref().unwrap_or(reason.as_str());
+            let why: String = why.chars().take(64).collect();
+            contacts::mark_known_bad(tx, tenant, address, &why, now).await?;
         }
         SuppressBecause::Stop => contacts::stop(tx, reported.contact, reported.channel, now).await?,
         SuppressBecause::Complaint | SuppressBecause::Unsubscribe | SuppressBecause::MarketingStop => {}

@@ -5,6 +5,7 @@ use crate::engine::{Engine, Inner};
 use crate::error::EngineError;
 use crate::mail::{self, KeptMail};
 use crate::reply::Answered;
+use crate::track::Source;
 use crate::{reply, track, unsubscribe, whatsapp};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -379,16 +380,8 @@ pub(crate) async fn process(inner: &Inner, job: &ClaimedJob) -> Result<Outcome, 
     whatsapp::note_reviews(&mut tx, &kept.templates, stored.received_at, &mut dice, now).await?;
     whatsapp::link(&mut tx, stored.connection, &kept.links, &mut dice, now).await?;
     let unmatched = found.unmatched;
-    track::apply(
-        inner,
-        &mut tx,
-        stored.connection,
-        &found,
-        stored.received_at,
-        &mut dice,
-        now,
-    )
-    .await?;
+    let source = Source::webhook(stored.connection, stored.received_at);
+    track::apply(inner, &mut tx, source, &found, &mut dice, now).await?;
     let mut answers = Vec::new();
     for message in &kept.inbound {
         let answered = match proven {

@@ -1,6 +1,6 @@
 //! What every provider must pass: the same situations for all, arranged by each with its own recorded shapes.
 
-use crate::contract::{Lookup, Provider, SendOutcome, Submission};
+use crate::contract::{Lookup, Provider, Report, SendOutcome, Submission};
 use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -145,5 +145,10 @@ async fn check_lookup(subject: &dyn Subject, wrong: &mut Vec<String>) {
     // Where nobody can be asked, "not found" would make the engine send again.
     if answer == Lookup::NotFound {
         wrong.push("lookup says NotFound although nobody was asked".to_owned());
+    }
+    // And anything but "unanswered" that it is never asked again.
+    let answer = arranged.provider.report(&format!("SM{}", "a1".repeat(16))).await;
+    if !matches!(answer, Report::Unanswered(_)) {
+        wrong.push(format!("report says {answer:?} although nobody was asked"));
     }
 }

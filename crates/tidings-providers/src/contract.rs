@@ -4,6 +4,7 @@
 //! fails over and never decides: the engine does. `send` must tell three outcomes apart (accepted, rejected,
 //! unknown); a time-out after the request was written is `Unknown`, before it is a transient rejection.
 
+use crate::feedback;
 use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -13,6 +14,7 @@ use tidings_core::event::{BounceClass, DeliveryEventKind};
 use tidings_core::redact::Private;
 use tidings_core::{Address, Category, Channel, ErrorCategory, ProviderKind};
 
+pub use crate::feedback::{ListQuestion, ListedSuppression, Report, SuppressionPage};
 pub use crate::whatsapp_content::{
     ButtonKind, Media, MediaKind, MediaSource, WhatsappButton, WhatsappHeader, WhatsappTemplate,
 };
@@ -28,6 +30,8 @@ pub struct Capabilities {
     pub lookup: bool,
     /// Status webhooks echo our reference, so an unknown outcome resolves itself.
     pub echoes_reference: bool,
+    /// [`Provider::report`] answers.
+    pub reports: bool,
 }
 
 /// One message, ready for one call.
@@ -427,6 +431,31 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
 
     /// Asks whether an earlier call with this reference arrived.
     async fn lookup(&self, reference: &str) -> Lookup;
+
+    /// Asks what became of a message that was taken. Makes one call, bounded in time; never retries. Most providers only tell
+    /// by webhook.
+    async fn report(&self, provider_message_id: &str) -> Report {
+        let _ = provider_message_id;
+        Report::Unanswered(feedback::unsupported(format!(
+            "{} cannot be asked what became of a message",
+            self.kind()
+        )))
+    }
+
+    /// The provider's own lists of addresses it does not write to, by names of ours; most providers show none.
+    fn suppression_lists(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Reads a page of such a list. Makes one call, bounded in time; never retries. What cannot be read as a whole is a no, an
+    /// entry that cannot be read is left out and counted.
+    async fn suppressions(&self, question: &ListQuestion<'_>) -> Result<SuppressionPage, Rejection> {
+        let _ = question;
+        Err(feedback::unsupported(format!(
+            "{} shows no list of addresses it does not write to",
+            self.kind()
+        )))
+    }
 
     /// What an address takes mail for; none where it is no address of this connection, or its token is forged. Pure.
     fn mail_address(&self, _address: &str) -> Option<MailAddress> {

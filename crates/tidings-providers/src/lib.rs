@@ -11,6 +11,7 @@ pub mod config;
 pub mod contract;
 pub mod egress;
 mod email_headers;
+pub mod feedback;
 pub mod mask;
 mod multipart;
 pub mod notify;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tidings_api::{ApiSettings, ApiState};
 use tidings_core::retry::Schedule;
 use tidings_core::{Clock, MessageType};
-use tidings_engine::{Engine, EngineOptions, FailPoints, Limits, RunPace};
+use tidings_engine::{Engine, EngineOptions, FailPoints, Limits, ReconcilePace, RunPace};
 use tidings_providers::egress::{Egress, EgressPolicy};
 use tidings_store::Store;
 use tokio_util::sync::CancellationToken;
@@ -181,6 +181,8 @@ pub async fn start(
         tasks.spawn(async move { watching.watch_alerts(stopped).await });
         let (counting, stopped) = (engine.clone(), stop.clone());
         tasks.spawn(async move { counting.count_deliveries(stopped).await });
+        let (asking, stopped) = (engine.clone(), stop.clone());
+        tasks.spawn(async move { asking.reconcile(ReconcilePace::default(), stopped).await });
         let (engine, stop) = (engine.clone(), stop.clone());
         tasks.spawn(async move { engine.run_campaigns(RunPace::default(), stop).await });
     }

@@ -2,7 +2,7 @@
 
 use crate::control::{self, Doors};
 use crate::http::{self, Manner, ReadError, Reply, Request};
-use crate::take::{answer, take};
+use crate::take::{answer, ask, take};
 use crate::vendor::{self, Handled};
 use crate::world::World;
 use bytes::BytesMut;
@@ -62,6 +62,7 @@ async fn handle(world: &Arc<World>, doors: &Doors, request: &Request) -> (Reply,
             Manner::Whole,
         ),
         Some(Handled::Reply(reply)) => (reply, Manner::Whole),
+        Some(Handled::Ask(question)) => ask(world, *question).await,
         Some(Handled::Take(draft)) => {
             let taking = take(world, &draft).await;
             answer(world, &draft, taking)

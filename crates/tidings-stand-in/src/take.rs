@@ -1,10 +1,10 @@
-//! Taking a call: what strikes it, whether it is booked, and how it is answered.
+//! Taking a call: what strikes it, whether it is booked, and how it is answered. A question is struck and answered likewise.
 
 use crate::chance;
 use crate::fault::{Call, Fault, Magic, Strike, between, magic};
 use crate::http::{Manner, Reply};
 use crate::ledger::Booking;
-use crate::vendor::{Accepted, Draft, Problem, problem};
+use crate::vendor::{Accepted, Draft, Problem, Question, Vendor, problem};
 use crate::webhook::Event;
 use crate::world::World;
 use std::sync::Arc;
@@ -49,6 +49,7 @@ fn strikes(world: &World, draft: &Draft) -> (Strike, Option<Event>) {
         vendor: draft.vendor,
         recipient: &first.recipient,
         about,
+        asked: false,
     });
     let (min_ms, max_ms) = world.latency_ms;
     strike.delay += between(min_ms, max_ms, chance::fraction(world.seed, &["usual", about]));
@@ -131,7 +132,25 @@ pub(crate) fn answer(world: &World, draft: &Draft, taking: Taking) -> (Reply, Ma
         let (id, replay) = taken.unwrap_or_else(|| (world.make_id(draft.vendor), false));
         return (fine(&id, replay), manner);
     }
-    (in_words(draft, &fault, world), Manner::Whole)
+    (in_words(draft.vendor, &fault, world), Manner::Whole)
+}
+
+/// The answer to a question, and how it is written. Magic recipients are about messages alone.
+pub(crate) async fn ask(world: &World, question: Question) -> (Reply, Manner) {
+    let strike = world.rules().strike(&Call {
+        vendor: question.vendor,
+        recipient: &question.recipient,
+        about: &question.about,
+        asked: true,
+    });
+    world.sleep(strike.delay).await;
+    let Some((fault, _)) = strike.fault else {
+        return (question.reply, Manner::Whole);
+    };
+    match manner(&fault) {
+        Some(manner) => (question.reply, manner),
+        None => (in_words(question.vendor, &fault, world), Manner::Whole),
+    }
 }
 
 /// How the socket breaks; nothing for a fault that is expressed in words.
@@ -150,8 +169,8 @@ fn manner(fault: &Fault) -> Option<Manner> {
     })
 }
 
-fn in_words(draft: &Draft, fault: &Fault, world: &World) -> Reply {
-    let said = |no| problem(draft.vendor, no, world.now());
+fn in_words(vendor: Vendor, fault: &Fault, world: &World) -> Reply {
+    let said = |no| problem(vendor, no, world.now());
     match fault {
         Fault::RateLimited { retry_after_s, bare } => said(Problem::RateLimited {
             retry_after_s: *retry_after_s,

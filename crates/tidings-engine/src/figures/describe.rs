@@ -141,6 +141,16 @@ fn describe_parts() {
         "Texts that failed for a while after they were taken and were queued again, by channel"
     );
     describe_counter!(
+        "tidings_reports_asked_total",
+        "Questions to providers what became of a message whose last report never came, by provider (api) and outcome: found, \
+         nothing (it is on its way), not_known, unanswered"
+    );
+    describe_counter!(
+        "tidings_listed_suppressions_total",
+        "Entries read of the providers' own lists of addresses they do not write to, by provider (api) and outcome: new, \
+         known, malformed"
+    );
+    describe_counter!(
         "tidings_limits_shrunk_total",
         "Refusals for their rate that shrank a limit on every node"
     );

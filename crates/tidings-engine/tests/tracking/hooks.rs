@@ -96,11 +96,16 @@ impl SendGrid {
     }
 
     pub async fn connect_as(world: &mut World, name: &str) -> Self {
+        Self::connect_at(world, name, &stand_in()).await
+    }
+
+    /// At a stand-in of one's own.
+    pub async fn connect_at(world: &mut World, name: &str, url: &str) -> Self {
         let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap();
         let public = [P256_SPKI_PREFIX.as_slice(), key.public_key().as_ref()].concat();
         let config = json!({
             "from_email": "news@acme.example",
-            "base_url": stand_in(),
+            "base_url": url,
             "webhook_public_key": STANDARD.encode(public),
             "inbound_domains": ["in.acme.example"],
         });
@@ -170,7 +175,12 @@ impl SendGrid {
 
 impl Twilio {
     pub async fn connect(world: &mut World) -> Self {
-        let config = json!({"account_sid": ACCOUNT, "from": OUR_NUMBER, "base_url": stand_in()});
+        Self::connect_at(world, &stand_in()).await
+    }
+
+    /// At a stand-in of one's own.
+    pub async fn connect_at(world: &mut World, url: &str) -> Self {
+        let config = json!({"account_sid": ACCOUNT, "from": OUR_NUMBER, "base_url": url});
         let credentials = json!({"auth_token": TOKEN});
         let connection = connect(
             world,

@@ -55,6 +55,23 @@ pub fn read(kind: &str, id: &str, body: &Object, data: &Object) -> WebhookParsed
     parsed
 }
 
+/// What the last event of a mail means, where Resend was asked for it; none for an event that is not known. What else a webhook
+/// says of the event (why it bounced, what was clicked) is not told then, and neither is when it happened.
+pub(super) fn asked(id: &str, last_event: &str, mail: &Object) -> Option<ReportedEvent> {
+    let meaning = meaning(&format!("email.{last_event}"), &Object::new())?;
+    let recipients = recipients(mail);
+    Some(ReportedEvent {
+        dedupe_key: format!("{id}:{last_event}"),
+        provider_message_id: Some(id.to_owned()),
+        reference: reference(mail),
+        recipient: match recipients.as_slice() {
+            [one] => Some(Private::new(one.clone())),
+            _ => None,
+        },
+        ..meaning
+    })
+}
+
 pub(super) fn text<'o>(object: &'o Object, name: &str) -> Option<&'o str> {
     object
         .get(name)

@@ -7,6 +7,7 @@
 mod errors;
 mod events;
 mod received;
+mod report;
 mod send;
 mod settings;
 mod webhook;

@@ -2,15 +2,17 @@
 
 use super::errors;
 use super::received;
+use super::report;
 use super::settings::{BASE_URL, ResendCredentials, ResendSettings};
 use super::webhook;
 use crate::config::{self, ConfigError, ConnectionConfig};
 use crate::contract::{
-    Capabilities, CheckReport, EmailContent, Lookup, Provider, SendOutcome, Submission, WebhookParsed,
-    WebhookRefusal, WebhookRequest,
+    Capabilities, CheckReport, EmailContent, Lookup, Provider, Report, SendOutcome, Submission,
+    WebhookParsed, WebhookRefusal, WebhookRequest,
 };
 use crate::egress::{Egress, EgressFailure, EgressRequest, EgressResponse, EgressUrl};
 use crate::email_headers;
+use crate::feedback;
 use crate::outcome;
 use crate::tag;
 use async_trait::async_trait;
@@ -165,6 +167,7 @@ impl Provider for ResendProvider {
             idempotent_send: true,
             lookup: false,
             echoes_reference: true,
+            reports: true,
         }
     }
 
@@ -187,6 +190,15 @@ impl Provider for ResendProvider {
     async fn lookup(&self, _reference: &str) -> Lookup {
         Lookup::Unavailable {
             detail: "Resend cannot be asked by our reference; the call is repeated under it".to_owned(),
+        }
+    }
+
+    async fn report(&self, provider_message_id: &str) -> Report {
+        let url = self.base.join(&["emails", provider_message_id], &[]);
+        let request = EgressRequest::get(url).response_limit(report::LIMIT);
+        match self.call(request).await {
+            Ok(answer) => report::read(provider_message_id, &answer),
+            Err(failure) => Report::Unanswered(feedback::failed(&failure)),
         }
     }
 

@@ -110,6 +110,7 @@ impl Provider for SandboxProvider {
             idempotent_send: true,
             lookup: true,
             echoes_reference: true,
+            reports: false,
         }
     }
 

@@ -8,6 +8,7 @@ mod events;
 mod inbound;
 mod send;
 mod settings;
+mod suppressions;
 mod webhook;
 
 pub use errors::classify;

@@ -2,14 +2,16 @@
 
 use super::errors;
 use super::settings::{SendgridCredentials, SendgridSettings};
+use super::suppressions;
 use super::webhook;
 use crate::config::{self, ConfigError, ConnectionConfig};
 use crate::contract::{
-    Capabilities, CheckReport, EmailContent, Lookup, Provider, Rejection, SendOutcome, Submission,
-    WebhookParsed, WebhookRefusal, WebhookRequest,
+    Capabilities, CheckReport, EmailContent, ListQuestion, Lookup, Provider, Rejection, SendOutcome,
+    Submission, SuppressionPage, WebhookParsed, WebhookRefusal, WebhookRequest,
 };
 use crate::egress::{Egress, EgressFailure, EgressRequest, EgressResponse, EgressUrl};
 use crate::email_headers;
+use crate::feedback;
 use crate::outcome;
 use crate::signature::sendgrid::PublicKey;
 use async_trait::async_trait;
@@ -188,6 +190,7 @@ impl Provider for SendgridProvider {
             idempotent_send: false,
             lookup: false,
             echoes_reference: true,
+            reports: false,
         }
     }
 
@@ -211,6 +214,24 @@ impl Provider for SendgridProvider {
     async fn lookup(&self, _reference: &str) -> Lookup {
         Lookup::Unavailable {
             detail: "SendGrid cannot be asked by our reference; its events tell".to_owned(),
+        }
+    }
+
+    fn suppression_lists(&self) -> &'static [&'static str] {
+        &suppressions::LISTS
+    }
+
+    async fn suppressions(&self, question: &ListQuestion<'_>) -> Result<SuppressionPage, Rejection> {
+        let query = suppressions::query(question);
+        let query: Vec<(&str, &str)> = query
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        let url = self.base.join(&["v3", "suppression", question.list], &query);
+        let request = EgressRequest::get(url).response_limit(feedback::PAGE_LIMIT);
+        match self.call(request).await {
+            Ok(answer) => suppressions::read(question, &answer),
+            Err(failure) => Err(feedback::failed(&failure)),
         }
     }
 

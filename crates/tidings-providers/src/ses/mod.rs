@@ -10,6 +10,7 @@ mod events;
 mod send;
 mod settings;
 mod sns;
+mod suppressions;
 
 pub use errors::classify;
 pub use send::SesProvider;

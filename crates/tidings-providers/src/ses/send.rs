@@ -4,13 +4,15 @@ use super::content;
 use super::errors;
 use super::settings::{SesCredentials, SesSettings};
 use super::sns::{self, Certificates};
+use super::suppressions;
 use crate::config::{self, ConfigError, ConnectionConfig};
 use crate::contract::{
-    Capabilities, CheckReport, Lookup, Provider, SendOutcome, Submission, WebhookParsed, WebhookRefusal,
-    WebhookRequest,
+    Capabilities, CheckReport, ListQuestion, Lookup, Provider, Rejection, SendOutcome, Submission,
+    SuppressionPage, WebhookParsed, WebhookRefusal, WebhookRequest,
 };
 use crate::egress::{Egress, EgressFailure, EgressRequest, EgressResponse, EgressUrl};
 use crate::email_headers;
+use crate::feedback;
 use crate::outcome;
 use crate::signature::aws;
 use async_trait::async_trait;
@@ -82,9 +84,9 @@ impl SesProvider {
         })
     }
 
-    async fn get(&self, segments: &[&str]) -> Result<EgressResponse, EgressFailure> {
-        let url = self.base.join(segments, &[]);
-        let request = EgressRequest::get(url.clone());
+    async fn get(&self, segments: &[&str], query: &[(&str, &str)]) -> Result<EgressResponse, EgressFailure> {
+        let url = self.base.join(segments, query);
+        let request = EgressRequest::get(url.clone()).response_limit(feedback::PAGE_LIMIT);
         self.call(request, "GET", &url, &[], b"").await
     }
 
@@ -150,6 +152,7 @@ impl Provider for SesProvider {
             idempotent_send: false,
             lookup: false,
             echoes_reference: self.settings.configuration_set.is_some(),
+            reports: false,
         }
     }
 
@@ -174,8 +177,27 @@ impl Provider for SesProvider {
         }
     }
 
+    fn suppression_lists(&self) -> &'static [&'static str] {
+        &suppressions::LISTS
+    }
+
+    async fn suppressions(&self, question: &ListQuestion<'_>) -> Result<SuppressionPage, Rejection> {
+        let query = suppressions::query(question);
+        let query: Vec<(&str, &str)> = query
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        match self
+            .get(&["v2", "email", "suppression", "addresses"], &query)
+            .await
+        {
+            Ok(answer) => suppressions::read(&answer),
+            Err(failure) => Err(feedback::failed(&failure)),
+        }
+    }
+
     async fn check(&self) -> CheckReport {
-        match self.get(&["v2", "email", "account"]).await {
+        match self.get(&["v2", "email", "account"], &[]).await {
             Ok(answer) => found(&answer),
             Err(failure) => CheckReport {
                 ok: false,

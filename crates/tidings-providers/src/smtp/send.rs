@@ -110,6 +110,7 @@ impl Provider for SmtpProvider {
             idempotent_send: false,
             lookup: false,
             echoes_reference: false,
+            reports: false,
         }
     }
 

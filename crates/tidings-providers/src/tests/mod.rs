@@ -5,6 +5,7 @@ mod bounces;
 mod compliance;
 mod documents;
 mod egress;
+mod feedback;
 mod moto;
 mod postfix;
 mod sending;

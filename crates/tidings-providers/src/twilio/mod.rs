@@ -4,6 +4,7 @@
 //! status callback, whose URL carries the reference, resolves it.
 
 mod errors;
+mod report;
 mod send;
 mod settings;
 mod webhook;

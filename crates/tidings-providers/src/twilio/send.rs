@@ -1,14 +1,16 @@
 //! Sending through Twilio.
 
 use super::errors;
+use super::report;
 use super::settings::{BASE_URL, TwilioCredentials, TwilioSettings, is_sid};
 use super::webhook;
 use crate::config::{self, ConfigError, ConnectionConfig};
 use crate::contract::{
-    Capabilities, CheckReport, Content, Lookup, Provider, SendOutcome, Submission, WebhookParsed,
+    Capabilities, CheckReport, Content, Lookup, Provider, Report, SendOutcome, Submission, WebhookParsed,
     WebhookRefusal, WebhookRequest,
 };
 use crate::egress::{Egress, EgressFailure, EgressRequest, EgressResponse, EgressUrl};
+use crate::feedback;
 use crate::outcome;
 use async_trait::async_trait;
 use base64::Engine as _;
@@ -124,6 +126,7 @@ impl Provider for TwilioProvider {
             idempotent_send: false,
             lookup: false,
             echoes_reference: true,
+            reports: true,
         }
     }
 
@@ -156,6 +159,20 @@ impl Provider for TwilioProvider {
     async fn lookup(&self, _reference: &str) -> Lookup {
         Lookup::Unavailable {
             detail: "Twilio cannot be asked by our reference; its status callback tells".to_owned(),
+        }
+    }
+
+    async fn report(&self, provider_message_id: &str) -> Report {
+        let Some(file) = report::file_of(provider_message_id) else {
+            return Report::NotKnown;
+        };
+        let account = &self.settings.account_sid;
+        let url = self
+            .base
+            .join(&["2010-04-01", "Accounts", account, "Messages", &file], &[]);
+        match self.call(EgressRequest::get(url)).await {
+            Ok(answer) => report::read(provider_message_id, &answer),
+            Err(failure) => Report::Unanswered(feedback::failed(&failure)),
         }
     }
 

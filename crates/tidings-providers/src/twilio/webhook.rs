@@ -90,41 +90,51 @@ fn message_sid(form: &Form) -> Result<String, WebhookRefusal> {
 
 fn status(form: &Form, url: &str) -> Result<WebhookParsed, WebhookRefusal> {
     let sid = message_sid(form)?;
-    let word = filled(form, "MessageStatus")
-        .unwrap_or_default()
-        .to_ascii_lowercase();
-    let Some(kind) = kind_of(&word) else {
+    let word = filled(form, "MessageStatus").unwrap_or_default();
+    let code = filled(form, "ErrorCode").and_then(|code| code.parse::<u32>().ok());
+    let Some(event) = reported(sid, word, code, filled(form, "To")) else {
         return Ok(WebhookParsed {
             skipped: vec!["an unknown message status".to_owned()],
             ..Default::default()
         });
     };
-    let code = filled(form, "ErrorCode")
-        .and_then(|code| code.parse::<u32>().ok())
-        .filter(|code| *code != 0);
+    Ok(WebhookParsed {
+        events: vec![ReportedEvent {
+            reference: reference_in(url),
+            ..event
+        }],
+        ..Default::default()
+    })
+}
+
+/// What a status of a message means, however it became known; none where the status is not known.
+pub(super) fn reported(
+    sid: String,
+    status: &str,
+    code: Option<u32>,
+    to: Option<&str>,
+) -> Option<ReportedEvent> {
+    let word = status.to_ascii_lowercase();
+    let kind = kind_of(&word)?;
     let classed = code
-        .filter(|_| kind == DeliveryEventKind::Failed)
+        .filter(|code| *code != 0 && kind == DeliveryEventKind::Failed)
         .map(|code| (code, classify_code(code)));
     let suppress = classed.and_then(|(_, (_, effect))| match effect? {
         RejectionEffect::AddressBad => Some(SuppressBecause::HardBounce),
         RejectionEffect::OptedOut => Some(SuppressBecause::Stop),
         RejectionEffect::OptedOutOfMarketing => Some(SuppressBecause::MarketingStop),
     });
-    let event = ReportedEvent {
+    Some(ReportedEvent {
         dedupe_key: format!("{sid}:{word}"),
         kind,
         occurred_at: None,
         provider_message_id: Some(sid),
-        reference: reference_in(url),
-        recipient: filled(form, "To").map(|to| Private::new(bare(to).to_owned())),
+        reference: None,
+        recipient: to.map(|to| Private::new(bare(to).to_owned())),
         bounce_class: None,
         error: classed.map(|(code, (category, _))| (category, code.to_string())),
         suppress,
         detail: Some(word),
-    };
-    Ok(WebhookParsed {
-        events: vec![event],
-        ..Default::default()
     })
 }
 

@@ -128,6 +128,7 @@ impl Provider for WhatsappCloudProvider {
             idempotent_send: false,
             lookup: false,
             echoes_reference: true,
+            reports: false,
         }
     }
 

@@ -153,6 +153,7 @@ impl Provider for WhatsappWebProvider {
             idempotent_send: true,
             lookup: true,
             echoes_reference: true,
+            reports: false,
         }
     }
 

@@ -38,6 +38,9 @@ pub struct Rule {
     /// Whether the message is taken nevertheless; each fault has its usual answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accept: Option<bool>,
+    /// Strikes questions (what became of a message, who is on a list) in place of messages.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub asked: bool,
 }
 
 impl Rule {
@@ -50,7 +53,15 @@ impl Rule {
             probability: None,
             times: None,
             accept: None,
+            asked: false,
         }
+    }
+
+    /// For questions in place of messages.
+    #[must_use]
+    pub fn asked(mut self) -> Self {
+        self.asked = true;
+        self
     }
 
     /// Only at one vendor.
@@ -83,7 +94,8 @@ impl Rule {
     }
 
     fn concerns(&self, call: &Call<'_>) -> bool {
-        self.vendor.is_none_or(|vendor| vendor == call.vendor)
+        self.asked == call.asked
+            && self.vendor.is_none_or(|vendor| vendor == call.vendor)
             && self
                 .recipient
                 .as_deref()
@@ -108,6 +120,8 @@ pub(crate) struct Call<'c> {
     pub recipient: &'c str,
     /// The reference, or what else tells this message from others.
     pub about: &'c str,
+    /// It is a question, not a message.
+    pub asked: bool,
 }
 
 /// What strikes a call.
@@ -234,6 +248,7 @@ mod tests {
             vendor: Vendor::Sendgrid,
             recipient: "Bob@example.com",
             about,
+            asked: false,
         }
     }
 
@@ -267,6 +282,21 @@ mod tests {
             .collect();
         assert_eq!(struck, [true, true, false, false]);
         assert_eq!(rules.list()[0].struck, 2);
+    }
+
+    #[test]
+    fn questions_have_rules_of_their_own() {
+        let mut rules = Rules::new(1);
+        rules
+            .replace(vec![Rule::always(Fault::Reset).asked().times(1)], None)
+            .unwrap();
+        let question = Call {
+            asked: true,
+            ..call("d1")
+        };
+        assert_eq!(rules.strike(&call("d1")), Strike::default());
+        assert!(rules.strike(&question).fault.is_some());
+        assert!(rules.strike(&question).fault.is_none());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The vendors: one file each. They read a call as strictly as the vendor documents, and answer in its words.
 
 mod echo;
+mod lists;
 mod pagerduty;
 mod resend;
 mod sandbox;
@@ -160,6 +161,18 @@ pub(crate) enum Handled {
     Reply(Reply),
     /// It is to be taken.
     Take(Box<Draft>),
+    /// It is a question about what was taken, and this is the answer unless something strikes it.
+    Ask(Box<Question>),
+}
+
+/// A question about what was taken.
+pub(crate) struct Question {
+    pub vendor: Vendor,
+    /// Whom the message went to; empty for a list.
+    pub recipient: String,
+    /// What tells this question from others.
+    pub about: String,
+    pub reply: Reply,
 }
 
 impl From<Reply> for Handled {

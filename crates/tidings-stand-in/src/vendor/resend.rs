@@ -1,10 +1,11 @@
 //! Resend: `POST /emails` with its idempotency key, `GET /emails/{id}`. `GET /domains` says that the sender's is verified.
 
-use super::{Draft, Handled, Key, Problem, Vendor, bare_address, echo, is_email, text};
+use super::{Draft, Handled, Key, Problem, Question, Vendor, bare_address, echo, is_email, text};
 use crate::account::Caller;
 use crate::chance::sha256;
 use crate::http::{Reply, Request};
 use crate::ledger::{Copy, Query};
+use crate::webhook::{Event, course};
 use crate::world::World;
 use serde_json::{Map, Value, json};
 
@@ -28,7 +29,7 @@ pub(super) fn handle(request: &Request, world: &World) -> Handled {
     };
     match (request.method.as_str(), request.segments().as_slice()) {
         ("POST", ["emails"]) => send(request, account),
-        ("GET", ["emails", id]) => find(world, &account, id).into(),
+        ("GET", ["emails", id]) => find(world, &account, id),
         ("GET", ["domains"]) => domains(world, &account).into(),
         (_, ["emails" | "domains"]) => error(
             405,
@@ -173,27 +174,58 @@ fn check(body: &Value) -> Option<Wrong> {
     None
 }
 
-fn find(world: &World, account: &str, id: &str) -> Reply {
+fn find(world: &World, account: &str, id: &str) -> Handled {
     let mine = |entry: &crate::Entry| entry.account == account && entry.provider_id == id && !entry.replay;
-    let Some(entry) = world.find(
+    let found = world.find(
         &Query {
             vendor: Some(Vendor::Resend),
             ..Query::default()
         },
         mine,
-    ) else {
-        return error(404, "not_found", "Email not found");
+    );
+    let (recipient, reply) = match found {
+        Some(entry) => (entry.recipient.expose().clone(), mail(world, &entry)),
+        None => (String::new(), error(404, "not_found", "Email not found")),
     };
+    Handled::Ask(Box::new(Question {
+        vendor: Vendor::Resend,
+        recipient,
+        about: id.to_owned(),
+        reply,
+    }))
+}
+
+/// A mail as it stands by now.
+fn mail(world: &World, entry: &crate::Entry) -> Reply {
+    let course = course(world, entry);
+    let reached = course
+        .iter()
+        .rev()
+        .find_map(|happened| last_event(happened.event));
     let about = entry.about.expose();
     let field = |name: &str| about.get(name).cloned().unwrap_or(Value::Null);
     limited(Reply::json(
         200,
         &json!({
-            "object": "email", "id": id, "to": field("to"), "from": field("from"), "subject": field("subject"),
+            "object": "email", "id": entry.provider_id, "to": field("to"), "from": field("from"), "subject": field("subject"),
             "created_at": entry.at.to_string(), "html": null, "text": null, "bcc": [], "cc": [], "reply_to": [],
-            "tags": field("tags"), "last_event": "sent", "scheduled_at": null,
+            "tags": field("tags"), "last_event": reached.unwrap_or("sent"), "scheduled_at": null,
         }),
     ))
+}
+
+fn last_event(event: Event) -> Option<&'static str> {
+    Some(match event {
+        Event::Accepted => "sent",
+        Event::Deferred => "delivery_delayed",
+        Event::Delivered => "delivered",
+        Event::Opened | Event::Read => "opened",
+        Event::Clicked => "clicked",
+        Event::BouncedHard | Event::BouncedSoft | Event::BouncedBlock => "bounced",
+        Event::Complained => "complained",
+        Event::Failed => "failed",
+        Event::Unsubscribed | Event::Stop | Event::Replied => return None,
+    })
 }
 
 /// The domains that were sent from count as verified; before the first message there is none to name.

@@ -1,6 +1,7 @@
-//! SendGrid v3: `POST /v3/mail/send`, `GET /v3/scopes`.
+//! SendGrid v3: `POST /v3/mail/send`, `GET /v3/scopes`, and its lists under `GET /v3/suppression`.
 
-use super::{Draft, Handled, Problem, Vendor, echo, is_email, text};
+use super::lists::{self, Suppressed};
+use super::{Draft, Handled, Problem, Question, Vendor, echo, is_email, text};
 use crate::account::Caller;
 use crate::chance::sha256;
 use crate::http::{Reply, Request};
@@ -18,6 +19,8 @@ const LARGEST: usize = 30 << 20;
 /// Categories of a call, and their length.
 const MOST_CATEGORIES: usize = 10;
 const LONGEST_CATEGORY: usize = 255;
+/// Entries of a page of a list.
+const MOST_OF_A_LIST: usize = 500;
 /// Calls of a window, as the headers say.
 const WINDOW_CALLS: u32 = 600;
 /// Seconds of a window.
@@ -51,6 +54,7 @@ pub(super) fn handle(request: &Request, world: &World) -> Handled {
             let scopes = json!({ "scopes": ["mail.send", "sender_verification_eligible"] });
             windowed(Reply::json(200, &scopes), now, true).into()
         }
+        ("GET", ["v3", "suppression", list]) => suppression(request, world, &account, list),
         ("POST", ["v3", "mail", "send"]) => send(request, account, now),
         (_, ["v3", "mail", "send"]) => {
             windowed(error(405, "POST method allowed only", None), now, true).into()
@@ -75,6 +79,51 @@ fn caller(request: &Request, world: &World) -> Result<String, Reply> {
         Caller::Known(account) => Ok(account),
         Caller::WrongKey => Err(refused()),
     }
+}
+
+/// A page of a list: newest first, between two instants.
+fn suppression(request: &Request, world: &World, account: &str, list: &str) -> Handled {
+    let wanted = match list {
+        "bounces" => Some(Suppressed::Bounced),
+        "spam_reports" => Some(Suppressed::Complained),
+        "unsubscribes" => Some(Suppressed::Unsubscribed),
+        // Nothing is taken here for an address that cannot be.
+        "invalid_emails" | "blocks" => None,
+        _ => return windowed(error(404, "not found", None), world.now(), true).into(),
+    };
+    let number = |name: &str| request.query(name).and_then(|text| text.parse::<i64>().ok());
+    let from = number("start_time").unwrap_or(0);
+    let to = number("end_time").unwrap_or(i64::MAX);
+    let page = |name: &str, usual: usize| {
+        number(name)
+            .and_then(|n| usize::try_from(n).ok())
+            .unwrap_or(usual)
+    };
+    let mut found: Vec<(String, i64)> = lists::suppressed(world, Vendor::Sendgrid, account)
+        .into_iter()
+        .filter(|(_, why, at)| Some(*why) == wanted && (from..=to).contains(&at.as_second()))
+        .map(|(address, _, at)| (address, at.as_second()))
+        .collect();
+    found.reverse();
+    let rows: Vec<Value> = found
+        .into_iter()
+        .skip(page("offset", 0))
+        .take(page("limit", MOST_OF_A_LIST).clamp(1, MOST_OF_A_LIST))
+        .map(|(email, created)| match wanted {
+            Some(Suppressed::Bounced) => json!({ "created": created, "email": email, "status": "5.1.1",
+                "reason": "550 5.1.1 The email account that you tried to reach does not exist." }),
+            Some(Suppressed::Complained) => {
+                json!({ "created": created, "email": email, "ip": "203.0.113.8" })
+            }
+            _ => json!({ "created": created, "email": email }),
+        })
+        .collect();
+    Handled::Ask(Box::new(Question {
+        vendor: Vendor::Sendgrid,
+        recipient: String::new(),
+        about: list.to_owned(),
+        reply: windowed(Reply::json(200, &Value::Array(rows)), world.now(), true),
+    }))
 }
 
 fn send(request: &Request, account: String, now: Timestamp) -> Handled {

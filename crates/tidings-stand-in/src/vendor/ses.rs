@@ -1,12 +1,14 @@
-//! Amazon SES v2: `POST /v2/email/outbound-emails`, `GET /v2/email/account`.
+//! Amazon SES v2: `POST /v2/email/outbound-emails`, `GET /v2/email/account`, `GET /v2/email/suppression/addresses`.
 
-use super::{Draft, Handled, Problem, Vendor, bare_address, echo, is_email, sigv4, text};
+use super::lists::{self, Suppressed};
+use super::{Draft, Handled, Problem, Question, Vendor, bare_address, echo, is_email, sigv4, text};
 use crate::chance::sha256;
 use crate::http::{Reply, Request};
 use crate::ledger::Copy;
 use crate::world::World;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 /// Recipients of a message.
@@ -17,6 +19,8 @@ const MOST_HEADERS: usize = 15;
 const LONGEST_TAG: usize = 256;
 /// Bytes of a call.
 const LARGEST: usize = 40 << 20;
+/// Entries of a page of the list.
+const MOST_OF_A_LIST: usize = 1_000;
 
 pub(super) fn handle(request: &Request, world: &World) -> Handled {
     let account = match sigv4::check(request, world) {
@@ -26,6 +30,7 @@ pub(super) fn handle(request: &Request, world: &World) -> Handled {
     match (request.method.as_str(), request.segments().as_slice()) {
         ("POST", ["v2", "email", "outbound-emails"]) => send(request, account),
         ("GET", ["v2", "email", "account"]) => about_account(world, &account).into(),
+        ("GET", ["v2", "email", "suppression", "addresses"]) => suppression(request, world, &account),
         (_, ["v2", "email", "outbound-emails" | "account"]) => {
             error(405, "MethodNotAllowedException", "Method not allowed").into()
         }
@@ -193,6 +198,55 @@ fn about_account(world: &World, account: &str) -> Reply {
         ),
         account,
     )
+}
+
+/// A page of the account's list; its token is the place of the first entry.
+fn suppression(request: &Request, world: &World, account: &str) -> Handled {
+    let question = |reply| {
+        Handled::Ask(Box::new(Question {
+            vendor: Vendor::Ses,
+            recipient: String::new(),
+            about: "suppression".to_owned(),
+            reply,
+        }))
+    };
+    let bound = |name: &str| match request.query(name) {
+        None => Ok(None),
+        Some(text) => text.parse::<Timestamp>().map(Some),
+    };
+    let (Ok(from), Ok(to)) = (bound("StartDate"), bound("EndDate")) else {
+        return question(error(400, "BadRequestException", "Invalid date"));
+    };
+    let number = |name: &str| request.query(name).map(|text| text.parse::<usize>()).transpose();
+    let (Ok(first), Ok(size)) = (number("NextToken"), number("PageSize")) else {
+        return question(error(400, "BadRequestException", "Invalid NextToken or PageSize"));
+    };
+    let (first, size) = (first.unwrap_or(0), size.unwrap_or(100).clamp(1, MOST_OF_A_LIST));
+    let found: Vec<_> = lists::suppressed(world, Vendor::Ses, account)
+        .into_iter()
+        .filter(|(_, why, at)| {
+            *why != Suppressed::Unsubscribed
+                && from.is_none_or(|from| *at >= from)
+                && to.is_none_or(|to| *at <= to)
+        })
+        .collect();
+    let rows: Vec<Value> = found
+        .iter()
+        .skip(first)
+        .take(size)
+        .map(|(address, why, at)| {
+            let reason = if *why == Suppressed::Complained { "COMPLAINT" } else { "BOUNCE" };
+            json!({ "EmailAddress": address, "Reason": reason, "LastUpdateTime": at.as_millisecond() as f64 / 1_000.0 })
+        })
+        .collect();
+    let next = (found.len() > first + size).then(|| (first + size).to_string());
+    question(identified(
+        Reply::json(
+            200,
+            &json!({ "SuppressedDestinationSummaries": rows, "NextToken": next }),
+        ),
+        account,
+    ))
 }
 
 fn identified(reply: Reply, about: &str) -> Reply {

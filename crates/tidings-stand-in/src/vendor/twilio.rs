@@ -1,9 +1,10 @@
 //! Twilio: `POST /2010-04-01/Accounts/{sid}/Messages.json`, the list by `To` and `DateSent`, one message, the account.
 
-use super::{Draft, Handled, Problem, Vendor, is_e164};
+use super::{Draft, Handled, Problem, Question, Vendor, is_e164};
 use crate::chance::sha256;
 use crate::http::{Reply, Request};
 use crate::ledger::{Copy, Entry, Query};
+use crate::webhook::{course, twilio};
 use crate::world::World;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -68,7 +69,7 @@ pub(super) fn handle(request: &Request, world: &World) -> Handled {
     match (request.method.as_str(), &rest[1..]) {
         ("POST", ["Messages.json"]) => send(request, account),
         ("GET", ["Messages.json"]) => list(request, account, world).into(),
-        ("GET", ["Messages", sid]) => one(sid.trim_end_matches(".json"), account, world).into(),
+        ("GET", ["Messages", sid]) => one(sid.trim_end_matches(".json"), account, world),
         ("GET", []) => Reply::json(
             200,
             &json!({ "sid": account, "status": "active", "type": "Full", "friendly_name": "stand-in" }),
@@ -233,7 +234,7 @@ fn bare(address: &str) -> &str {
 
 fn resource(sid: &str, account: &str, about: &Map<String, Value>, status: &str, at: Timestamp) -> Value {
     let field = |name: &str| about.get(name).cloned().unwrap_or(Value::Null);
-    let date = at.strftime("%a, %d %b %Y %H:%M:%S +0000").to_string();
+    let date = date(at);
     let segments = if about.contains_key("MessagingServiceSid") {
         "0"
     } else {
@@ -251,14 +252,29 @@ fn resource(sid: &str, account: &str, about: &Map<String, Value>, status: &str, 
     })
 }
 
-fn entry_resource(entry: &Entry) -> Value {
-    resource(
+/// A message as it stands by now.
+fn entry_resource(entry: &Entry, world: &World) -> Value {
+    let course = course(world, entry);
+    let reached = course.iter().rev().find_map(|happened| {
+        let (word, usual) = twilio::word(happened.event)?;
+        let code = usual.map(|usual| happened.code.unwrap_or(usual));
+        Some((word, code, happened.at))
+    });
+    let (word, code, at) = reached.unwrap_or(("sent", None, entry.at));
+    let mut resource = resource(
         &entry.provider_id,
         &entry.account,
         entry.about.expose(),
-        "sent",
+        word,
         entry.at,
-    )
+    );
+    resource["error_code"] = json!(code);
+    resource["date_updated"] = date(at).into();
+    resource
+}
+
+fn date(at: Timestamp) -> String {
+    at.strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()
 }
 
 /// Newest first, by `To`, `From` and the day or the bounds of `DateSent`.
@@ -293,7 +309,7 @@ fn list(request: &Request, account: &str, world: &World) -> Reply {
         .iter()
         .skip(page * size)
         .take(size)
-        .map(|entry| entry_resource(entry))
+        .map(|entry| entry_resource(entry, world))
         .collect();
     let path = format!("/2010-04-01/Accounts/{account}/Messages.json");
     let at = |page: usize| format!("{path}?{}", with_page(&request.query, page, size));
@@ -348,18 +364,31 @@ fn instant(text: &str, end_of_day: bool) -> Option<Timestamp> {
     Some(at.to_zoned(TimeZone::UTC).ok()?.timestamp())
 }
 
-fn one(sid: &str, account: &str, world: &World) -> Reply {
+fn one(sid: &str, account: &str, world: &World) -> Handled {
     let mine = |entry: &Entry| entry.account == account && entry.provider_id == sid;
-    match world.find(
+    let found = world.find(
         &Query {
             vendor: Some(Vendor::Twilio),
             ..Query::default()
         },
         mine,
-    ) {
-        Some(entry) => Reply::json(200, &entry_resource(&entry)),
-        None => error(404, 20404, "The requested resource was not found"),
-    }
+    );
+    let (recipient, reply) = match found {
+        Some(entry) => (
+            entry.recipient.expose().clone(),
+            Reply::json(200, &entry_resource(&entry, world)),
+        ),
+        None => (
+            String::new(),
+            error(404, 20404, "The requested resource was not found"),
+        ),
+    };
+    Handled::Ask(Box::new(Question {
+        vendor: Vendor::Twilio,
+        recipient,
+        about: sid.to_owned(),
+        reply,
+    }))
 }
 
 fn error(status: u16, code: u32, message: &str) -> Reply {

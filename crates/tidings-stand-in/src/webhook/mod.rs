@@ -1,14 +1,16 @@
 //! What vendors report afterwards, in their own form and under their own signature.
 
+mod course;
 mod outbox;
 mod resend;
 mod sandbox;
 mod sendgrid;
 mod ses;
 mod sign;
-mod twilio;
+pub(crate) mod twilio;
 mod whatsapp;
 
+pub(crate) use course::course;
 pub(crate) use outbox::Outbox;
 pub use outbox::Reported;
 pub(crate) use sign::make_signing_key;
@@ -19,6 +21,9 @@ use crate::vendor::Vendor;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sign::Signer;
+
+/// How long after the message the report of a magic recipient comes.
+const MAGIC_AFTER_MS: u64 = 200;
 
 /// What is reported of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -1,6 +1,6 @@
 //! When reports are made: after their time, in batches, again when they were not answered well.
 
-use super::{Event, Outgoing, Report, Step, requests, retries};
+use super::{Event, MAGIC_AFTER_MS, Outgoing, Report, Step, requests, retries};
 use crate::account::Account;
 use crate::chance::sha256;
 use crate::ledger::Entry;
@@ -21,9 +21,6 @@ const MOST_WAITING: u64 = 20_000;
 const MOST_OF_A_BATCH: usize = 1_000;
 /// How long the receiver may take to answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(15);
-/// How long after the message the report of a magic recipient comes.
-const MAGIC_AFTER_MS: u64 = 200;
-
 /// What became of reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Reported {

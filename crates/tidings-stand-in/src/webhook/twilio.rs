@@ -25,8 +25,9 @@ fn signer(account: &Account) -> Signer {
     }
 }
 
-fn status(name: &str, account: &Account, report: &Report) -> Option<Outgoing> {
-    let (word, code) = match report.step.event {
+/// Twilio's word for what happened to a message, with its error code.
+pub(crate) fn word(event: Event) -> Option<(&'static str, Option<u32>)> {
+    Some(match event {
         Event::Accepted => ("sent", None),
         Event::Deferred => ("sending", None),
         Event::Delivered => ("delivered", None),
@@ -38,7 +39,11 @@ fn status(name: &str, account: &Account, report: &Report) -> Option<Outgoing> {
         Event::Clicked | Event::Complained | Event::Unsubscribed | Event::Stop | Event::Replied => {
             return None;
         }
-    };
+    })
+}
+
+fn status(name: &str, account: &Account, report: &Report) -> Option<Outgoing> {
+    let (word, code) = word(report.step.event)?;
     let entry = &report.entry;
     let sid = entry.provider_id.as_str();
     let code = report

@@ -4,6 +4,7 @@
 mod faults;
 mod ledger;
 mod providers;
+mod questions;
 mod recorded;
 mod webhooks;
 
@@ -49,6 +50,14 @@ fn provider(stand_in: &StandIn, kind: ProviderKind, more: &Value, limit: Duratio
             json!({ "account_sid": TWILIO_ACCOUNT, "from": "+15005550006", "base_url": stand_in.url() }),
             json!({ "auth_token": "token", "shared_keys": { "key_1": "shared" } }),
         ),
+        ProviderKind::Resend => (
+            json!({ "from_email": "shop@brand.test", "base_url": stand_in.url() }),
+            json!({ "api_key": "re_key" }),
+        ),
+        ProviderKind::Ses => (
+            json!({ "from_email": "shop@brand.test", "region": "eu-west-1", "base_url": stand_in.url() }),
+            json!({ "access_key_id": "AKIAIOSFODNN7EXAMPLE", "secret_access_key": "secret" }),
+        ),
         ProviderKind::Smtp => (
             json!({ "host": "127.0.0.1", "port": smtp.port(), "tls": "none", "from_email": "shop@brand.test",
                 "username": "shop", "timeout_s": limit.as_secs().max(1) }),
@@ -71,7 +80,8 @@ fn provider(stand_in: &StandIn, kind: ProviderKind, more: &Value, limit: Duratio
         total_timeout: limit,
         ..EgressPolicy::for_stand_ins()
     })
-    .unwrap();
+    .unwrap()
+    .with_clock(Arc::new(FixedClock::new(now())));
     let config = ConnectionConfig {
         kind,
         channel,

@@ -118,13 +118,14 @@ pub async fn connection_of_sender(
     row.map(WebhookConnection::try_from).transpose()
 }
 
-struct Row {
-    tenant_id: Uuid,
-    id: Uuid,
-    provider: String,
-    channel: String,
-    config: serde_json::Value,
-    credentials_sealed: Option<Vec<u8>>,
+/// A connection as its table has it.
+pub(super) struct Row {
+    pub tenant_id: Uuid,
+    pub id: Uuid,
+    pub provider: String,
+    pub channel: String,
+    pub config: serde_json::Value,
+    pub credentials_sealed: Option<Vec<u8>>,
 }
 
 impl TryFrom<Row> for WebhookConnection {
