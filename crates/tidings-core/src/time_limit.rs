@@ -117,17 +117,13 @@ mod tests {
 
     #[test]
     fn ends_count_from_the_beginning() {
-        let began: Timestamp = "2026-06-17T12:00:00Z".parse().unwrap();
+        let at = |text: &str| -> Timestamp { text.parse().expect("an instant") };
+        let began = at("2026-06-17T12:00:00Z");
         let limits = limits(Some(600), Some(3_600));
-        assert_eq!(
-            limits.channel_ends(Channel::Sms, began),
-            Some("2026-06-17T12:10:00Z".parse().unwrap())
-        );
+        let ends = limits.channel_ends(Channel::Sms, began);
+        assert_eq!(ends, Some(at("2026-06-17T12:10:00Z")));
         assert_eq!(limits.channel_ends(Channel::Email, began), None);
-        assert_eq!(
-            limits.message_ends(began),
-            Some("2026-06-17T13:00:00Z".parse().unwrap())
-        );
+        assert_eq!(limits.message_ends(began), Some(at("2026-06-17T13:00:00Z")));
         assert_eq!(TimeLimits::default().message_ends(began), None);
     }
 }

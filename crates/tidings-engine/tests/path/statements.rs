@@ -2,7 +2,7 @@
 
 use crate::world::{World, welcome};
 use std::collections::BTreeMap;
-use std::fmt::Debug;
+use std::fmt::{Debug, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tidings_core::ContactId;
@@ -42,7 +42,7 @@ struct Told(String);
 
 impl Visit for Told {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.0.push_str(&format!("{field}={value:?} "));
+        let _ = write!(self.0, "{field}={value:?} ");
     }
 }
 
