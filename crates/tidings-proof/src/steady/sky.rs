@@ -1,6 +1,6 @@
 //! The highest rate that holds: doubled until it does not, then halved towards it.
 
-use super::{DELIVERY_P99_MS, SETTLE_LIMIT, SUBMISSION_P99_MS, Stage, end};
+use super::{DELIVERY_P99_MS, SETTLE_LIMIT, SUBMISSION_P99_MS, Stage, WARM_UP, end};
 use crate::rate;
 use crate::tally::{self, Unknown};
 use anyhow::Result;
@@ -43,6 +43,11 @@ impl Stage {
             Fleet::Workers(count) => format!("workers_{count}"),
         };
         let children = self.launch(fleet).await?;
+        // What processes do for the first time, on each of their connections, is not what they hold.
+        let warm = format!("{name}-warm-");
+        let count = WARM_UP * u64::try_from(children.len())?;
+        rate::submit(&self.engine, &warm, FIRST, count).await?;
+        self.delivered(&warm, count).await?;
         let (mut held, mut rate, mut halvings) = (0, FIRST, 0);
         let mut too_much = None;
         while halvings <= HALVINGS && rate <= LAST {
