@@ -166,3 +166,18 @@ impl Default for Policy {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_lists_every_field() {
+        let page = include_str!("../../../../docs/policy.md");
+        let told = |line: &str| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned());
+        let listed: BTreeSet<String> = page.lines().filter_map(told).collect();
+        let policy = serde_json::to_value(Policy::default()).expect("a policy is JSON");
+        let fields: BTreeSet<String> = policy.as_object().expect("an object").keys().cloned().collect();
+        assert_eq!(listed, fields, "docs/policy.md and Policy differ");
+    }
+}
