@@ -3,6 +3,8 @@
 use crate::apt;
 use std::path::{Path, PathBuf};
 
+#[path = "../../crates/tidings-testkit/src/listening.rs"]
+mod listening;
 #[path = "../../crates/tidings-testkit/src/mariadb.rs"]
 mod mariadb;
 

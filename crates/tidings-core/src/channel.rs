@@ -1,6 +1,7 @@
 //! Channels and the providers that carry them.
 
 use crate::word::word_enum;
+use serde_json::Value;
 
 word_enum! {
     /// How a contact is reached.
@@ -46,15 +47,22 @@ impl Channel {
 }
 
 impl ProviderKind {
-    /// The setting that names the number a connection sends from, where that is one number.
-    pub const fn number_setting(self) -> Option<&'static str> {
-        match self {
-            Self::Twilio => Some("from"),
-            Self::WhatsappCloud => Some("phone_number_id"),
+    /// Whether a connection with this configuration sends from whichever it likes of a messaging service's numbers.
+    pub fn is_pooled(self, config: &Value) -> bool {
+        self == Self::Twilio && config["messaging_service_sid"].is_string()
+    }
+
+    /// The number a connection with this configuration sends from, where that is one number; with the setting that names it.
+    pub fn number(self, config: &Value) -> Option<(&'static str, &str)> {
+        let setting = match self {
+            Self::Twilio if self.is_pooled(config) => return None,
+            Self::Twilio => "from",
+            Self::WhatsappCloud => "phone_number_id",
             Self::Smtp | Self::Sendgrid | Self::Ses | Self::Resend | Self::WhatsappWeb | Self::Sandbox => {
-                None
+                return None;
             }
-        }
+        };
+        Some((setting, config[setting].as_str()?))
     }
 
     /// Whether the provider can carry the channel.

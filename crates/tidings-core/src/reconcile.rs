@@ -105,6 +105,12 @@ impl Step {
     }
 }
 
+/// Whether a provider's entry of that time says more than what was lifted here then: what was lifted after it is the same old
+/// entry, and stays lifted.
+pub fn is_news(since: Timestamp, lifted_at: Option<Timestamp>) -> bool {
+    lifted_at.is_none_or(|lifted_at| lifted_at < since)
+}
+
 /// How long a connection that gave no answer is left alone.
 pub fn pause(category: ErrorCategory, retry_after: Option<Duration>) -> SignedDuration {
     let usual = match category {
@@ -133,6 +139,19 @@ mod tests {
 
     fn now() -> Timestamp {
         NOW.parse().unwrap()
+    }
+
+    #[rstest]
+    #[case::never_lifted(10, None, true)]
+    #[case::listed_again_since(10, Some(20), true)]
+    #[case::the_same_old_entry(20, Some(10), false)]
+    #[case::in_one_instant(10, Some(10), false)]
+    fn what_was_lifted_stays_so_until_it_is_listed_again(
+        #[case] listed: i64,
+        #[case] lifted: Option<i64>,
+        #[case] news: bool,
+    ) {
+        assert_eq!(is_news(ago(listed), lifted.map(ago)), news);
     }
 
     fn ago(minutes: i64) -> Timestamp {

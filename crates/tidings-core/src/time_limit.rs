@@ -12,6 +12,9 @@ use std::time::Duration;
 /// The longest a call to a provider may be allowed to take. It ends within its worker's lease.
 pub const LONGEST_CALL: Duration = Duration::from_secs(20);
 
+/// The same in milliseconds, as settings say it.
+pub const LONGEST_CALL_MS: u32 = 20_000;
+
 /// The shortest time of a channel, in seconds: room for a few calls as long as they may be, over more than one connection.
 pub const SHORTEST_CHANNEL_SECONDS: u32 = 60;
 
@@ -113,6 +116,7 @@ mod tests {
     #[test]
     fn a_call_is_shorter_than_any_channel() {
         assert!(LONGEST_CALL.as_secs() < u64::from(SHORTEST_CHANNEL_SECONDS));
+        assert_eq!(LONGEST_CALL.as_millis(), u128::from(LONGEST_CALL_MS));
     }
 
     #[test]

@@ -157,27 +157,19 @@ async fn enter(
         tx.rollback().await?;
         return Ok(None);
     }
-    let new = if entries.is_empty() {
-        0
-    } else {
-        listed::mirror(&mut tx, &entries, &mut inner.dice(), now)
-            .await?
-            .len()
-    };
+    let readable = entries.len();
+    let new = listed::mirror(&mut tx, entries, &mut inner.dice(), now).await?;
+    let new = usize::try_from(new).unwrap_or(readable);
     listed::set_mark(&mut tx, desk.turn.tenant, desk.turn.connection, list, mark).await?;
     tx.commit().await?;
-    let malformed = page.skipped + page.entries.len() - entries.len();
+    let malformed = page.skipped + page.entries.len() - readable;
     if malformed > 0 {
         tracing::warn!(connection = %desk.turn.connection, list, malformed, "entries of a provider's list cannot be read");
     }
     if new > 0 {
         tracing::info!(connection = %desk.turn.connection, list, new, "addresses of a provider's list were suppressed");
     }
-    for (outcome, entries) in [
-        ("new", new),
-        ("known", entries.len() - new),
-        ("malformed", malformed),
-    ] {
+    for (outcome, entries) in [("new", new), ("known", readable - new), ("malformed", malformed)] {
         metrics::counter!("tidings_listed_suppressions_total", "api" => desk.provider.kind().as_str(), "outcome" => outcome)
             .increment(entries as u64);
     }

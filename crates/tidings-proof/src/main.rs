@@ -9,6 +9,8 @@ mod fairness;
 mod faults;
 mod killable;
 mod limits;
+#[path = "../../tidings-testkit/src/listening.rs"]
+mod listening;
 mod load;
 mod process;
 mod rate;

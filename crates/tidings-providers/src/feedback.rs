@@ -71,6 +71,14 @@ pub struct ListedSuppression {
     pub code: Option<String>,
 }
 
+/// The pairs of a query as a URL takes them.
+pub(crate) fn lent<'q>(query: &'q [(&'static str, String)]) -> Vec<(&'q str, &'q str)> {
+    query
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect()
+}
+
 /// The no of a provider that offers no such thing, or not to this key.
 pub fn unsupported(detail: impl Into<String>) -> Rejection {
     no(ErrorCategory::InvalidInput, UNSUPPORTED, detail.into())

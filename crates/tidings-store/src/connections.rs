@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use std::collections::HashMap;
 use tidings_core::breaker::{self, BreakerState, TripCause};
+use tidings_core::time_limit::LONGEST_CALL_MS;
 use tidings_core::{Channel, ConnectionId, Dice, ProviderKind, TenantId};
 use uuid::Uuid;
 
@@ -20,8 +21,6 @@ const LOAD_LIMIT: i64 = 10_000;
 
 /// The shortest limit of a call, in milliseconds.
 pub const SHORTEST_CALL_MS: u32 = 100;
-/// The longest limit of a call, in milliseconds: [`tidings_core::time_limit::LONGEST_CALL`].
-pub const LONGEST_CALL_MS: u32 = 20_000;
 
 /// The largest credentials, in bytes.
 const CREDENTIALS_LIMIT: usize = 65_536;
@@ -195,33 +194,19 @@ async fn number_is_free(
     settings: &ConnectionSettings,
     own: Option<ConnectionId>,
 ) -> Result<()> {
-    let setting = settings.provider.number_setting().filter(|_| settings.enabled);
-    let Some((setting, number)) =
-        setting.and_then(|setting| Some((setting, settings.config.get(setting)?.as_str()?)))
-    else {
+    let number = settings.provider.number(&settings.config);
+    let Some((setting, number)) = number.filter(|_| settings.enabled) else {
         return Ok(());
     };
-    if settings
-        .config
-        .get("messaging_service_sid")
-        .is_some_and(serde_json::Value::is_string)
-    {
-        // It is used instead of the number.
-        return Ok(());
-    }
-    let other = sqlx::query_scalar!(
-        "SELECT name FROM connections
-         WHERE tenant_id = $1 AND enabled AND provider = $2 AND config->>$3 = $4 AND id IS DISTINCT FROM $5
-             AND config->>'messaging_service_sid' IS NULL
-         ORDER BY id LIMIT 1",
-        tx.tenant().0,
-        settings.provider.as_str(),
-        setting,
-        number,
-        own.map(|own| own.0),
-    )
-    .fetch_optional(&mut **tx)
-    .await?;
+    let tenant = tx.tenant();
+    let others = rows(tx, &[tenant.0], None, None).await?;
+    let same = |row: &&Row| {
+        row.enabled
+            && row.provider == settings.provider.as_str()
+            && own.is_none_or(|own| own.0 != row.id)
+            && settings.provider.number(&row.config) == Some((setting, number))
+    };
+    let other = others.iter().find(same).map(|row| row.name.as_str());
     match other {
         None => Ok(()),
         Some(name) => Err(StoreError::Conflict {

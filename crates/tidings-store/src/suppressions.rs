@@ -339,7 +339,7 @@ async fn lock_holders(
 }
 
 /// A provider's code, or nothing when the text could hold an e-mail address or a phone number.
-pub(crate) fn code(detail: &str) -> Option<String> {
+fn code(detail: &str) -> Option<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || " ._:/-".contains(c);
     let digits = detail.chars().filter(char::is_ascii_digit).count();
     let keep = !detail.is_empty() && detail.len() <= 64 && detail.chars().all(plain) && digits < 7;

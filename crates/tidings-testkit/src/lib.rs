@@ -6,6 +6,7 @@
 mod browser;
 mod database;
 mod file;
+mod listening;
 mod mariadb;
 mod moto;
 mod mysql;

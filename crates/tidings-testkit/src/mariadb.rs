@@ -2,13 +2,14 @@
 //!
 //! Also compiled into `xtask`, which starts one for all tests; so it needs nothing but the standard library and anyhow.
 
+use super::listening;
 use anyhow::{Context as _, bail};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const SERVERS: [&str; 2] = ["mariadbd", "mysqld"];
 const FOLDERS: [&str; 4] = [
@@ -80,7 +81,7 @@ impl Mariadb {
         }
         for _ in 0..ATTEMPTS {
             let mut server = Self::spawn(program, &files, &data, &account)?;
-            if server.wait_until_ready()? {
+            if listening::wait(&mut server.child, "MariaDB", server.port, START_LIMIT)? {
                 return Ok(server);
             }
         }
@@ -119,25 +120,6 @@ impl Mariadb {
             .spawn()
             .with_context(|| format!("cannot run {}", program.display()))?;
         Ok(Self { child, port })
-    }
-
-    /// False when it ended instead.
-    fn wait_until_ready(&mut self) -> anyhow::Result<bool> {
-        let begin = Instant::now();
-        while begin.elapsed() < START_LIMIT {
-            if self.child.try_wait()?.is_some() {
-                return Ok(false);
-            }
-            if TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok() {
-                return Ok(true);
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        bail!(
-            "MariaDB did not listen on port {} within {} s",
-            self.port,
-            START_LIMIT.as_secs()
-        )
     }
 
     /// Where it listens, as a superuser without a password.

@@ -1,10 +1,11 @@
 //! A private moto: a stand-in of AWS that others wrote, on a free port of the loopback interface.
 
+use super::listening;
 use anyhow::{Context as _, bail};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Names the program `moto_server`, of the version that the tests were written for.
 const VARIABLE: &str = "TIDINGS_TEST_MOTO";
@@ -51,7 +52,7 @@ impl Moto {
                 .spawn()
                 .with_context(|| format!("cannot run {}", program.display()))?;
             let mut moto = Self { child, port };
-            if moto.wait_until_ready()? {
+            if listening::wait(&mut moto.child, "moto", port, START_LIMIT)? {
                 return Ok(Some(moto));
             }
         }
@@ -61,25 +62,6 @@ impl Moto {
     /// Where it listens.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
-    }
-
-    /// False when it ended instead.
-    fn wait_until_ready(&mut self) -> anyhow::Result<bool> {
-        let begin = Instant::now();
-        while begin.elapsed() < START_LIMIT {
-            if self.child.try_wait()?.is_some() {
-                return Ok(false);
-            }
-            if TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok() {
-                return Ok(true);
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        bail!(
-            "moto did not listen on port {} within {} s",
-            self.port,
-            START_LIMIT.as_secs()
-        )
     }
 }
 

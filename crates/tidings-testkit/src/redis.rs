@@ -1,11 +1,12 @@
 //! A private Redis (or Valkey) that keeps nothing: started on a free port of the loopback interface, killed, started again.
 
+use super::listening;
 use anyhow::{Context as _, bail};
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const PROGRAMS: [&str; 2] = ["redis-server", "valkey-server"];
 
@@ -79,24 +80,11 @@ impl Redis {
         let mut child = command
             .spawn()
             .with_context(|| format!("cannot run {}", self.program.display()))?;
-        let begin = Instant::now();
-        while begin.elapsed() < START_LIMIT {
-            if child.try_wait()?.is_some() {
-                return Ok(false);
-            }
-            if TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok() {
-                self.child = Some(child);
-                return Ok(true);
-            }
-            std::thread::sleep(Duration::from_millis(20));
+        let open = listening::wait(&mut child, "Redis", self.port, START_LIMIT)?;
+        if open {
+            self.child = Some(child);
         }
-        let _ = child.kill();
-        let _ = child.wait();
-        bail!(
-            "Redis did not listen on port {} within {} s",
-            self.port,
-            START_LIMIT.as_secs()
-        )
+        Ok(open)
     }
 
     /// Where it listens.

@@ -13,6 +13,7 @@ use axum::http::StatusCode;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use tidings_core::time_limit::LONGEST_CALL_MS;
 use tidings_core::{Channel, ConnectionId, ProviderKind};
 use tidings_engine::store::connections::{self, Connection, ConnectionSettings, RateLimit};
 use utoipa::{IntoParams, ToSchema};
@@ -275,7 +276,7 @@ fn check_rate(checks: &mut Checks, rate: Option<RateLimitBody>) {
 
 fn check_call(checks: &mut Checks, limit: Option<u32>) {
     if let Some(limit) = limit {
-        let (least, most) = (connections::SHORTEST_CALL_MS, connections::LONGEST_CALL_MS);
+        let (least, most) = (connections::SHORTEST_CALL_MS, LONGEST_CALL_MS);
         checks.number(
             "/call_limit_ms",
             i64::from(limit),

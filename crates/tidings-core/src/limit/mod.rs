@@ -67,8 +67,9 @@ pub enum LimitError {
 
 /// From how many numbers a connection sends: Twilio spreads texts over the pool of a messaging service.
 fn numbers(provider: ProviderKind, config: &Value) -> u32 {
-    let pooled = provider == ProviderKind::Twilio && config["messaging_service_sid"].is_string();
-    let pool = config["numbers"].as_array().filter(|_| pooled);
+    let pool = config["numbers"]
+        .as_array()
+        .filter(|_| provider.is_pooled(config));
     let count = pool.map_or(1, |numbers| numbers.len().max(1));
     u32::try_from(count).unwrap_or(u32::MAX)
 }

@@ -212,6 +212,25 @@ fn a_default_holds_for_each_number() {
 }
 
 #[test]
+fn a_number_is_that_of_one_connection() {
+    let number = |provider: ProviderKind, config: serde_json::Value| {
+        provider
+            .number(&config)
+            .map(|(setting, number)| format!("{setting} {number}"))
+    };
+    let from = json!({ "from": "+12025550100" });
+    let twilio = number(ProviderKind::Twilio, from.clone());
+    assert_eq!(twilio.as_deref(), Some("from +12025550100"));
+    let cloud = number(ProviderKind::WhatsappCloud, json!({ "phone_number_id": "1" }));
+    assert_eq!(cloud.as_deref(), Some("phone_number_id 1"));
+    // A messaging service has many, and mail has none.
+    let pooled = json!({ "from": "+12025550100", "messaging_service_sid": "MG1" });
+    assert_eq!(number(ProviderKind::Twilio, pooled), None);
+    assert_eq!(number(ProviderKind::Sendgrid, from), None);
+    assert_eq!(number(ProviderKind::Twilio, json!("odd")), None);
+}
+
+#[test]
 fn slots_expire_and_are_counted() {
     let mut slots = Slots {
         first_us: 100,

@@ -67,7 +67,16 @@ struct Lost {
 }
 
 async fn lost(category: Category, rate_limit: Option<RateLimit>) -> Lost {
-    let mut world = World::bare().await;
+    lost_in(World::bare().await, None, category, rate_limit).await
+}
+
+/// The same in a world that is there, for a contact who may have a telephone as well.
+async fn lost_in(
+    mut world: World,
+    phone: Option<&str>,
+    category: Category,
+    rate_limit: Option<RateLimit>,
+) -> Lost {
     let silent = HttpStandIn::start(Behaviour::Close);
     let mut tx = world
         .engine
@@ -86,7 +95,7 @@ async fn lost(category: Category, rate_limit: Option<RateLimit>) -> Lost {
     .unwrap()
     .id;
     tx.commit().await.unwrap();
-    let ann = world.contact(Some("ann@example.com"), None).await;
+    let ann = world.contact(Some("ann@example.com"), phone).await;
     let request = AcceptRequest {
         category: Some(category),
         ..welcome(ann)
@@ -244,4 +253,25 @@ async fn a_repetition_that_had_to_wait_too_long_is_unknown_again() {
         lost.states().await,
         (DeliveryState::Held, vec![AttemptOutcome::Unknown])
     );
+}
+
+#[tokio::test]
+async fn what_may_have_arrived_is_repeated_though_the_time_of_its_channel_is_over() {
+    let mut world = World::bare().await;
+    world.connect(Channel::Sms, json!({}), 0).await;
+    world
+        .policy(|policy| {
+            policy.time_limits.channel_seconds = [(Channel::Email, 60)].into();
+        })
+        .await;
+    let lost = lost_in(world, Some("+12025550142"), Category::Transactional, None).await;
+    let (world, taking) = (&lost.world, taking());
+    point(world, lost.resend, &taking).await;
+    // Another channel follows, and the time of this one was over a minute ago.
+    world.advance(120);
+    world.run().await;
+    let told = world.explain(lost.message).await;
+    assert_eq!(told.deliveries.len(), 1, "{told:?}");
+    assert_eq!(keys(&taking), [lost.key.as_str()]);
+    assert_eq!(lost.states().await.0, DeliveryState::Accepted);
 }

@@ -11,7 +11,7 @@ use crate::contract::{
 };
 use crate::egress::{Egress, EgressFailure, EgressRequest, EgressResponse, EgressUrl};
 use crate::email_headers;
-use crate::feedback;
+use crate::feedback::{self, lent};
 use crate::outcome;
 use crate::signature::sendgrid::PublicKey;
 use async_trait::async_trait;
@@ -223,11 +223,9 @@ impl Provider for SendgridProvider {
 
     async fn suppressions(&self, question: &ListQuestion<'_>) -> Result<SuppressionPage, Rejection> {
         let query = suppressions::query(question);
-        let query: Vec<(&str, &str)> = query
-            .iter()
-            .map(|(name, value)| (*name, value.as_str()))
-            .collect();
-        let url = self.base.join(&["v3", "suppression", question.list], &query);
+        let url = self
+            .base
+            .join(&["v3", "suppression", question.list], &lent(&query));
         let request = EgressRequest::get(url).response_limit(feedback::PAGE_LIMIT);
         match self.call(request).await {
             Ok(answer) => suppressions::read(question, &answer),

@@ -12,7 +12,7 @@ use crate::contract::{
 };
 use crate::egress::{Egress, EgressFailure, EgressRequest, EgressResponse, EgressUrl};
 use crate::email_headers;
-use crate::feedback;
+use crate::feedback::{self, lent};
 use crate::outcome;
 use crate::signature::aws;
 use async_trait::async_trait;
@@ -183,12 +183,8 @@ impl Provider for SesProvider {
 
     async fn suppressions(&self, question: &ListQuestion<'_>) -> Result<SuppressionPage, Rejection> {
         let query = suppressions::query(question);
-        let query: Vec<(&str, &str)> = query
-            .iter()
-            .map(|(name, value)| (*name, value.as_str()))
-            .collect();
         match self
-            .get(&["v2", "email", "suppression", "addresses"], &query)
+            .get(&["v2", "email", "suppression", "addresses"], &lent(&query))
             .await
         {
             Ok(answer) => suppressions::read(&answer),

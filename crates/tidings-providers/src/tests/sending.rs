@@ -323,7 +323,7 @@ async fn the_sandbox_asks_its_stand_in() {
 
 #[tokio::test]
 async fn every_http_provider_ends_a_call_within_its_limit() {
-    let slow: [(ProviderKind, Submission, Value, Value); 4] = [
+    let slow: [(ProviderKind, Submission, Value, Value); 6] = [
         (
             ProviderKind::Sendgrid,
             samples::email("bob@example.com"),
@@ -347,6 +347,23 @@ async fn every_http_provider_ends_a_call_within_its_limit() {
             samples::text("+12025550142"),
             json!({ "account_sid": "AC00000000000000000000000000000000", "from": "+12025550100" }),
             json!({ "auth_token": "token" }),
+        ),
+        (
+            ProviderKind::WhatsappCloud,
+            samples::whatsapp(
+                "+12025550142",
+                Content::Text {
+                    body: "Hello".to_owned(),
+                },
+            ),
+            json!({ "phone_number_id": "106540352242922" }),
+            json!({ "token": "EAAG" }),
+        ),
+        (
+            ProviderKind::WhatsappWeb,
+            samples::whatsapp_web("+12025550142"),
+            json!({}),
+            json!({ "token": "a-token-of-16-or-more" }),
         ),
     ];
     for (kind, mut submission, mut settings, secrets) in slow {

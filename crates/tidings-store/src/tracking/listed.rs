@@ -1,15 +1,15 @@
 //! The lists that providers keep of addresses they do not write to: what stands on them, and how far each is read.
 
-use crate::columns::{check_length, word};
+use crate::columns::word;
 use crate::suppressions::{self, NewSuppression};
-use crate::{BlindIndex, Result};
+use crate::{BlindIndex, Result, TenantTx};
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use sqlx::PgConnection;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use tidings_core::decide::facts::SuppressionReason;
-use tidings_core::{ConnectionId, Dice, TenantId};
-use uuid::Uuid;
+use tidings_core::reconcile::is_news;
+use tidings_core::{Channel, ConnectionId, Dice, TenantId};
 
 /// An entry of a provider's list.
 #[derive(Clone, Debug)]
@@ -20,61 +20,53 @@ pub struct Listed {
     pub since: Timestamp,
 }
 
-/// Enters what a provider lists, and returns what is new of it. What is in force stays as it is. What was lifted here stays
-/// lifted, unless the provider listed the address again since: otherwise it is the same old entry. Locks the holders of the
-/// addresses first, so that no dispatch to them begins after this was committed.
-pub async fn mirror(
-    conn: &mut PgConnection,
-    entries: &[Listed],
-    dice: &mut Dice,
-    now: Timestamp,
-) -> Result<Vec<(BlindIndex, SuppressionReason)>> {
-    for entry in entries {
-        check_length("source", &entry.item.source, 200)?;
-    }
-    let items = || entries.iter().map(|entry| &entry.item);
-    let addresses: Vec<_> = items().map(|item| (item.tenant, item.blind_index)).collect();
-    suppressions::lock_ahead(conn, &addresses).await?;
-    let tenants: Vec<Uuid> = items().map(|item| item.tenant.0).collect();
-    let ids: Vec<Uuid> = items().map(|_| dice.uuid(now)).collect();
-    let channels: Vec<String> = items().map(|item| item.channel.as_str().to_owned()).collect();
-    let indexes: Vec<Vec<u8>> = items().map(|item| item.blind_index.0.to_vec()).collect();
-    let reasons: Vec<String> = items().map(|item| item.reason.as_str().to_owned()).collect();
-    let sources: Vec<String> = items().map(|item| item.source.clone()).collect();
-    let details: Vec<Option<String>> = items()
-        .map(|item| item.detail.as_deref().and_then(suppressions::code))
+/// Enters what a provider lists, all of one tenant, and tells how much of it is new. What is in force stays as it is. What was
+/// lifted here stays lifted, unless the provider listed the address again since ([`is_news`]). Locks the holders of the addresses
+/// first, so that no dispatch to them begins after this was committed.
+pub async fn mirror(tx: &mut TenantTx, entries: Vec<Listed>, dice: &mut Dice, now: Timestamp) -> Result<u64> {
+    let addresses: Vec<_> = entries
+        .iter()
+        .map(|entry| (entry.item.tenant, entry.item.blind_index))
         .collect();
-    let times: Vec<_> = entries.iter().map(|entry| entry.since.to_sqlx()).collect();
+    suppressions::lock_ahead(tx, &addresses).await?;
+    let lifted = lifted(tx, &entries).await?;
+    let news = entries.into_iter().filter(|entry| {
+        let item = &entry.item;
+        let key = (item.channel, item.blind_index, item.reason);
+        is_news(entry.since, lifted.get(&key).copied())
+    });
+    let news: Vec<NewSuppression> = news.map(|entry| entry.item).collect();
+    if news.is_empty() {
+        return Ok(0);
+    }
+    suppressions::add(tx, &news, dice, now).await
+}
+
+/// When suppressions of these addresses were lifted last.
+async fn lifted(
+    tx: &mut TenantTx,
+    entries: &[Listed],
+) -> Result<HashMap<(Channel, BlindIndex, SuppressionReason), Timestamp>> {
+    let indexes: Vec<Vec<u8>> = entries
+        .iter()
+        .map(|entry| entry.item.blind_index.0.to_vec())
+        .collect();
     let rows = sqlx::query!(
-        "INSERT INTO suppressions (tenant_id, id, channel, blind_index, reason, source, detail, created_at)
-         SELECT l.tenant_id, l.id, l.channel, l.blind_index, l.reason, l.source, l.detail, $9
-         FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::text[], $8::timestamptz[])
-              AS l (tenant_id, id, channel, blind_index, reason, source, detail, since)
-         WHERE NOT EXISTS (
-             SELECT FROM suppressions s
-             WHERE s.tenant_id = l.tenant_id AND s.blind_index = l.blind_index AND s.channel = l.channel
-               AND s.reason = l.reason AND s.lifted_at IS NOT NULL AND s.lifted_at >= l.since)
-         ORDER BY l.tenant_id, l.blind_index, l.channel, l.reason
-         ON CONFLICT (tenant_id, blind_index, channel, reason) WHERE lifted_at IS NULL DO NOTHING
-         RETURNING blind_index, reason",
-        &tenants,
-        &ids,
-        &channels,
+        r#"SELECT channel, blind_index, reason, max(lifted_at) AS "lifted_at!: jiff_sqlx::Timestamp" FROM suppressions
+           WHERE tenant_id = $1 AND blind_index = ANY ($2) AND lifted_at IS NOT NULL
+           GROUP BY channel, blind_index, reason"#,
+        tx.tenant().0,
         &indexes,
-        &reasons,
-        &sources,
-        &details as _,
-        &times as _,
-        now.to_sqlx() as _,
     )
-    .fetch_all(conn)
+    .fetch_all(&mut **tx)
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            let index = BlindIndex::from_column(&row.blind_index)?;
-            Ok((index, word("suppressions.reason", &row.reason)?))
-        })
-        .collect()
+    let lifted = rows.into_iter().map(|row| {
+        let channel = word("suppressions.channel", &row.channel)?;
+        let index = BlindIndex::from_column(&row.blind_index)?;
+        let reason = word("suppressions.reason", &row.reason)?;
+        Ok(((channel, index, reason), row.lifted_at.to_jiff()))
+    });
+    lifted.collect()
 }
 
 /// How far a list is read.
