@@ -3,12 +3,15 @@
 use super::{DELIVERY_P99_MS, SETTLE_LIMIT, SUBMISSION_P99_MS, Stage, WARM_UP, end};
 use crate::rate;
 use crate::tally::{self, Unknown};
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use std::time::{Duration, Instant};
 use tokio::process::Child;
 
-/// How long one rate is tried.
+/// How long one try of a rate lasts.
 const SECONDS: u64 = 15;
+/// How often a rate is tried before it counts as too high: whatever else the machine does for a moment spoils a try, but
+/// not three.
+const TRIES: u32 = 3;
 /// How much longer than that the submissions may take.
 const BEHIND: Duration = Duration::from_secs(1);
 /// Where the search begins.
@@ -51,15 +54,7 @@ impl Stage {
         let (mut held, mut rate, mut halvings) = (0, FIRST, 0);
         let mut too_much = None;
         while halvings <= HALVINGS && rate <= LAST {
-            let prefix = format!("{name}-{rate}-");
-            let holds = self.holds(&prefix, rate).await;
-            if talk {
-                eprintln!(
-                    "{name}: {rate} a second {}",
-                    if holds { "holds" } else { "does not hold" }
-                );
-            }
-            if holds {
+            if self.holds(&name, rate, talk).await {
                 held = rate;
             } else {
                 too_much = Some(rate);
@@ -100,20 +95,45 @@ impl Stage {
         let _ = tally::settle(&mut self.database, Unknown::Held, SETTLE_LIMIT).await;
     }
 
-    /// Whether a rate holds. What fails because there is too much is a no like any other.
-    async fn holds(&mut self, prefix: &str, rate: u64) -> bool {
-        let count = rate * SECONDS;
-        let begun = Instant::now();
-        let submitted = rate::submit(&self.engine, prefix, rate, count).await;
-        let in_time = begun.elapsed() < Duration::from_secs(SECONDS) + BEHIND;
-        let Ok(submitted) = submitted else {
+    /// Whether a rate holds in one of its tries. What fails because there is too much is a no like any other.
+    async fn holds(&mut self, name: &str, rate: u64, talk: bool) -> bool {
+        for number in 1..=TRIES {
+            let tried = self.attempt(&format!("{name}-{rate}-{number}-"), rate).await;
+            if talk {
+                match &tried {
+                    Ok(()) => eprintln!("{name}: {rate} a second holds"),
+                    Err(why) => eprintln!("{name}: {rate} a second does not hold in try {number}: {why:#}"),
+                }
+            }
+            if tried.is_ok() {
+                return true;
+            }
             // What is left must not burden the next.
             self.settled().await;
-            return false;
-        };
-        let Ok(delivered) = self.delivered(prefix, count).await else {
-            return false;
-        };
-        in_time && submitted.at(0.99) <= SUBMISSION_P99_MS && delivered.at(0.99) <= DELIVERY_P99_MS
+        }
+        false
+    }
+
+    /// Whether a rate holds now; why not.
+    async fn attempt(&mut self, prefix: &str, rate: u64) -> Result<()> {
+        let count = rate * SECONDS;
+        let begun = Instant::now();
+        let submitted = rate::submit(&self.engine, prefix, rate, count).await?;
+        let took = begun.elapsed();
+        let delivered = self.delivered(prefix, count).await?;
+        let (submission, delivery) = (submitted.at(0.99), delivered.at(0.99));
+        ensure!(
+            took < Duration::from_secs(SECONDS) + BEHIND,
+            "the submissions took {took:.1?} instead of {SECONDS} s"
+        );
+        ensure!(
+            submission <= SUBMISSION_P99_MS,
+            "submissions p99 {submission} ms, at most {SUBMISSION_P99_MS}"
+        );
+        ensure!(
+            delivery <= DELIVERY_P99_MS,
+            "messages p99 {delivery} ms, at most {DELIVERY_P99_MS}"
+        );
+        Ok(())
     }
 }

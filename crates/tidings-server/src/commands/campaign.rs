@@ -6,12 +6,18 @@ use crate::failure::Failure;
 use crate::installation::Installation;
 use crate::node;
 use anyhow::Result;
+use std::time::{Duration, Instant};
 use tidings_core::{CampaignRunId, TenantId};
-use tidings_engine::{CampaignTold, Switch, coverage_csv, rows_csv};
-use tidings_store::campaigns::{self, Coverage, RowOutcome, RowTold};
+use tidings_engine::{CampaignTold, Engine, Switch, coverage_csv, rows_csv};
+use tidings_queue::guard;
+use tidings_store::campaigns::{self, Coverage, RowOutcome, RowTold, RunState};
 
 /// Rows read at a time.
 const PAGE: u32 = 500;
+/// Between two looks at a run that another process has.
+const LOOK_ON: Duration = Duration::from_millis(200);
+/// How long `campaign run` looks on.
+const LOOK_ON_LIMIT: Duration = Duration::from_mins(10);
 
 /// Runs the command.
 pub async fn run(installation: &Installation, command: &Campaign, json: bool) -> Result<()> {
@@ -32,8 +38,7 @@ pub async fn run(installation: &Installation, command: &Campaign, json: bool) ->
             let id = engine.run_campaign_now(tenant, &campaign_name(campaign)?).await?;
             // Opens the queue where no engine has run yet; what is due is sent by the engine, not by this command.
             engine.register().await?;
-            engine.run_campaigns_due(Some(tenant)).await?;
-            let coverage = one(installation, tenant, id).await?;
+            let coverage = run_to_its_end(installation, &engine, tenant, id).await?;
             print_all(&[coverage], json)
         }
         Campaign::Report(options) => report(installation, options, json).await,
@@ -54,6 +59,39 @@ fn print_campaign(told: &CampaignTold) {
         "{:<28} {:<14} {:<9} {state}",
         told.definition.name, told.definition.category, told.definition.urgency
     );
+}
+
+/// Runs what is due, and looks on while another process has the run, or an earlier one of the campaign: a serving one may
+/// come first. What it returns has not ended when the run waits for another try, the queue is fenced, or
+/// [`LOOK_ON_LIMIT`] is over.
+async fn run_to_its_end(
+    installation: &Installation,
+    engine: &Engine,
+    tenant: TenantId,
+    id: CampaignRunId,
+) -> Result<Coverage> {
+    let begun = Instant::now();
+    loop {
+        engine.run_campaigns_due(Some(tenant)).await?;
+        let coverage = one(installation, tenant, id).await?;
+        let run = &coverage.run;
+        let under_way = match run.state {
+            RunState::Running => true,
+            RunState::Waiting => run.next_try_at <= engine.now() && !is_fenced(installation, engine).await?,
+            RunState::Complete | RunState::Failed => false,
+        };
+        if !under_way || begun.elapsed() >= LOOK_ON_LIMIT {
+            return Ok(coverage);
+        }
+        tokio::time::sleep(LOOK_ON).await;
+    }
+}
+
+async fn is_fenced(installation: &Installation, engine: &Engine) -> Result<bool> {
+    let mut conn = installation.store.worker().acquire().await?;
+    Ok(guard::check(&mut conn, "campaign run", engine.now())
+        .await?
+        .is_some())
 }
 
 async fn one(installation: &Installation, tenant: TenantId, id: CampaignRunId) -> Result<Coverage> {
@@ -90,7 +128,7 @@ fn print_all(coverage: &[Coverage], json: bool) -> Result<()> {
     // A report that does not add up is a defect; say so where scripts see it.
     if let Some(wrong) = coverage
         .iter()
-        .find(|one| !one.balanced && one.run.state == campaigns::RunState::Complete)
+        .find(|one| !one.balanced && one.run.state == RunState::Complete)
     {
         anyhow::bail!(
             "the outcomes of run {} do not add up to its due rows",
@@ -122,11 +160,16 @@ fn print_coverage(told: &Coverage) {
     if let Some(error) = &run.last_error {
         println!("    {error}");
     }
-    if run.state == campaigns::RunState::Waiting {
-        println!(
+    match run.state {
+        RunState::Waiting => println!(
             "    waits until {}, or for an earlier run of the campaign to end",
             run.next_try_at
-        );
+        ),
+        RunState::Running => println!(
+            "    a process reads the source; `tidings campaign report --run {}` says how far it is",
+            run.id
+        ),
+        RunState::Complete | RunState::Failed => {}
     }
 }
 

@@ -106,6 +106,32 @@ async fn a_dealership_on_mysql_writes_to_its_customers() {
     live_through(&world, "mysql", &source.url, &made, &Mailbox::stand_in()).await;
 }
 
+#[tokio::test]
+async fn a_run_by_hand_waits_for_an_earlier_one_that_another_process_has() {
+    let world = World::new().await;
+    let file = world.folder.join("dealer.db");
+    dealership().load_sqlite(&file).await.unwrap();
+    let environment = [("DEALER_URL", file.to_str().unwrap())];
+    let tenant = world.write("apply.toml", &tenant("sqlite", 1));
+    let run = |args: &[&str]| world.run_with(&environment, args, "").ok();
+    run(&["apply", tenant.to_str().unwrap()]);
+    let by_hand = ["campaign", "run", CAMPAIGNS[0], "--json"];
+    let first = run(&by_hand).json();
+    // As if a process had it that has died since; its lease ends while the next run waits.
+    let taken = "UPDATE campaign_runs SET state = 'running', node_id = gen_random_uuid(), finished_at = NULL,
+         lease_until = clock_timestamp() + interval '4 seconds'";
+    assert_eq!(world.database().execute(taken).await, 1);
+    let second = run(&by_hand).json();
+    assert_ne!(second[0]["id"], first[0]["id"]);
+    assert_eq!(second[0]["state"], "complete");
+    assert_eq!(
+        second[0]["outcomes"]["duplicate"],
+        first[0]["outcomes"]["proposed"]
+    );
+    let ended = "SELECT count(*) FROM campaign_runs WHERE state = 'complete'";
+    assert_eq!(world.count(ended).await, 2);
+}
+
 /// From the apply file to the mails, and once more, after which nothing more has come.
 async fn live_through(world: &World, kind: &str, url: &str, made: &Dealership, mailbox: &Mailbox) {
     let environment = [
