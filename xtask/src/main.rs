@@ -54,6 +54,8 @@ enum Command {
     Limits(proof::Args),
     /// Submit at a steady rate for minutes over HTTP, then look for the highest rate that holds
     Load(proof::Args),
+    /// Read a large dealership for every campaign, and measure time and memory
+    Scan(proof::Args),
     /// Run verification vectors through the real verifiers and parsers
     Vectors(proof::Args),
     /// Check the rules of the house that compilers do not know
@@ -73,6 +75,7 @@ fn main() -> ExitCode {
         Command::Fairness(args) => proof::run("fairness", &args),
         Command::Limits(args) => proof::run("limits", &args),
         Command::Load(args) => proof::run("load", &args),
+        Command::Scan(args) => proof::run("scan", &args),
         Command::Vectors(args) => proof::run("vectors", &args),
         Command::Tidy => tidy::run(),
         Command::Ci => ci::run(),

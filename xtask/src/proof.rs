@@ -1,5 +1,5 @@
-//! `cargo xtask bench`, `crash`, `failover`, `faults`, `fairness`, `limits`, `load` and `vectors`: build the proofs with the binary
-//! they are about, and run them.
+//! `cargo xtask bench`, `crash`, `failover`, `faults`, `fairness`, `limits`, `load`, `scan` and `vectors`: build the proofs with the
+//! binary they are about, and run them.
 
 use crate::{postgres, redis, shell};
 use anyhow::Context as _;

@@ -135,7 +135,7 @@ impl Engine {
             detail: detail.map(str::to_owned),
             occurred_at: now,
         };
-        track::note(&self.inner, &mut tx, &reported, &report, None, &mut dice, now).await?;
+        track::note(&self.inner, &mut tx, reported, &report, &mut dice, now).await?;
         tx.commit().await?;
         Ok(())
     }

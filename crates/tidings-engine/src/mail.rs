@@ -20,7 +20,7 @@ use tidings_core::{Channel, ConnectionId, DeliveryId, MessageId};
 use tidings_providers::bounce::{Envelope, MailContent, MailKind, read_inbound, reported};
 use tidings_providers::{InboundMedia, InboundMessage, MailAddress, ReportedEvent};
 use tidings_store::tracking::inbox::{self, WebhookTarget};
-use tidings_store::tracking::reports::{self, Reported};
+use tidings_store::tracking::reports::{self, Reported, Wanted};
 use tidings_store::{TenantTx, contacts};
 use uuid::Uuid;
 
@@ -324,7 +324,12 @@ async fn proven(
     let delivery = match about {
         MailAddress::Bounce { reference } | MailAddress::Reply { reference } => {
             let delivery = track::delivery_of(reference);
-            reports::find(tx, connection, delivery, None).await?
+            let wanted = Wanted {
+                connection,
+                delivery,
+                provider_message_id: None,
+            };
+            reports::find(tx, wanted).await?
         }
         MailAddress::Own => {
             let answered = content.report.original_message_id.as_deref().and_then(message_of);

@@ -5,7 +5,7 @@ use crate::deliver::{self, Carried};
 use crate::engine::Inner;
 use crate::error::EngineError;
 use crate::rescue::{is_poison, poison};
-use crate::{alerts, batch, foreign, hold, webhook};
+use crate::{alerts, batch, foreign, hold, inbox};
 use serde::Deserialize;
 use tidings_core::job::JobKind;
 use tidings_core::retry::{Failure, NextTry, next_try};
@@ -78,6 +78,11 @@ pub(crate) async fn process(inner: &Inner, lease: LeaseId, jobs: Vec<ClaimedJob>
     if !ends.is_empty() {
         reports.extend(finish_only(inner, ends).await);
     }
+    // Before anything that waits for a provider.
+    for job in inbox::apply_together(inner, lease, sorted.webhooks, &mut reports).await {
+        let worked = inbox::apply(inner, lease, &job, &mut reports).await;
+        settle_failure(inner, lease, vec![job], worked, &mut reports).await;
+    }
     let deliveries: Vec<ClaimedJob> = sorted.deliveries.iter().map(|(job, _)| job.clone()).collect();
     if !deliveries.is_empty() {
         let worked = deliver::deliver(inner, lease, sorted.deliveries, &mut reports).await;
@@ -91,10 +96,6 @@ pub(crate) async fn process(inner: &Inner, lease: LeaseId, jobs: Vec<ClaimedJob>
         let worked = hold::release(inner, lease, &sorted.releases, &mut reports).await;
         settle_failure(inner, lease, sorted.releases, worked, &mut reports).await;
     }
-    for job in sorted.webhooks {
-        let worked = apply_webhook(inner, lease, &job, &mut reports).await;
-        settle_failure(inner, lease, vec![job], worked, &mut reports).await;
-    }
     for job in sorted.alerts {
         let worked = alerts::tell(inner, lease, &job, &mut reports).await;
         settle_failure(inner, lease, vec![job], worked, &mut reports).await;
@@ -104,18 +105,6 @@ pub(crate) async fn process(inner: &Inner, lease: LeaseId, jobs: Vec<ClaimedJob>
         settle_failure(inner, lease, vec![job], worked, &mut reports).await;
     }
     reports
-}
-
-/// Applies a stored webhook; reports that find no delivery yet bring the job back.
-async fn apply_webhook(
-    inner: &Inner,
-    lease: LeaseId,
-    job: &ClaimedJob,
-    reports: &mut Vec<FinishReport>,
-) -> Result<(), EngineError> {
-    let outcome = webhook::process(inner, job).await?;
-    reports.extend(finish_only(inner, vec![finished(job, lease, outcome)]).await);
-    Ok(())
 }
 
 /// Jobs whose part failed come again later; whatever a delivery had begun is found by its state. A job that keeps

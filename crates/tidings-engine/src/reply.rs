@@ -259,7 +259,7 @@ pub(crate) async fn store(
             detail: None,
             occurred_at,
         };
-        track::note(inner, tx, &reported, &report, None, dice, now).await?;
+        track::note(inner, tx, reported, &report, dice, now).await?;
     }
     let kind = if word == Keyword::Review {
         "OptOutReviewNeeded"

@@ -2,7 +2,7 @@
 
 use crate::engine::Inner;
 use crate::error::EngineError;
-use crate::track::{self, Source};
+use crate::track::{self, Heard, Source};
 use tidings_core::ErrorCategory;
 use tidings_core::event::{BounceClass, DeliveryEventKind};
 use tidings_providers::{ReportedEvent, SuppressBecause};
@@ -22,12 +22,15 @@ pub(crate) async fn report_due(inner: &Inner) -> Result<bool, EngineError> {
         let mut tx = inner.store.worker_tenant(report.tenant).tx().await?;
         if ledger::take_report(&mut tx, report.tenant, report.id).await? {
             let event = reported(report);
-            let events = std::slice::from_ref(&event);
-            let found = track::find(&mut tx, report.connection, None, events).await?;
+            let heard = Heard {
+                source: Source::webhook(report.connection, now),
+                channel: None,
+                events: std::slice::from_ref(&event),
+            };
+            let found = track::find(&mut tx, &[heard]).await?;
             found.lock(&mut tx, &[]).await?;
-            let source = Source::webhook(report.connection, now);
-            track::apply(inner, &mut tx, source, &found, &mut dice, now).await?;
-            if found.unmatched > 0 {
+            track::apply(inner, &mut tx, &found, &mut dice, now).await?;
+            if found.unmatched != [0] {
                 tracing::warn!(reference = %report.reference, "the sandbox reports about a delivery that is gone");
             }
         }

@@ -6,8 +6,8 @@
 
 use crate::error::EngineError;
 use crate::figures;
+use crate::learn;
 use crate::reconcile::{Desk, Ended, Reconciled, is_about_the_connection};
-use crate::track;
 use jiff::SignedDuration;
 use tidings_core::reconcile::{LISTS_EVERY, LISTS_OVERLAP, SOON};
 use tidings_core::{Address, ErrorCategory};
@@ -184,7 +184,7 @@ fn entry_of(desk: &Desk<'_>, list: &str, entry: &ListedSuppression) -> Option<Li
             tenant: desk.turn.tenant,
             channel: desk.channel,
             blind_index: desk.key.blind_index(&address),
-            reason: track::reason_of(entry.because),
+            reason: learn::reason_of(entry.because),
             source: format!("the list {list} of {}", desk.provider.kind()),
             detail: entry.code.clone(),
         },

@@ -5,28 +5,19 @@ use crate::engine::Inner;
 use crate::error::EngineError;
 use crate::figures;
 use crate::late::{self, Meaning};
+use crate::learn::{learn, touches_contact};
 use crate::whatsapp;
 use jiff::Timestamp;
-use tidings_core::decide::facts::SuppressionReason;
-use tidings_core::event::{BounceClass, DeliveryEventKind};
-use tidings_core::soft_bounce::{self, Consequence};
+use tidings_core::event::DeliveryEventKind;
 use tidings_core::status::{self, Standing};
 use tidings_core::{
-    Address, Channel, ConnectionId, ContactId, DeliveryEventId, DeliveryId, DeliveryState, Dice,
+    Channel, ConnectionId, ContactId, DeliveryEventId, DeliveryId, DeliveryState, Dice, MessageId,
     MessageStatus, Provenance,
 };
-use tidings_providers::{ReportedEvent, SuppressBecause};
+use tidings_providers::ReportedEvent;
+use tidings_store::TenantTx;
 use tidings_store::events::{self, NewEvent};
-use tidings_store::suppressions::{self, NewSuppression};
-use tidings_store::tracking::reports::{self, NewReport, Reported};
-use tidings_store::{BlindIndex, TenantTx, contacts};
-
-/// The reports of a webhook with the deliveries they are about.
-pub(crate) struct Found<'a> {
-    pairs: Vec<(&'a ReportedEvent, DeliveryId)>,
-    /// How many found no delivery.
-    pub unmatched: usize,
-}
+use tidings_store::tracking::reports::{self, Move, NewReport, Reported, Wanted};
 
 /// How reports became known.
 #[derive(Clone, Copy, Debug)]
@@ -59,25 +50,64 @@ impl Source {
     }
 }
 
+/// Reports that became known together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heard<'a> {
+    /// How.
+    pub source: Source,
+    /// The connection's channel; none when it was removed since.
+    pub channel: Option<Channel>,
+    /// What was said.
+    pub events: &'a [ReportedEvent],
+}
+
+/// Reports with the deliveries they are about.
+pub(crate) struct Found<'a> {
+    pairs: Vec<Pair<'a>>,
+    /// How many found no delivery, of each part that was heard.
+    pub unmatched: Vec<usize>,
+}
+
+struct Pair<'a> {
+    source: Source,
+    event: &'a ReportedEvent,
+    delivery: DeliveryId,
+}
+
 /// Finds what reports are about. Preferences are left out: they were obeyed when their webhook was stored.
-pub(crate) async fn find<'a>(
-    tx: &mut TenantTx,
-    connection: ConnectionId,
-    channel: Option<Channel>,
-    events: &'a [ReportedEvent],
-) -> Result<Found<'a>, EngineError> {
+pub(crate) async fn find<'a>(tx: &mut TenantTx, heard: &[Heard<'a>]) -> Result<Found<'a>, EngineError> {
+    let about: Vec<(usize, Source, &ReportedEvent)> = heard
+        .iter()
+        .enumerate()
+        .flat_map(|(part, one)| one.events.iter().map(move |event| (part, one, event)))
+        .filter(|(_, one, event)| !whatsapp::is_preference(one.channel, event))
+        .map(|(part, one, event)| (part, one.source, event))
+        .collect();
+    let wanted: Vec<Wanted<'_>> = about
+        .iter()
+        .map(|(_, source, event)| Wanted {
+            connection: source.connection,
+            delivery: event.reference.as_deref().and_then(delivery_of),
+            provider_message_id: event.provider_message_id.as_deref(),
+        })
+        .collect();
     let mut found = Found {
-        pairs: Vec::with_capacity(events.len()),
-        unmatched: 0,
+        pairs: Vec::with_capacity(about.len()),
+        unmatched: vec![0; heard.len()],
     };
-    for event in events {
-        if whatsapp::is_preference(channel, event) {
-            continue;
-        }
-        let wanted = event.reference.as_deref().and_then(delivery_of);
-        match reports::find(tx, connection, wanted, event.provider_message_id.as_deref()).await? {
-            Some(delivery) => found.pairs.push((event, delivery)),
-            None => found.unmatched += 1,
+    let deliveries = reports::find_all(tx, &wanted).await?;
+    for ((part, source, event), delivery) in about.into_iter().zip(deliveries) {
+        match delivery {
+            Some(delivery) => found.pairs.push(Pair {
+                source,
+                event,
+                delivery,
+            }),
+            None => {
+                if let Some(count) = found.unmatched.get_mut(part) {
+                    *count += 1;
+                }
+            }
         }
     }
     Ok(found)
@@ -87,85 +117,155 @@ impl Found<'_> {
     /// Locks what the reports touch, and these contacts: contacts first and each in order of id, as everybody does, so that two
     /// webhooks, or a webhook and the gate, never wait for each other in a circle.
     pub async fn lock(&self, tx: &mut TenantTx, contacts: &[ContactId]) -> Result<(), EngineError> {
-        let touching = self.pairs.iter().filter(|(event, _)| touches_contact(event));
-        let touching: Vec<_> = touching.map(|(_, delivery)| *delivery).collect();
-        let deliveries: Vec<_> = self.pairs.iter().map(|(_, delivery)| *delivery).collect();
-        Ok(reports::lock_ahead(tx, contacts, &touching, &deliveries).await?)
+        let touching = self.pairs.iter().filter(|pair| touches_contact(pair.event));
+        let touching: Vec<_> = touching.map(|pair| pair.delivery).collect();
+        Ok(reports::lock_ahead(tx, contacts, &touching, &self.deliveries()).await?)
+    }
+
+    fn deliveries(&self) -> Vec<DeliveryId> {
+        self.pairs.iter().map(|pair| pair.delivery).collect()
     }
 }
 
-/// Applies reports that were found and locked.
+/// Applies reports that were found and locked, in their order.
 pub(crate) async fn apply(
     inner: &Inner,
     tx: &mut TenantTx,
-    source: Source,
     found: &Found<'_>,
     dice: &mut Dice,
     now: Timestamp,
 ) -> Result<(), EngineError> {
-    for (event, delivery) in &found.pairs {
-        let Some(reported) = reports::lock(tx, *delivery).await? else {
+    let mut known = reports::lock_all(tx, &found.deliveries()).await?;
+    let mut told = Vec::with_capacity(found.pairs.len());
+    for pair in &found.pairs {
+        // One that retention removed meanwhile is passed over.
+        if let Some(reported) = known.get(&pair.delivery) {
+            told.push((pair.event, report_of(pair, reported, dice, now)));
+        }
+    }
+    let all: Vec<NewReport> = told.iter().map(|(_, report)| report.clone()).collect();
+    let fresh = reports::insert(tx, &all, now).await?;
+    let mut changes = Changes::default();
+    for (event, report) in told.iter().filter(|(_, report)| fresh.contains(&report.id)) {
+        let Some(delivery) = report.delivery else { continue };
+        if !known.contains_key(&delivery) {
+            changes.write(tx, dice, now).await?;
+            known.extend(reports::lock_all(tx, &[delivery]).await?);
+        }
+        let Some(reported) = known.get_mut(&delivery) else {
             continue;
         };
-        let report = NewReport {
-            id: DeliveryEventId(dice.uuid(now)),
-            connection: source.connection,
-            dedupe_key: event.dedupe_key.chars().take(500).collect(),
-            delivery: Some(reported.delivery),
-            message: Some(reported.message),
-            kind: event.kind,
-            provenance: source.provenance,
-            bounce_class: event.bounce_class,
-            error_category: event.error.as_ref().map(|error| error.0),
-            code: event.error.as_ref().map(|error| error.1.clone()),
-            detail: event.detail.clone(),
-            occurred_at: event.occurred_at.unwrap_or(source.received_at),
-        };
-        record(inner, tx, &reported, report, event, dice, now).await?;
+        let effect = record(inner, tx, &mut changes, reported, report, event, dice, now).await?;
+        let message = reported.message;
+        match effect {
+            Effect::Nothing => {}
+            // Another delivery of the message sees it differently now.
+            Effect::Moved => known.retain(|id, other| other.message != message || *id == delivery),
+            Effect::Elsewhere => known.retain(|_, other| other.message != message),
+        }
     }
-    Ok(())
+    changes.write(tx, dice, now).await
 }
 
-/// Whether a report may end in a suppression, a stop or a mark on an address.
-fn touches_contact(event: &ReportedEvent) -> bool {
-    event.suppress.is_some() || event.bounce_class == Some(BounceClass::Soft)
+fn report_of(pair: &Pair<'_>, reported: &Reported, dice: &mut Dice, now: Timestamp) -> NewReport {
+    let Pair { source, event, .. } = pair;
+    NewReport {
+        id: DeliveryEventId(dice.uuid(now)),
+        connection: source.connection,
+        dedupe_key: event.dedupe_key.chars().take(500).collect(),
+        delivery: Some(reported.delivery),
+        message: Some(reported.message),
+        kind: event.kind,
+        provenance: source.provenance,
+        bounce_class: event.bounce_class,
+        error_category: event.error.as_ref().map(|error| error.0),
+        code: event.error.as_ref().map(|error| error.1.clone()),
+        detail: event.detail.clone(),
+        occurred_at: event.occurred_at.unwrap_or(source.received_at),
+    }
 }
 
-/// Stores one report and follows it, unless it is stored already.
+/// What a report did to what is known of its delivery and message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Effect {
+    /// Nothing changes.
+    Nothing,
+    /// It changed, and what is known was changed with it.
+    Moved,
+    /// It was changed in the database; whoever goes on must look again.
+    Elsewhere,
+}
+
+/// What reports change, gathered so that many are written by a few statements. A delivery and a message stand in it once.
+#[derive(Default)]
+struct Changes {
+    moves: Vec<Move>,
+    standings: Vec<(MessageId, Standing, Timestamp)>,
+    events: Vec<NewEvent>,
+}
+
+impl Changes {
+    async fn write(&mut self, tx: &mut TenantTx, dice: &mut Dice, now: Timestamp) -> Result<(), EngineError> {
+        let Self {
+            moves,
+            standings,
+            events,
+        } = std::mem::take(self);
+        if !moves.is_empty() {
+            reports::move_deliveries(tx, &moves, now).await?;
+        }
+        if !standings.is_empty() {
+            reports::set_standings(tx, &standings).await?;
+        }
+        Ok(events::append(tx, &events, dice, now).await?)
+    }
+
+    fn holds(&self, reported: &Reported) -> bool {
+        self.moves.iter().any(|one| one.delivery == reported.delivery)
+            || self.standings.iter().any(|one| one.0 == reported.message)
+    }
+}
+
+/// Follows a report that was stored just now.
+#[expect(clippy::too_many_arguments, reason = "one step of a batch")]
 async fn record(
     inner: &Inner,
     tx: &mut TenantTx,
-    reported: &Reported,
-    report: NewReport,
+    changes: &mut Changes,
+    reported: &mut Reported,
+    report: &NewReport,
     event: &ReportedEvent,
     dice: &mut Dice,
     now: Timestamp,
-) -> Result<(), EngineError> {
+) -> Result<Effect, EngineError> {
     if is_outdated(reported, event) {
         // Kept, and the message does not follow: a newer attempt of the delivery is the one that counts. What it says of the
         // address stands, unless the newer one arrived there.
-        let fresh = reports::insert(tx, std::slice::from_ref(&report), now).await?;
-        if fresh.is_empty() || reported.state == DeliveryState::Delivered {
-            return Ok(());
+        if reported.state != DeliveryState::Delivered {
+            learn(tx, reported, report, event, dice, now).await?;
         }
-        return learn(tx, reported, &report, event, dice, now).await;
+        return Ok(Effect::Nothing);
     }
+    let (state, sent_at) = (reported.state, reported.sent_at);
     let id = event.provider_message_id.as_deref();
-    if !note(inner, tx, reported, &report, id, dice, now).await? {
-        return Ok(());
-    }
+    let effect = follow(inner, tx, changes, reported, report, id, dice, now).await?;
     metrics::counter!("tidings_delivery_events_total", "kind" => event.kind.as_str(), "channel" => reported.channel.as_str())
         .increment(1);
     // When we asked says nothing about when it arrived.
     let timed = report.provenance == Provenance::Webhook || event.occurred_at.is_some();
     if event.kind == DeliveryEventKind::Delivered
-        && reported.state != DeliveryState::Delivered
+        && state != DeliveryState::Delivered
         && timed
-        && let Some(sent_at) = reported.sent_at
+        && let Some(sent_at) = sent_at
     {
         figures::delivery_time(reported.channel, report.occurred_at.duration_since(sent_at));
     }
-    learn(tx, reported, &report, event, dice, now).await
+    if touches_contact(event) {
+        // In the log the message's own news comes first.
+        changes.write(tx, dice, now).await?;
+    }
+    learn(tx, reported, report, event, dice, now).await?;
+    Ok(effect)
 }
 
 /// A failure or bounce of an attempt that was followed by another.
@@ -185,81 +285,126 @@ fn is_outdated(reported: &Reported, event: &ReportedEvent) -> bool {
             .unwrap_or(reported.attempt_no <= 1)
 }
 
-/// Stores a report and moves delivery and message by it; false when it is stored already.
+/// Stores a report and moves delivery and message by it, unless it is stored already.
 pub(crate) async fn note(
     inner: &Inner,
     tx: &mut TenantTx,
-    reported: &Reported,
+    mut reported: Reported,
+    report: &NewReport,
+    dice: &mut Dice,
+    now: Timestamp,
+) -> Result<(), EngineError> {
+    let fresh = reports::insert(tx, std::slice::from_ref(report), now).await?;
+    if fresh.is_empty() {
+        return Ok(());
+    }
+    let mut changes = Changes::default();
+    follow(inner, tx, &mut changes, &mut reported, report, None, dice, now).await?;
+    changes.write(tx, dice, now).await
+}
+
+/// Moves a delivery and its message by a report that was stored just now.
+#[expect(clippy::too_many_arguments, reason = "one step of a batch")]
+async fn follow(
+    inner: &Inner,
+    tx: &mut TenantTx,
+    changes: &mut Changes,
+    reported: &mut Reported,
     report: &NewReport,
     provider_message_id: Option<&str>,
     dice: &mut Dice,
     now: Timestamp,
-) -> Result<bool, EngineError> {
-    if reports::insert(tx, std::slice::from_ref(report), now)
-        .await?
-        .is_empty()
-    {
-        return Ok(false);
+) -> Result<Effect, EngineError> {
+    if changes.holds(reported) {
+        changes.write(tx, dice, now).await?;
     }
     if late::may_come_again(reported, report) && late::again(inner, tx, reported, report, dice, now).await? {
-        return Ok(true);
+        return Ok(Effect::Elsewhere);
     }
-    if let Some(state) = moved_to(reported.state, report.kind) {
-        let provider = provider_message_id.map(|id| (report.connection, id));
-        reports::set_delivery(tx, reported.delivery, state, provider, now).await?;
-    }
+    // As it stood: what the report means does not depend on what it does to the delivery.
     let meaning = late::meaning(reported, report);
+    let mut effect = Effect::Nothing;
+    if let Some(state) = moved_to(reported.state, report.kind) {
+        changes.moves.push(Move {
+            delivery: reported.delivery,
+            state,
+            provider_message: provider_message_id.map(|id| (report.connection, id.to_owned())),
+        });
+        reported.state = state;
+        if reported.provider_message_id.is_none() {
+            reported.provider_message_id = provider_message_id.map(str::to_owned);
+        }
+        effect = Effect::Moved;
+    }
     match meaning {
         Meaning::Counts => {}
-        Meaning::PassedOver => return Ok(true),
+        Meaning::PassedOver => return Ok(effect),
         Meaning::GivesWay(next) => {
+            changes.write(tx, dice, now).await?;
             late::give_way(inner, tx, reported, report, next, dice, now).await?;
-            return Ok(true);
+            return Ok(Effect::Elsewhere);
         }
-        Meaning::Arrived => late::call_off(tx, reported, dice, now).await?,
-    }
-    if let Some(proven) = status::proves(report.kind) {
-        let told = Standing::new(proven, report.provenance);
-        let standing = if meaning == Meaning::Arrived {
-            // One channel that arrived is enough, whatever became of the one that took over.
-            status::roll_up([reported.standing, told]).unwrap_or(told)
-        } else {
-            reported.standing.join(told)
-        };
-        if standing != reported.standing {
-            count(reported, standing.status);
-            reports::set_standing(tx, reported.message, standing, report.occurred_at).await?;
-            let tenant = tx.tenant();
-            let event = NewEvent {
-                tenant,
-                kind: log_kind(standing.status).to_owned(),
-                contact: Some(reported.contact),
-                message: Some(reported.message),
-                subject: None,
-                data: serde_json::json!({ "channel": reported.channel, "provenance": report.provenance }),
-            };
-            events::append(tx, &[event], dice, now).await?;
+        Meaning::Arrived => {
+            changes.write(tx, dice, now).await?;
+            late::call_off(tx, reported, dice, now).await?;
+            effect = Effect::Elsewhere;
         }
     }
-    Ok(true)
+    let Some(proven) = status::proves(report.kind) else {
+        return Ok(effect);
+    };
+    let told = Standing::new(proven, report.provenance);
+    let standing = if meaning == Meaning::Arrived {
+        // One channel that arrived is enough, whatever became of the one that took over.
+        status::roll_up([reported.standing, told]).unwrap_or(told)
+    } else {
+        reported.standing.join(told)
+    };
+    if standing == reported.standing {
+        return Ok(effect);
+    }
+    count(reported, standing.status);
+    changes
+        .standings
+        .push((reported.message, standing, report.occurred_at));
+    changes.events.push(NewEvent {
+        tenant: tx.tenant(),
+        kind: log_kind(standing.status).to_owned(),
+        contact: Some(reported.contact),
+        message: Some(reported.message),
+        subject: None,
+        data: serde_json::json!({ "channel": reported.channel, "provenance": report.provenance }),
+    });
+    reported.standing = standing;
+    if was_sent(standing.status) {
+        reported.sent_at = reported.sent_at.or(Some(report.occurred_at));
+    }
+    Ok(if effect == Effect::Nothing {
+        Effect::Moved
+    } else {
+        effect
+    })
 }
 
 /// Counts a status that the message had not reached. What arrived was sent before, also where its answer was lost.
 fn count(reported: &Reported, status: MessageStatus) {
     use MessageStatus as Status;
     let before = reported.standing.status;
-    let went = |status| {
-        matches!(
-            status,
-            Status::Sent | Status::Delivered | Status::Opened | Status::Clicked
-        )
-    };
-    if !matches!(before, Status::Bounced | Status::Failed) && !went(before) && went(status) {
+    if !matches!(before, Status::Bounced | Status::Failed) && !was_sent(before) && was_sent(status) {
         figures::communication(Some(reported.channel), &reported.message_type, Status::Sent);
     }
     if status != before && status != Status::Sent {
         figures::communication(Some(reported.channel), &reported.message_type, status);
     }
+}
+
+/// Whether a message of the status has left.
+const fn was_sent(status: MessageStatus) -> bool {
+    use MessageStatus as Status;
+    matches!(
+        status,
+        Status::Sent | Status::Delivered | Status::Opened | Status::Clicked
+    )
 }
 
 /// Where a delivery stands after a report; none when the report says nothing new about it.
@@ -301,163 +446,6 @@ const fn log_kind(status: MessageStatus) -> &'static str {
         MessageStatus::Suppressed => "MessageSuppressed",
         MessageStatus::Cancelled => "MessageCancelled",
     }
-}
-
-/// What a report teaches about the address: suppressions, bad addresses, soft bounces that add up. A block is about the
-/// connection's reputation or the content; it is counted for the connection and never against the address.
-async fn learn(
-    tx: &mut TenantTx,
-    reported: &Reported,
-    report: &NewReport,
-    event: &ReportedEvent,
-    dice: &mut Dice,
-    now: Timestamp,
-) -> Result<(), EngineError> {
-    let class = event
-        .bounce_class
-        .filter(|_| event.kind == DeliveryEventKind::Bounced);
-    if let Some(class) = class {
-        metrics::counter!("tidings_bounces_total", "connection" => report.connection.to_string(), "class" => class.as_str())
-            .increment(1);
-    }
-    // Without a code a soft bounce says nothing about the address.
-    let soft = class == Some(BounceClass::Soft) && event.error.is_some();
-    if event.suppress.is_none() && !soft {
-        return Ok(());
-    }
-    if whatsapp::withdraws_marketing(event) {
-        return whatsapp::withdraw_marketing(tx, reported.contact, reported.channel, dice, now).await;
-    }
-    let Some(address) = address_of(tx, reported, event).await? else {
-        tracing::warn!(message = %reported.message, "a report names a recipient that is none of the contact's; nothing was suppressed");
-        return Ok(());
-    };
-    match event.suppress {
-        Some(because) => suppress(tx, reported, report, address, because, dice, now).await,
-        None => {
-            count_soft_bounce(
-                tx,
-                reported,
-                address,
-                report.occurred_at.min(now),
-                report.code.clone(),
-                dice,
-                now,
-            )
-            .await
-        }
-    }
-}
-
-/// Notes a soft bounce and, when they add up, leaves the address alone for a while.
-async fn count_soft_bounce(
-    tx: &mut TenantTx,
-    reported: &Reported,
-    address: BlindIndex,
-    bounced_at: Timestamp,
-    code: Option<String>,
-    dice: &mut Dice,
-    now: Timestamp,
-) -> Result<(), EngineError> {
-    let known = contacts::note_soft_bounce(tx, reported.channel, address, bounced_at, now).await?;
-    let Consequence::LeaveAlone { until } = soft_bounce::judge(&known.at, known.delivered_at, now) else {
-        return Ok(());
-    };
-    let reason = SuppressionReason::SoftBounce;
-    let item = NewSuppression {
-        tenant: tx.tenant(),
-        channel: reported.channel,
-        blind_index: address,
-        reason,
-        source: "soft bounces on three days".to_owned(),
-        detail: code,
-    };
-    suppressions::add_until(tx, item, until, dice, now).await?;
-    log_suppressed(tx, reported, reason, Some(until), dice, now).await
-}
-
-/// Why an address is suppressed, as it is kept.
-pub(crate) const fn reason_of(because: SuppressBecause) -> SuppressionReason {
-    match because {
-        SuppressBecause::HardBounce => SuppressionReason::HardBounce,
-        SuppressBecause::Complaint => SuppressionReason::Complaint,
-        SuppressBecause::Unsubscribe | SuppressBecause::MarketingStop => SuppressionReason::Unsubscribe,
-        SuppressBecause::Stop => SuppressionReason::Stop,
-    }
-}
-
-async fn suppress(
-    tx: &mut TenantTx,
-    reported: &Reported,
-    report: &NewReport,
-    address: BlindIndex,
-    because: SuppressBecause,
-    dice: &mut Dice,
-    now: Timestamp,
-) -> Result<(), EngineError> {
-    let tenant = tx.tenant();
-    let reason = reason_of(because);
-    let item = NewSuppression {
-        tenant,
-        channel: reported.channel,
-        blind_index: address,
-        reason,
-        source: format!("provider {}", report.provenance),
-        detail: report.code.clone(),
-    };
-    suppressions::add(tx, &[item], dice, now).await?;
-    match because {
-        SuppressBecause::HardBounce => {
-            let why = report.code.as_deref().unwrap_or(reason.as_str());
-            let why: String = why.chars().take(64).collect();
-            contacts::mark_known_bad(tx, tenant, address, &why, now).await?;
-        }
-        SuppressBecause::Stop => contacts::stop(tx, reported.contact, reported.channel, now).await?,
-        SuppressBecause::Complaint | SuppressBecause::Unsubscribe | SuppressBecause::MarketingStop => {}
-    }
-    log_suppressed(tx, reported, reason, None, dice, now).await
-}
-
-async fn log_suppressed(
-    tx: &mut TenantTx,
-    reported: &Reported,
-    reason: SuppressionReason,
-    until: Option<Timestamp>,
-    dice: &mut Dice,
-    now: Timestamp,
-) -> Result<(), EngineError> {
-    let event = NewEvent {
-        tenant: tx.tenant(),
-        kind: "AddressSuppressed".to_owned(),
-        contact: Some(reported.contact),
-        message: Some(reported.message),
-        subject: None,
-        data: serde_json::json!({ "channel": reported.channel, "reason": reason, "until": until }),
-    };
-    events::append(tx, &[event], dice, now).await?;
-    tracing::info!(message = %reported.message, reason = reason.as_str(), "an address was suppressed");
-    Ok(())
-}
-
-/// The address a report is about. A named recipient counts only when it is one of the contact's: a report must not
-/// suppress a stranger.
-pub(crate) async fn address_of(
-    tx: &mut TenantTx,
-    reported: &Reported,
-    event: &ReportedEvent,
-) -> Result<Option<BlindIndex>, EngineError> {
-    let primary = reports::primary_index(tx, reported.contact, reported.channel).await?;
-    let Some(named) = &event.recipient else {
-        return Ok(primary);
-    };
-    let Ok(address) = Address::parse(reported.channel, named.expose(), None) else {
-        return Ok(primary);
-    };
-    let tenant = tx.tenant();
-    let keyring = tx.keyring();
-    let index = keyring.tenant_key(tx, tenant).await?.blind_index(&address);
-    let holders = contacts::find_by_address(tx, &address).await?;
-    Ok(holders.contains(&reported.contact).then_some(index))
 }
 
 /// The delivery in a reference of ours.

@@ -7,7 +7,7 @@
 use crate::error::EngineError;
 use crate::figures;
 use crate::reconcile::{CHUNK, Desk, Ended, Reconciled, is_about_the_connection};
-use crate::track::{self, Source};
+use crate::track::{self, Heard, Source};
 use crate::webhook::bound;
 use jiff::SignedDuration;
 use std::collections::BTreeMap;
@@ -197,10 +197,14 @@ async fn settle(
         tx.rollback().await?;
         return Ok(false);
     }
-    let found = track::find(&mut tx, connection, Some(desk.channel), events).await?;
+    let heard = Heard {
+        source: Source::poll(connection, now),
+        channel: Some(desk.channel),
+        events,
+    };
+    let found = track::find(&mut tx, &[heard]).await?;
     found.lock(&mut tx, &[]).await?;
-    let source = Source::poll(connection, now);
-    track::apply(inner, &mut tx, source, &found, &mut dice, now).await?;
+    track::apply(inner, &mut tx, &found, &mut dice, now).await?;
     unreported::move_marks(&mut tx, tenant, connection, marks).await?;
     tx.commit().await?;
     Ok(true)

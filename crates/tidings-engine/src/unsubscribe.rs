@@ -305,6 +305,6 @@ async fn report(
         detail: None,
         occurred_at: now,
     };
-    track::note(inner, tx, &reported, &report, None, dice, now).await?;
+    track::note(inner, tx, reported, &report, dice, now).await?;
     Ok(())
 }

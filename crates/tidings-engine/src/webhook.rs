@@ -1,29 +1,23 @@
-//! Webhooks in: verified over their raw bytes, stored sealed, answered at once, applied by a job. A STOP is applied
-//! before the answer, in the same transaction.
+//! Webhooks in: verified over their raw bytes, stored sealed, answered at once, applied by a job (`inbox.rs`). A STOP is
+//! applied before the answer, in the same transaction.
 
-use crate::engine::{Engine, Inner};
+use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::mail::{self, KeptMail};
-use crate::reply::Answered;
-use crate::track::Source;
-use crate::{reply, track, unsubscribe, whatsapp};
+use crate::mail::KeptMail;
+use crate::{inbox, reply, unsubscribe, whatsapp};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 use std::sync::Arc;
 use tidings_core::breaker::Breaker;
-use tidings_core::job::JobKind;
-use tidings_core::retry::{Failure, NextTry, next_try};
-use tidings_core::{Channel, ConnectionId, Dice, ErrorCategory, ProviderKind, TenantId};
+use tidings_core::{Channel, ConnectionId, Dice, ProviderKind};
 use tidings_providers::{
     InboundMessage, Provider, ReportedEvent, TemplateReport, UserLink, WebhookParsed, WebhookRefusal,
     WebhookRequest, WebhookResponse,
 };
-use tidings_queue::{ClaimedJob, NewJob, Outcome};
 use tidings_store::messages::routes::RouteRow;
-use tidings_store::tracking::inbox::{self, WebhookConnection, WebhookTarget};
+use tidings_store::tracking::inbox::{self as stored, WebhookConnection, WebhookTarget};
 use tidings_store::{TenantTx, contacts};
-use uuid::Uuid;
 
 /// The most events and messages taken from one webhook; SendGrid and Meta send up to a thousand.
 const MAX_ELEMENTS: usize = 5_000;
@@ -71,18 +65,13 @@ pub(crate) struct Kept {
 
 impl Kept {
     fn is_empty(&self) -> bool {
-        self.events.is_empty()
-            && self.inbound.is_empty()
-            && self.templates.is_empty()
-            && self.links.is_empty()
-            && self.mail.is_none()
+        self.events.is_empty() && self.only_reports()
     }
-}
 
-/// The payload of a `webhook.process` job.
-#[derive(Debug, Serialize, Deserialize)]
-struct Payload {
-    webhook_id: Uuid,
+    /// Whether it says nothing but what became of deliveries.
+    pub fn only_reports(&self) -> bool {
+        self.inbound.is_empty() && self.templates.is_empty() && self.links.is_empty() && self.mail.is_none()
+    }
 }
 
 impl Engine {
@@ -95,7 +84,7 @@ impl Engine {
         let provider = ProviderKind::from_str(provider).map_err(|_| WebhookError::UnknownConnection)?;
         let connection = ConnectionId::from_str(connection).map_err(|_| WebhookError::UnknownConnection)?;
         let mut conn = self.inner.conn().await?;
-        let found = inbox::connection(&mut conn, connection)
+        let found = stored::connection(&mut conn, connection)
             .await
             .map_err(EngineError::from)?;
         let found = found
@@ -188,7 +177,7 @@ impl Engine {
         let store = self.store().worker_tenant(target.tenant);
         let mut tx = store.tx().await?;
         let id = dice.uuid(now);
-        if inbox::store(&mut tx, id, target, digest, &content, now)
+        if stored::store(&mut tx, id, target, digest, &content, now)
             .await?
             .is_none()
         {
@@ -196,7 +185,7 @@ impl Engine {
             return Ok(false);
         }
         obey(&mut tx, target, kept, &mut dice, now).await?;
-        let job = process_job(&self.inner, target.tenant, id)?;
+        let job = inbox::job(&self.inner, target.tenant, id)?;
         tidings_queue::enqueue(&mut tx, &[job], now).await?;
         self.inner.fail.pass("webhook_before_commit");
         tx.commit().await?;
@@ -253,7 +242,7 @@ fn preferences_of<'a>(target: &WebhookTarget, kept: &'a Kept) -> Vec<&'a Reporte
 }
 
 /// The users of WhatsApp that a webhook speaks of.
-fn users_of(kept: &Kept) -> Vec<String> {
+pub(crate) fn users_of(kept: &Kept) -> Vec<String> {
     let authors = kept
         .inbound
         .iter()
@@ -329,121 +318,5 @@ pub(crate) fn bound(event: &mut ReportedEvent) {
     }
     if let Some((_, code)) = &mut event.error {
         cut(code, 64);
-    }
-}
-
-fn process_job(inner: &Inner, tenant: TenantId, id: Uuid) -> Result<NewJob, EngineError> {
-    let payload = serde_json::value::to_raw_value(&Payload { webhook_id: id }).map_err(|error| {
-        EngineError::Conflict {
-            problem: error.to_string(),
-        }
-    })?;
-    let kind = JobKind::WebhookProcess;
-    Ok(NewJob {
-        source_reference: Some(format!("webhook:{id}")),
-        max_retries: i32::try_from(inner.schedule.max_retries(kind)).unwrap_or(i32::MAX),
-        ..NewJob::new(tenant, kind, kind.priority(tidings_core::Urgency::High), payload)
-    })
-}
-
-/// Applies a stored webhook and says how its job ends. Reports about deliveries nobody knows yet make the job come back: a
-/// webhook may be faster than the answer to the call it is about. What is unknown after the last try is none of ours.
-pub(crate) async fn process(inner: &Inner, job: &ClaimedJob) -> Result<Outcome, EngineError> {
-    let payload: Payload =
-        serde_json::from_str(job.payload.get()).map_err(|error| EngineError::Conflict {
-            problem: format!("the payload of webhook.process: {error}"),
-        })?;
-    let now = inner.now();
-    let mut dice = inner.dice();
-    let mut tx = inner.store.worker_tenant(job.tenant).tx().await?;
-    let Some(stored) = inbox::load(&mut tx, payload.webhook_id).await? else {
-        tx.rollback().await?;
-        return Ok(Outcome::Done);
-    };
-    let kept: Kept = serde_json::from_slice(&stored.content).map_err(|error| EngineError::Conflict {
-        problem: format!("the stored webhook cannot be read: {error}"),
-    })?;
-    let (kept, proven) = match kept.mail {
-        Some(letter) => {
-            let (kept, answered) = mail::open(&mut tx, stored.connection, letter).await?;
-            (kept, Some(answered))
-        }
-        None => (kept, None),
-    };
-    whatsapp::lock_users(&mut tx, &users_of(&kept)).await?;
-    let found = track::find(&mut tx, stored.connection, stored.channel, &kept.events).await?;
-    let mut writing = whatsapp::linked(&mut tx, stored.connection, &kept.links).await?;
-    for message in &kept.inbound {
-        writing.extend(whatsapp::author(&mut tx, stored.connection, message).await?.1);
-    }
-    found.lock(&mut tx, &writing).await?;
-    whatsapp::note_reviews(&mut tx, &kept.templates, stored.received_at, &mut dice, now).await?;
-    whatsapp::link(&mut tx, stored.connection, &kept.links, &mut dice, now).await?;
-    let unmatched = found.unmatched;
-    let source = Source::webhook(stored.connection, stored.received_at);
-    track::apply(inner, &mut tx, source, &found, &mut dice, now).await?;
-    let mut answers = Vec::new();
-    for message in &kept.inbound {
-        let answered = match proven {
-            Some(answered) => answered,
-            None if message.channel == Channel::Email && stored.provider != ProviderKind::Sandbox => {
-                mail::answered(&mut tx, stored.connection, message).await?
-            }
-            None => Answered::Newest,
-        };
-        let answer = reply::store(
-            inner,
-            &mut tx,
-            stored.connection,
-            message,
-            &answered,
-            &mut dice,
-            now,
-        )
-        .await?;
-        answers.extend(answer.filter(|_| stored.provider == ProviderKind::Sandbox));
-    }
-    if unmatched > 0
-        && let Some(outcome) = again(inner, job, unmatched, &mut dice, now)
-    {
-        // What was matched is stored and will not be applied twice.
-        tx.commit().await?;
-        return Ok(outcome);
-    }
-    if !answers.is_empty() {
-        // Accepted in a transaction of its own, before the webhook counts as applied; a repetition finds it done.
-        tx.commit().await?;
-        reply::answer(inner, job.tenant, answers).await?;
-        tx = inner.store.worker_tenant(job.tenant).tx().await?;
-    }
-    let failure =
-        (unmatched > 0).then(|| format!("{unmatched} reports are about messages this connection never sent"));
-    inbox::mark_processed(&mut tx, payload.webhook_id, failure.as_deref(), now).await?;
-    tx.commit().await?;
-    Ok(Outcome::Done)
-}
-
-fn again(
-    inner: &Inner,
-    job: &ClaimedJob,
-    unmatched: usize,
-    dice: &mut Dice,
-    now: Timestamp,
-) -> Option<Outcome> {
-    let failure = Failure {
-        category: ErrorCategory::Transient,
-        retries: job.retry_count.unsigned_abs(),
-        max_retries: job.max_retries.unsigned_abs(),
-        retry_after: None,
-        first_due_at: now,
-    };
-    match next_try(&failure, job.kind, &inner.schedule, now, dice) {
-        NextTry::At { at, counts } => Some(Outcome::Retry {
-            at,
-            category: ErrorCategory::Transient,
-            error: format!("{unmatched} reports are about messages not known yet"),
-            counts,
-        }),
-        NextTry::GiveUp => None,
     }
 }

@@ -124,23 +124,14 @@ async fn pending(database: &mut PgConnection) -> Result<i64> {
 async fn waited(database: &mut PgConnection, prefix: &str) -> Result<Value> {
     let started = Instant::now();
     loop {
-        let taken: Vec<Option<f64>> = sqlx::query_scalar(
-            "SELECT (extract(epoch FROM sent_at - accepted_at) * 1000)::float8 FROM messages
-             WHERE source_reference LIKE $1 || '%'",
-        )
-        .bind(prefix)
-        .fetch_all(&mut *database)
-        .await?;
-        if taken.len() as u64 == MEASURED && taken.iter().all(Option::is_some) {
-            let taken = rate::Taken::of(taken.into_iter().flatten().collect());
+        if let Some(taken) = rate::sent(database, prefix, MEASURED).await? {
             return Ok(
                 json!({ "messages": taken.len(), "p50_ms": taken.at(0.5), "p95_ms": taken.at(0.95), "p99_ms": taken.at(0.99) }),
             );
         }
         ensure!(
             started.elapsed() < SETTLE_LIMIT,
-            "of {MEASURED} urgent messages {} were sent within {SETTLE_LIMIT:?}",
-            taken.iter().flatten().count()
+            "not all of {MEASURED} urgent messages were sent within {SETTLE_LIMIT:?}"
         );
         tokio::time::sleep(Duration::from_millis(250)).await;
     }

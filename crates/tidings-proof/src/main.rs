@@ -1,5 +1,5 @@
 //! The proofs of Tidings: benchmarks, kill tests and verification vectors, against the real binary and a real
-//! PostgreSQL. `cargo xtask bench`, `crash`, `faults` and `vectors` build and run it.
+//! PostgreSQL. `cargo xtask bench`, `crash`, `scan` and the other names build and run it.
 
 mod bench;
 mod campaigns;
@@ -16,6 +16,7 @@ mod process;
 mod rate;
 #[path = "../../tidings-testkit/src/redis.rs"]
 mod redis;
+mod scan;
 mod steady;
 mod tally;
 mod unsubscribe;
@@ -23,7 +24,7 @@ mod vectors;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tidings_postgres::{Binaries, Cluster, Options, Settings};
 
@@ -124,6 +125,15 @@ enum Proof {
         #[arg(long)]
         json: bool,
     },
+    /// A large dealership read for every campaign: how long it takes, and how much memory.
+    Scan {
+        /// Customers of the dealership.
+        #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+        customers: u64,
+        /// Print only the JSON line.
+        #[arg(long)]
+        json: bool,
+    },
     /// Runs verification vectors through the real verifiers and parsers.
     Vectors {
         /// The folder of vectors.
@@ -164,18 +174,16 @@ fn main() -> Result<ExitCode> {
                 runtime.block_on(crash::run(&url, &folder, kills, seed, !json))?
             };
             drop(cluster);
-            println!("{summary}");
             let none: &[&str] = if campaigns { &campaigns::NONE } else { &crash::NONE };
             let clean = none.iter().all(|count| summary[*count] == 0);
-            Ok(ExitCode::from(u8::from(!clean)))
+            finish(&summary, clean, &folder)
         }
         Proof::Failover { rounds, json } => {
             let (cluster, url) = database(None, "failover")?;
             let folder = process::folder("failover")?;
             let summary = runtime.block_on(failover::run(&url, &folder, rounds, !json))?;
             drop(cluster);
-            println!("{summary}");
-            Ok(ExitCode::from(u8::from(!failover::is_clean(&summary))))
+            finish(&summary, failover::is_clean(&summary), &folder)
         }
         Proof::Faults {
             only,
@@ -207,17 +215,15 @@ fn main() -> Result<ExitCode> {
             let folder = process::folder("fairness")?;
             let summary = runtime.block_on(fairness::run(&url, &folder, jobs, !json))?;
             drop(cluster);
-            println!("{summary}");
             let fair = summary["p95_shift_ms"].as_f64().is_some_and(|ms| ms <= 1000.0);
-            Ok(ExitCode::from(u8::from(!fair)))
+            finish(&summary, fair, &folder)
         }
         Proof::Limits { json } => {
             let (cluster, url) = database(None, "limits")?;
             let folder = process::folder("limits")?;
             let summary = runtime.block_on(limits::run(&url, &folder, !json))?;
             drop(cluster);
-            println!("{summary}");
-            Ok(ExitCode::from(u8::from(!limits::is_clean(&summary))))
+            finish(&summary, limits::is_clean(&summary), &folder)
         }
         Proof::Load {
             rate,
@@ -234,8 +240,15 @@ fn main() -> Result<ExitCode> {
             };
             let summary = runtime.block_on(steady::run(&url, &folder, plan, !json))?;
             drop(cluster);
-            println!("{summary}");
-            Ok(ExitCode::from(u8::from(!steady::is_clean(&summary))))
+            finish(&summary, steady::is_clean(&summary), &folder)
+        }
+        Proof::Scan { customers, json } => {
+            let (cluster, url) = database(None, "scan")?;
+            let folder = process::folder("scan")?;
+            let customers = usize::try_from(customers)?;
+            let summary = runtime.block_on(scan::run(&url, &folder, customers, !json))?;
+            drop(cluster);
+            finish(&summary, scan::is_clean(&summary), &folder)
         }
         Proof::Vectors { dir, json } => {
             // A case of unsubscribing needs the HTTP face, and that a database.
@@ -250,6 +263,18 @@ fn main() -> Result<ExitCode> {
             Ok(ExitCode::from(u8::from(failed > 0)))
         }
     }
+}
+
+/// Prints the summary. The folder with what the processes logged stays where something was not as promised.
+fn finish(summary: &serde_json::Value, clean: bool, folder: &Path) -> Result<ExitCode> {
+    println!("{summary}");
+    if clean {
+        std::fs::remove_dir_all(folder)
+            .with_context(|| format!("{} could not be removed", folder.display()))?;
+    } else {
+        eprintln!("what the processes logged lies in {}", folder.display());
+    }
+    Ok(ExitCode::from(u8::from(!clean)))
 }
 
 /// A private cluster in a temporary folder; both end with the proof.

@@ -234,6 +234,16 @@ pub async fn signal(pid: u32, name: &str) -> Result<()> {
     Ok(())
 }
 
+/// A figure of a process's memory, in kibibytes: `VmRSS` what it holds, `VmHWM` the most it ever held (proc(5)). None when
+/// the process has ended or the system does not say.
+pub fn memory_kib(pid: u32, figure: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let value = status
+        .lines()
+        .find_map(|line| line.strip_prefix(figure)?.strip_prefix(':'))?;
+    value.trim().strip_suffix("kB")?.trim().parse().ok()
+}
+
 /// A fresh folder for a proof.
 pub fn folder(name: &str) -> Result<PathBuf> {
     let path = std::env::temp_dir().join(format!("tidings-{name}-{}", std::process::id()));

@@ -38,6 +38,8 @@ const LEASE_S: u32 = 15;
 const WARM_UP: u64 = 300;
 /// Calls that the ledger holds.
 const MOST_ENTRIES: usize = 5_000_000;
+/// Slow seconds that are listed.
+const SLOW_SECONDS: usize = 60;
 const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 
 /// What is measured.
@@ -193,6 +195,8 @@ impl Stage {
             "submission_p99_ms": submitted.at(0.99),
             "delivery_p50_ms": delivered.at(0.5),
             "delivery_p99_ms": delivered.at(0.99),
+            "submission_slow_seconds": slow(&submitted, SUBMISSION_P99_MS),
+            "delivery_slow_seconds": slow(&delivered, DELIVERY_P99_MS),
             "lost": lost,
             "duplicate": calls.values().filter(|count| **count > 1).count(),
             "delivered": reported,
@@ -206,30 +210,15 @@ impl Stage {
     async fn delivered(&mut self, prefix: &str, count: u64) -> Result<Taken> {
         let started = Instant::now();
         loop {
-            let open: i64 = sqlx::query_scalar(
-                "SELECT $2 - count(*) FROM messages WHERE source_reference LIKE $1 || '%' AND sent_at IS NOT NULL",
-            )
-            .bind(prefix)
-            .bind(i64::try_from(count)?)
-            .fetch_one(&mut self.database)
-            .await?;
-            if open == 0 {
-                break;
+            if let Some(taken) = rate::sent(&mut self.database, prefix, count).await? {
+                return Ok(taken);
             }
             ensure!(
                 started.elapsed() < SETTLE_LIMIT,
-                "{open} of {count} messages were not sent within {SETTLE_LIMIT:?}"
+                "not all of {count} messages were sent within {SETTLE_LIMIT:?}"
             );
             tokio::time::sleep(Duration::from_millis(250)).await;
         }
-        let taken: Vec<f64> = sqlx::query_scalar(
-            "SELECT (extract(epoch FROM sent_at - accepted_at) * 1000)::float8 FROM messages
-             WHERE source_reference LIKE $1 || '%'",
-        )
-        .bind(prefix)
-        .fetch_all(&mut self.database)
-        .await?;
-        Ok(Taken::of(taken))
     }
 
     /// How many were reported as delivered, once all were or nothing changes any more.
@@ -247,6 +236,14 @@ impl Stage {
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }
+}
+
+/// The first slow seconds, by number, with their slowest call in milliseconds: one stall of a machine looks different
+/// from a process that cannot keep up.
+fn slow(taken: &Taken, above_ms: f64) -> Value {
+    let mut seconds = taken.slow_seconds(above_ms);
+    seconds.truncate(SLOW_SECONDS);
+    json!(seconds)
 }
 
 fn set_account(vendors: &StandIn, vendor: Vendor, account: Account) -> Result<Value> {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tidings_core::decide::facts::SuppressionReason;
 use tidings_core::{Address, Channel, ConnectionId, ContactId, Dice};
 use tidings_providers::{InboundMessage, UserLink};
-use tidings_store::tracking::reports;
+use tidings_store::tracking::reports::{self, Wanted};
 use tidings_store::whatsapp::users;
 use tidings_store::{BlindIndex, TenantTx, contacts, suppressions};
 
@@ -33,7 +33,12 @@ async fn recipient_of(
     connection: ConnectionId,
     provider_message_id: &str,
 ) -> Result<Option<ContactId>, EngineError> {
-    let Some(delivery) = reports::find(tx, connection, None, Some(provider_message_id)).await? else {
+    let wanted = Wanted {
+        connection,
+        delivery: None,
+        provider_message_id: Some(provider_message_id),
+    };
+    let Some(delivery) = reports::find(tx, wanted).await? else {
         return Ok(None);
     };
     Ok(reports::recipient(tx, delivery).await?)

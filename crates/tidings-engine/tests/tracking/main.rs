@@ -12,6 +12,7 @@ mod reconciling;
 mod replies;
 mod reports;
 mod sandbox;
+mod together;
 mod unsubscribing;
 mod whatsapp;
 #[expect(dead_code, reason = "shared with the tests of the path")]

@@ -1,5 +1,6 @@
 //! The resident memory of a process, watched once a second.
 
+use crate::process::memory_kib;
 use anyhow::{Context, Result, ensure};
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -43,7 +44,7 @@ impl Memory {
                 .await
                 .is_some()
             {
-                seen.extend(resident_kib(pid));
+                seen.extend(memory_kib(pid, "VmRSS"));
             }
             seen
         });
@@ -69,10 +70,4 @@ impl Memory {
             late_mb: mean(seen.get(seen.len() - fifth..).context("no last fifth")?),
         })
     }
-}
-
-fn resident_kib(pid: u32) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse().ok()
 }

@@ -4,6 +4,7 @@ use crate::{Place, Result, StoreError, TenantTx};
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use sqlx::PgConnection;
+use std::collections::HashMap;
 use tidings_core::{Channel, ConnectionId, DeliveryId, ProviderKind, TenantId};
 use uuid::Uuid;
 
@@ -176,48 +177,57 @@ pub async fn store(
     Ok(stored)
 }
 
-/// Loads a webhook that is not applied yet, and locks it; none when another worker has applied it.
-pub async fn load(tx: &mut TenantTx, id: Uuid) -> Result<Option<StoredWebhook>> {
+/// Loads webhooks that are not applied yet, by their ids, and locks them in order of these.
+pub async fn load_all(tx: &mut TenantTx, ids: &[Uuid]) -> Result<HashMap<Uuid, StoredWebhook>> {
     let tenant = tx.tenant();
-    let row = sqlx::query!(
-        r#"SELECT w.connection_id, w.provider, w.sealed, w.received_at, c.channel AS "channel?"
+    let rows = sqlx::query!(
+        r#"SELECT w.id, w.connection_id, w.provider, w.sealed, w.received_at, c.channel AS "channel?"
            FROM webhook_inbox w LEFT JOIN connections c ON c.tenant_id = w.tenant_id AND c.id = w.connection_id
-           WHERE w.tenant_id = $1 AND w.id = $2 AND w.processed_at IS NULL FOR UPDATE OF w"#,
+           WHERE w.tenant_id = $1 AND w.id = ANY ($2) AND w.processed_at IS NULL ORDER BY w.id FOR UPDATE OF w"#,
         tenant.0,
-        id,
+        ids,
     )
-    .fetch_optional(&mut **tx)
+    .fetch_all(&mut **tx)
     .await?;
-    let Some(row) = row else { return Ok(None) };
+    if rows.is_empty() {
+        return Ok(HashMap::new());
+    }
     let keyring = tx.keyring();
     let key = keyring.tenant_key(&mut *tx, tenant).await?;
-    Ok(Some(StoredWebhook {
-        connection: ConnectionId(row.connection_id),
-        provider: crate::columns::word("webhook_inbox.provider", &row.provider)?,
-        channel: row
-            .channel
-            .map(|channel| crate::columns::word("connections.channel", &channel))
-            .transpose()?,
-        content: key
-            .open(&place(tenant, id), &row.sealed)
-            .map_err(StoreError::from)?,
-        received_at: row.received_at.to_jiff(),
-    }))
+    let mut found = HashMap::with_capacity(rows.len());
+    for row in rows {
+        let webhook = StoredWebhook {
+            connection: ConnectionId(row.connection_id),
+            provider: crate::columns::word("webhook_inbox.provider", &row.provider)?,
+            channel: row
+                .channel
+                .map(|channel| crate::columns::word("connections.channel", &channel))
+                .transpose()?,
+            content: key
+                .open(&place(tenant, row.id), &row.sealed)
+                .map_err(StoreError::from)?,
+            received_at: row.received_at.to_jiff(),
+        };
+        found.insert(row.id, webhook);
+    }
+    Ok(found)
 }
 
-/// Marks a webhook as applied; `failure` says what of it could not be.
+/// Marks webhooks as applied; the texts say what of them could not be.
 pub async fn mark_processed(
     tx: &mut TenantTx,
-    id: Uuid,
-    failure: Option<&str>,
+    webhooks: &[(Uuid, Option<String>)],
     now: Timestamp,
 ) -> Result<()> {
+    let ids: Vec<_> = webhooks.iter().map(|one| one.0).collect();
+    let failures: Vec<_> = webhooks.iter().map(|one| one.1.as_deref()).collect();
     sqlx::query!(
-        "UPDATE webhook_inbox SET processed_at = $3, failure = $4 WHERE tenant_id = $1 AND id = $2",
+        "UPDATE webhook_inbox w SET processed_at = $4, failure = i.failure
+         FROM unnest($2::uuid[], $3::text[]) AS i(id, failure) WHERE w.tenant_id = $1 AND w.id = i.id",
         tx.tenant().0,
-        id,
+        &ids,
+        &failures as _,
         now.to_sqlx() as _,
-        failure,
     )
     .execute(&mut **tx)
     .await?;

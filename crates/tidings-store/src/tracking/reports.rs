@@ -6,7 +6,7 @@ use crate::messages::words::channels;
 use crate::{BlindIndex, TenantTx};
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use tidings_core::event::{BounceClass, DeliveryEventKind};
 use tidings_core::status::Standing;
 use tidings_core::{
@@ -84,27 +84,48 @@ pub struct NewReport {
     pub occurred_at: Timestamp,
 }
 
-/// Finds the delivery by our reference's delivery id, else by the provider's id of the message. Only what went over this
-/// connection is found: one account cannot report about another's messages.
-pub async fn find(
-    tx: &mut TenantTx,
-    connection: ConnectionId,
-    delivery: Option<DeliveryId>,
-    provider_message_id: Option<&str>,
-) -> Result<Option<DeliveryId>> {
+/// What a report names.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The connection it is of.
+    pub connection: ConnectionId,
+    /// The delivery of our reference.
+    pub delivery: Option<DeliveryId>,
+    /// The provider's id of the message.
+    pub provider_message_id: Option<&'a str>,
+}
+
+/// Finds the deliveries, in order of what is wanted: by our reference's delivery id, else by the provider's id of the
+/// message. Only what went over the report's connection is found: one account cannot report about another's messages.
+pub async fn find_all(tx: &mut TenantTx, wanted: &[Wanted<'_>]) -> Result<Vec<Option<DeliveryId>>> {
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let connections: Vec<_> = wanted.iter().map(|one| one.connection.0).collect();
+    let deliveries: Vec<_> = wanted.iter().map(|one| one.delivery.map(|id| id.0)).collect();
+    let ids: Vec<_> = wanted.iter().map(|one| one.provider_message_id).collect();
     let found = sqlx::query_scalar!(
         r#"SELECT coalesce(
-            (SELECT delivery_id FROM attempts WHERE tenant_id = $1 AND delivery_id = $3 AND connection_id = $2 LIMIT 1),
-            (SELECT delivery_id FROM provider_messages
-             WHERE tenant_id = $1 AND connection_id = $2 AND provider_message_id = $4)) AS found"#,
+            (SELECT a.delivery_id FROM attempts a
+             WHERE a.tenant_id = $1 AND a.delivery_id = i.delivery_id AND a.connection_id = i.connection_id LIMIT 1),
+            (SELECT p.delivery_id FROM provider_messages p
+             WHERE p.tenant_id = $1 AND p.connection_id = i.connection_id AND p.provider_message_id = i.message_id)) AS found
+           FROM unnest($2::uuid[], $3::uuid[], $4::text[]) WITH ORDINALITY
+               AS i(connection_id, delivery_id, message_id, ord)
+           ORDER BY i.ord"#,
         tx.tenant().0,
-        connection.0,
-        delivery.map(|id| id.0),
-        provider_message_id,
+        &connections,
+        &deliveries as _,
+        &ids as _,
     )
-    .fetch_one(&mut **tx)
+    .fetch_all(&mut **tx)
     .await?;
-    Ok(found.map(DeliveryId))
+    Ok(found.into_iter().map(|id| id.map(DeliveryId)).collect())
+}
+
+/// Finds one; see [`find_all`].
+pub async fn find(tx: &mut TenantTx, wanted: Wanted<'_>) -> Result<Option<DeliveryId>> {
+    Ok(find_all(tx, &[wanted]).await?.pop().flatten())
 }
 
 /// The delivery of a message that went over a connection: what an answer that names the message is about.
@@ -206,7 +227,16 @@ pub async fn lock_ahead(
 
 /// Loads and locks a delivery and its message.
 pub async fn lock(tx: &mut TenantTx, delivery: DeliveryId) -> Result<Option<Reported>> {
-    let row = sqlx::query!(
+    Ok(lock_all(tx, &[delivery]).await?.remove(&delivery))
+}
+
+/// Loads and locks deliveries and their messages, in order of id.
+pub async fn lock_all(tx: &mut TenantTx, deliveries: &[DeliveryId]) -> Result<HashMap<DeliveryId, Reported>> {
+    if deliveries.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let deliveries: Vec<_> = deliveries.iter().map(|delivery| delivery.0).collect();
+    let rows = sqlx::query!(
         "SELECT d.id, d.state, d.attempt_no, d.channel, d.position, d.chain, d.job_id, d.reference, d.provider_message_id,
                 m.id AS message_id, m.message_type, m.category, m.urgency, m.contact_id, m.status, m.status_provenance,
                 m.sent_at,
@@ -215,43 +245,55 @@ pub async fn lock(tx: &mut TenantTx, delivery: DeliveryId) -> Result<Option<Repo
                 EXISTS (SELECT FROM deliveries l WHERE l.tenant_id = d.tenant_id AND l.message_id = d.message_id
                     AND l.position < d.position AND l.state = 'delivered') AS \"arrived_before!\"
          FROM deliveries d JOIN messages m ON m.tenant_id = d.tenant_id AND m.id = d.message_id
-         WHERE d.tenant_id = $1 AND d.id = $2
-         FOR UPDATE OF d, m",
+         WHERE d.tenant_id = $1 AND d.id = ANY ($2)
+         ORDER BY d.id FOR UPDATE OF d, m",
         tx.tenant().0,
-        delivery.0,
+        &deliveries,
     )
-    .fetch_optional(&mut **tx)
+    .fetch_all(&mut **tx)
     .await?;
-    let Some(row) = row else { return Ok(None) };
-    let message_type = MessageType::parse(&row.message_type)
-        .map_err(|error| sqlx::Error::Decode(format!("messages.message_type: {error}").into()))?;
-    Ok(Some(Reported {
-        delivery: DeliveryId(row.id),
-        state: word("deliveries.state", &row.state)?,
-        attempt_no: row.attempt_no,
-        channel: word("deliveries.channel", &row.channel)?,
-        position: row.position,
-        chain: channels(&row.chain)?,
-        overtaken: row.overtaken,
-        arrived_before: row.arrived_before,
-        job: row.job_id.map(JobId),
-        reference: row.reference,
-        provider_message_id: row.provider_message_id,
-        message: MessageId(row.message_id),
-        urgency: word("messages.urgency", &row.urgency)?,
-        message_type,
-        category: word("messages.category", &row.category)?,
-        contact: ContactId(row.contact_id),
-        standing: Standing::new(
-            word("messages.status", &row.status)?,
-            word("messages.status_provenance", &row.status_provenance)?,
-        ),
-        sent_at: row.sent_at.map(jiff_sqlx::Timestamp::to_jiff),
-    }))
+    let mut known = HashMap::with_capacity(rows.len());
+    for row in rows {
+        let message_type = MessageType::parse(&row.message_type)
+            .map_err(|error| sqlx::Error::Decode(format!("messages.message_type: {error}").into()))?;
+        let reported = Reported {
+            delivery: DeliveryId(row.id),
+            state: word("deliveries.state", &row.state)?,
+            attempt_no: row.attempt_no,
+            channel: word("deliveries.channel", &row.channel)?,
+            position: row.position,
+            chain: channels(&row.chain)?,
+            overtaken: row.overtaken,
+            arrived_before: row.arrived_before,
+            job: row.job_id.map(JobId),
+            reference: row.reference,
+            provider_message_id: row.provider_message_id,
+            message: MessageId(row.message_id),
+            urgency: word("messages.urgency", &row.urgency)?,
+            message_type,
+            category: word("messages.category", &row.category)?,
+            contact: ContactId(row.contact_id),
+            standing: Standing::new(
+                word("messages.status", &row.status)?,
+                word("messages.status_provenance", &row.status_provenance)?,
+            ),
+            sent_at: row.sent_at.map(jiff_sqlx::Timestamp::to_jiff),
+        };
+        known.insert(reported.delivery, reported);
+    }
+    Ok(known)
 }
 
-/// Stores reports; the answer holds the keys of those that were not stored before.
-pub async fn insert(tx: &mut TenantTx, reports: &[NewReport], now: Timestamp) -> Result<HashSet<String>> {
+/// Stores reports; the answer holds the ids of those that were not stored before. Of several with the same key the first is
+/// stored.
+pub async fn insert(
+    tx: &mut TenantTx,
+    reports: &[NewReport],
+    now: Timestamp,
+) -> Result<HashSet<DeliveryEventId>> {
+    if reports.is_empty() {
+        return Ok(HashSet::new());
+    }
     let ids: Vec<_> = reports.iter().map(|report| report.id.0).collect();
     let connections: Vec<_> = reports.iter().map(|report| report.connection.0).collect();
     let keys: Vec<_> = reports.iter().map(|report| report.dedupe_key.clone()).collect();
@@ -289,7 +331,7 @@ pub async fn insert(tx: &mut TenantTx, reports: &[NewReport], now: Timestamp) ->
              AS i(id, connection_id, dedupe_key, delivery_id, message_id, kind, provenance, bounce_class,
                   error_category, code, detail, occurred_at)
          ON CONFLICT (tenant_id, connection_id, dedupe_key) DO NOTHING
-         RETURNING dedupe_key",
+         RETURNING id",
         tx.tenant().0,
         &ids,
         &connections,
@@ -307,66 +349,81 @@ pub async fn insert(tx: &mut TenantTx, reports: &[NewReport], now: Timestamp) ->
     )
     .fetch_all(&mut **tx)
     .await?;
-    Ok(stored.into_iter().collect())
+    Ok(stored.into_iter().map(DeliveryEventId).collect())
 }
 
-/// Writes what is now known of a message. Each instant is kept as it was first reported.
-pub async fn set_standing(
-    tx: &mut TenantTx,
-    message: MessageId,
-    standing: Standing,
-    at: Timestamp,
-) -> Result<()> {
+/// Writes what is now known of messages, since when. Each instant is kept as it was first reported; a message stands in the
+/// list once.
+pub async fn set_standings(tx: &mut TenantTx, standings: &[(MessageId, Standing, Timestamp)]) -> Result<()> {
+    let messages: Vec<_> = standings.iter().map(|one| one.0.0).collect();
+    let statuses: Vec<_> = standings.iter().map(|one| one.1.status.as_str()).collect();
+    let provenances: Vec<_> = standings.iter().map(|one| one.1.provenance.as_str()).collect();
+    let times: Vec<_> = standings.iter().map(|one| one.2.to_sqlx()).collect();
     sqlx::query!(
-        "UPDATE messages
-         SET status = $3, status_provenance = $4,
+        "UPDATE messages m
+         SET status = i.status, status_provenance = i.provenance,
              waits_for = NULL,
-             sent_at = CASE WHEN $3 IN ('sent', 'delivered', 'opened', 'clicked') THEN coalesce(sent_at, $5) ELSE sent_at END,
-             delivered_at = CASE WHEN $3 IN ('delivered', 'opened', 'clicked') THEN coalesce(delivered_at, $5) ELSE delivered_at END,
-             opened_at = CASE WHEN $3 IN ('opened', 'clicked') THEN coalesce(opened_at, $5) ELSE opened_at END,
-             clicked_at = CASE WHEN $3 = 'clicked' THEN coalesce(clicked_at, $5) ELSE clicked_at END,
-             failed_at = CASE WHEN $3 IN ('failed', 'bounced') THEN coalesce(failed_at, $5) ELSE failed_at END
-         WHERE tenant_id = $1 AND id = $2",
+             sent_at = CASE WHEN i.status IN ('sent', 'delivered', 'opened', 'clicked') THEN coalesce(m.sent_at, i.at) ELSE m.sent_at END,
+             delivered_at = CASE WHEN i.status IN ('delivered', 'opened', 'clicked') THEN coalesce(m.delivered_at, i.at) ELSE m.delivered_at END,
+             opened_at = CASE WHEN i.status IN ('opened', 'clicked') THEN coalesce(m.opened_at, i.at) ELSE m.opened_at END,
+             clicked_at = CASE WHEN i.status = 'clicked' THEN coalesce(m.clicked_at, i.at) ELSE m.clicked_at END,
+             failed_at = CASE WHEN i.status IN ('failed', 'bounced') THEN coalesce(m.failed_at, i.at) ELSE m.failed_at END
+         FROM unnest($2::uuid[], $3::text[], $4::text[], $5::timestamptz[]) AS i(id, status, provenance, at)
+         WHERE m.tenant_id = $1 AND m.id = i.id",
         tx.tenant().0,
-        message.0,
-        standing.status.as_str(),
-        standing.provenance.as_str(),
-        at.to_sqlx() as _,
+        &messages,
+        &statuses as _,
+        &provenances as _,
+        &times as _,
     )
     .execute(&mut **tx)
     .await?;
     Ok(())
 }
 
-/// Moves a delivery after a report; an attempt of unknown outcome is known to have been accepted when anything was
-/// reported about it.
-pub async fn set_delivery(
-    tx: &mut TenantTx,
-    delivery: DeliveryId,
-    state: DeliveryState,
-    provider_message: Option<(ConnectionId, &str)>,
-    now: Timestamp,
-) -> Result<()> {
+/// Where a report leaves a delivery.
+#[derive(Clone, Debug)]
+pub struct Move {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// Its new state.
+    pub state: DeliveryState,
+    /// The provider's id of the message, and the connection it is of.
+    pub provider_message: Option<(ConnectionId, String)>,
+}
+
+/// Moves deliveries after reports; an attempt of unknown outcome is known to have been accepted when anything was
+/// reported about it. A delivery stands in the list once.
+pub async fn move_deliveries(tx: &mut TenantTx, moves: &[Move], now: Timestamp) -> Result<()> {
+    let deliveries: Vec<_> = moves.iter().map(|one| one.delivery.0).collect();
+    let states: Vec<_> = moves.iter().map(|one| one.state.as_str()).collect();
+    let told = || moves.iter().map(|one| one.provider_message.as_ref());
+    let connections: Vec<_> = told().map(|pair| pair.map(|pair| pair.0.0)).collect();
+    let ids: Vec<_> = told().map(|pair| pair.map(|pair| pair.1.as_str())).collect();
     sqlx::query!(
-        "WITH moved AS (
-             UPDATE deliveries SET state = $3, updated_at = $6, resolve_after = NULL,
-                 provider_message_id = coalesce(provider_message_id, $5)
-             WHERE tenant_id = $1 AND id = $2 RETURNING attempt_no
+        "WITH input AS MATERIALIZED (
+             SELECT * FROM unnest($2::uuid[], $3::text[], $4::uuid[], $5::text[])
+                 AS i(delivery_id, state, connection_id, provider_message_id)
+         ), moved AS (
+             UPDATE deliveries d SET state = i.state, updated_at = $6, resolve_after = NULL,
+                 provider_message_id = coalesce(d.provider_message_id, i.provider_message_id)
+             FROM input i WHERE d.tenant_id = $1 AND d.id = i.delivery_id RETURNING d.id, d.attempt_no
          ), told AS (
-             UPDATE attempts a SET outcome = 'accepted', finished_at = coalesce(finished_at, $6)
-             FROM moved WHERE a.tenant_id = $1 AND a.delivery_id = $2 AND a.attempt_no = moved.attempt_no
+             UPDATE attempts a SET outcome = 'accepted', finished_at = coalesce(a.finished_at, $6)
+             FROM moved WHERE a.tenant_id = $1 AND a.delivery_id = moved.id AND a.attempt_no = moved.attempt_no
                  AND a.outcome IN ('intended', 'unknown')
          ), known AS (
              INSERT INTO provider_messages (tenant_id, connection_id, provider_message_id, delivery_id)
-             SELECT $1, $4, $5, $2 WHERE $4::uuid IS NOT NULL AND $5::text IS NOT NULL
+             SELECT $1, i.connection_id, i.provider_message_id, i.delivery_id FROM input i
+             WHERE i.connection_id IS NOT NULL AND i.provider_message_id IS NOT NULL
              ON CONFLICT DO NOTHING
          )
-         DELETE FROM unknown_deliveries WHERE tenant_id = $1 AND delivery_id = $2",
+         DELETE FROM unknown_deliveries u USING input i WHERE u.tenant_id = $1 AND u.delivery_id = i.delivery_id",
         tx.tenant().0,
-        delivery.0,
-        state.as_str(),
-        provider_message.map(|pair| pair.0.0),
-        provider_message.map(|pair| pair.1),
+        &deliveries,
+        &states as _,
+        &connections as _,
+        &ids as _,
         now.to_sqlx() as _,
     )
     .execute(&mut **tx)
