@@ -1,4 +1,5 @@
-//! A large dealership's rows read for every campaign at once by the real process: how long that takes, and how much memory.
+//! A large dealership's rows read for every campaign at once by the real process, twice: how long that takes, and how much
+//! memory. The first time much is due and is proposed; the second time it is known.
 
 use crate::bench::{self, MachineClock};
 use crate::process::{Installation, memory_kib};
@@ -107,26 +108,13 @@ async fn scan(server_url: &str, folder: &Path, kind: &str, url: &str) -> Result<
     let installation = Installation::prepare(&database_url, folder, &apply, "dealer", LEASE_S).await?;
     let mut api = installation.serve("api", None)?;
     installation.up(&mut api).await?;
-    let campaigns = campaign::built_in();
-    for one in campaigns {
-        ensure!(
-            installation.run_campaign(one.name.as_str()).await?,
-            "a run of {} was not taken down",
-            one.name
-        );
-    }
     let mut database = PgConnection::connect(&database_url).await?;
-    let begun = Instant::now();
-    let mut scheduler = installation.serve("scheduler", None)?;
-    let incomplete = ended(&mut database, &mut scheduler).await?;
-    let seconds = (begun.elapsed().as_secs_f64() * 100.0).round() / 100.0;
-    let memory_mb = peak_mb(&scheduler)?;
-    scheduler.kill().await?;
+    let first = pass(&installation, &mut database).await?;
+    let again = pass(&installation, &mut database).await?;
     api.kill().await?;
-    let (scanned, due): (i64, i64) =
-        sqlx::query_as("SELECT sum(scanned)::bigint, sum(due)::bigint FROM campaign_runs")
-            .fetch_one(&mut database)
-            .await?;
+    let scanned: i64 = sqlx::query_scalar("SELECT sum(scanned)::bigint FROM campaign_runs")
+        .fetch_one(&mut database)
+        .await?;
     let outcomes: Vec<(String, i64)> =
         sqlx::query_as("SELECT outcome, count(*) FROM campaign_rows GROUP BY outcome")
             .fetch_all(&mut database)
@@ -134,9 +122,38 @@ async fn scan(server_url: &str, folder: &Path, kind: &str, url: &str) -> Result<
     let outcomes: BTreeMap<String, i64> = outcomes.into_iter().collect();
     database.close().await?;
     Ok(json!({
-        "campaigns": campaigns.len(), "seconds": seconds, "memory_mb": memory_mb,
-        "scanned": scanned, "due": due, "outcomes": outcomes, "incomplete": incomplete,
+        "first_seconds": first.seconds, "seconds": again.seconds, "memory_mb": first.memory_mb.max(again.memory_mb),
+        "scanned": scanned, "outcomes": outcomes, "incomplete": first.incomplete + again.incomplete,
     }))
+}
+
+/// What reading for every campaign took.
+struct Pass {
+    seconds: f64,
+    memory_mb: f64,
+    incomplete: i64,
+}
+
+/// Asks for a run of every campaign, and has a process of its own do them.
+async fn pass(installation: &Installation, database: &mut PgConnection) -> Result<Pass> {
+    for one in campaign::built_in() {
+        ensure!(
+            installation.run_campaign(one.name.as_str()).await?,
+            "a run of {} was not taken down",
+            one.name
+        );
+    }
+    let begun = Instant::now();
+    let mut scheduler = installation.serve("scheduler", None)?;
+    let incomplete = ended(database, &mut scheduler).await?;
+    let seconds = (begun.elapsed().as_secs_f64() * 100.0).round() / 100.0;
+    let memory_mb = peak_mb(&scheduler)?;
+    scheduler.kill().await?;
+    Ok(Pass {
+        seconds,
+        memory_mb,
+        incomplete,
+    })
 }
 
 /// Waits until every run has ended; how many did not end well.

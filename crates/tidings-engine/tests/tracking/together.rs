@@ -207,19 +207,17 @@ impl Text {
 async fn a_failure_and_an_arrival_at_once_send_nothing_more() {
     use DeliveryState::{Delivered, Stopped};
     // Whichever comes first, the text arrived: what the failure began is called off before it leaves.
-    let cases: [(&[(&str, &str)], &[(Channel, DeliveryState)]); 2] = [
+    let (failed, arrived) = (("undelivered", "30005"), ("delivered", "0"));
+    let cases = [
         (
-            &[("undelivered", "30005"), ("delivered", "0")],
-            &[(Channel::Sms, Delivered), (Channel::Email, Stopped)],
+            [failed, arrived],
+            vec![(Channel::Sms, Delivered), (Channel::Email, Stopped)],
         ),
-        (
-            &[("delivered", "0"), ("undelivered", "30005")],
-            &[(Channel::Sms, Delivered)],
-        ),
+        ([arrived, failed], vec![(Channel::Sms, Delivered)]),
     ];
     for (told, states) in cases {
         let text = Text::sent().await;
-        text.says(told).await;
+        text.says(&told).await;
         assert_eq!(text.states().await, states, "{told:?}");
         assert_eq!(text.world.status(text.message).await, MessageStatus::Delivered);
         assert_eq!(text.world.ledger().await.messages, 0, "no mail left");

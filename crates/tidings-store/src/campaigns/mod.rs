@@ -9,7 +9,8 @@ pub use changes::{StoredCampaign, changed_since, list, put};
 pub use report::{Counted, Coverage, RunStory, coverage, find_run, list_runs};
 pub use rows::{NewRow, PastRow, RowTold, history_of_row, list_rows};
 pub use runs::{
-    ClaimedRun, Fate, NewRun, PageDone, claim, create, finish, forget, heartbeat, page_done, renew, retry,
+    ClaimedRun, Fate, NewRun, PageDone, RUNS_OF_TENANT, claim, create, finish, forget, heartbeat, page_done,
+    renew, retry,
 };
 
 use tidings_core::word_enum;

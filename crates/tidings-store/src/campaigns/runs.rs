@@ -78,8 +78,13 @@ pub async fn create(conn: &mut PgConnection, runs: &[NewRun], now: Timestamp) ->
     Ok(done.rows_affected())
 }
 
+/// Runs of a tenant under way at once, over all nodes: they read one database over a few connections, and each holds pages
+/// in memory. Nodes that claim at the same instant may begin a few more.
+pub const RUNS_OF_TENANT: i64 = 4;
+
 /// Claims the run that has waited longest (of several the first by name, so that a simulation repeats), of a tenant that has none under way if there is one; at most one run of a
-/// campaign at a time, in the order of their moments. `only`: runs of one tenant. Nothing while the queue is fenced.
+/// campaign at a time, in the order of their moments, and at most [`RUNS_OF_TENANT`] of a tenant. `only`: runs of one tenant.
+/// Nothing while the queue is fenced.
 ///
 /// # Errors
 /// When the database refuses.
@@ -108,6 +113,7 @@ pub async fn claim(
                 AND queue_open()
         ), next AS (
             SELECT r.tenant_id, r.id FROM campaign_runs r JOIN open ON open.tenant_id = r.tenant_id AND open.id = r.id
+            WHERE open.under_way < $5
             ORDER BY open.under_way, r.next_try_at, r.as_of, r.campaign, r.id LIMIT 1
             FOR UPDATE OF r SKIP LOCKED
         )
@@ -128,6 +134,7 @@ pub async fn claim(
         now.to_sqlx() as _,
         until.to_sqlx() as _,
         only.map(|tenant| tenant.0),
+        RUNS_OF_TENANT,
     )
     .fetch_optional(conn)
     .await

@@ -235,6 +235,23 @@ async fn a_tenant_with_a_run_under_way_lets_others_go_first() {
 }
 
 #[tokio::test]
+async fn a_tenant_has_few_runs_under_way_and_the_next_begins_when_one_ends() {
+    let mut world = world().await;
+    let node = node(&mut world).await;
+    let most = usize::try_from(campaigns::RUNS_OF_TENANT).unwrap();
+    for number in 0..=most {
+        create(&mut world, &format!("campaign_{number}"), -1).await;
+    }
+    let mut under_way = Vec::new();
+    for _ in 0..most {
+        under_way.push(claim(&world, node, world.now).await.unwrap());
+    }
+    assert!(claim(&world, node, world.now).await.is_none());
+    assert!(finish(&world, &under_way[0], Fate::Complete, world.now).await);
+    assert!(claim(&world, node, world.now).await.is_some());
+}
+
+#[tokio::test]
 async fn the_address_of_a_source_is_sealed_and_changes_of_campaigns_are_replaced_as_a_whole() {
     let world = world().await;
     let input = SourceInput {

@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 use tidings_core::clock::FixedClock;
 use tidings_core::{Clock, TenantId, zone};
 use tidings_engine::source::demo::Dealership;
@@ -32,6 +33,8 @@ const ASKED: usize = 20;
 pub struct DealershipSummary {
     /// How many days were lived through.
     pub days: u32,
+    /// How long that took, in seconds.
+    pub seconds: f64,
     /// Customers of the dealership.
     pub customers: usize,
     /// Campaign runs.
@@ -69,9 +72,14 @@ pub async fn live(
     let clock = Arc::new(FixedClock::new(from));
     let engine = node::engine_on(installation, installation.store.clone(), Arc::clone(&clock) as _)?;
     engine.register().await?;
+    let begun = Instant::now();
     let simulated = engine.simulate(&clock, tenant, now).await?;
+    let seconds = begun.elapsed().as_secs_f64();
     let coverage = coverage(installation, tenant).await?;
-    let summary = sum(days, customers, &simulated, &coverage);
+    let summary = DealershipSummary {
+        seconds: (seconds * 10.0).round() / 10.0,
+        ..sum(days, customers, &simulated, &coverage)
+    };
     print(&summary, &coverage);
     why(&engine, tenant, customers).await?;
     engine.close().await;
@@ -135,8 +143,8 @@ fn sum(days: u32, customers: usize, simulated: &Simulated, coverage: &[Coverage]
 
 fn print(summary: &DealershipSummary, coverage: &[Coverage]) {
     println!(
-        "lived through {} days: {} campaign runs looked at {} rows\n",
-        summary.days, summary.runs, summary.scanned
+        "lived through {} days in {} s: {} campaign runs looked at {} rows\n",
+        summary.days, summary.seconds, summary.runs, summary.scanned
     );
     print!("{:<26} {:>6} {:>7}", "campaign", "runs", "due");
     for outcome in RowOutcome::ALL {
