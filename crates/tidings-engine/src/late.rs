@@ -21,7 +21,8 @@ use tidings_store::events::{self, NewEvent};
 use tidings_store::messages::dispatch::Dispatchable;
 use tidings_store::messages::insert;
 use tidings_store::messages::record::NewDelivery;
-use tidings_store::tracking::reports::{self, NewReport, Reported};
+use tidings_store::tracking::moves;
+use tidings_store::tracking::reports::{NewReport, Reported};
 
 /// What a report means for the message beside its own delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,7 +172,7 @@ pub(crate) async fn again(
         return Ok(false);
     };
     let error = why(report);
-    reports::try_again(tx, delivery, job, report.error_category, &error, now).await?;
+    moves::try_again(tx, delivery, job, report.error_category, &error, now).await?;
     let data = json!({"channel": reported.channel, "at": at, "code": report.code});
     note(tx, reported, "DeliveryRetried", data, dice, now).await?;
     metrics::counter!("tidings_late_retries_total", "channel" => reported.channel.as_str()).increment(1);
@@ -245,7 +246,7 @@ pub(crate) async fn call_off(
     now: Timestamp,
 ) -> Result<(), EngineError> {
     let why = format!("called off: {} arrived after all", reported.channel);
-    let stopped = reports::stop_later(tx, reported.message, reported.position, &why, now).await?;
+    let stopped = moves::stop_later(tx, reported.message, reported.position, &why, now).await?;
     for delivery in stopped {
         let data = json!({"delivery": delivery, "arrived_by": reported.channel});
         note(tx, reported, "FallbackCalledOff", data, dice, now).await?;

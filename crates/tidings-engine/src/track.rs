@@ -17,7 +17,8 @@ use tidings_core::{
 use tidings_providers::ReportedEvent;
 use tidings_store::TenantTx;
 use tidings_store::events::{self, NewEvent};
-use tidings_store::tracking::reports::{self, Move, NewReport, Reported, Wanted};
+use tidings_store::tracking::moves::{self, Move};
+use tidings_store::tracking::reports::{self, NewReport, Reported, Wanted};
 
 /// How reports became known.
 #[derive(Clone, Copy, Debug)]
@@ -206,18 +207,14 @@ struct Changes {
 
 impl Changes {
     async fn write(&mut self, tx: &mut TenantTx, dice: &mut Dice, now: Timestamp) -> Result<(), EngineError> {
-        let Self {
-            moves,
-            standings,
-            events,
-        } = std::mem::take(self);
-        if !moves.is_empty() {
-            reports::move_deliveries(tx, &moves, now).await?;
+        let changes = std::mem::take(self);
+        if !changes.moves.is_empty() {
+            moves::move_deliveries(tx, &changes.moves, now).await?;
         }
-        if !standings.is_empty() {
-            reports::set_standings(tx, &standings).await?;
+        if !changes.standings.is_empty() {
+            moves::set_standings(tx, &changes.standings).await?;
         }
-        Ok(events::append(tx, &events, dice, now).await?)
+        Ok(events::append(tx, &changes.events, dice, now).await?)
     }
 
     fn holds(&self, reported: &Reported) -> bool {

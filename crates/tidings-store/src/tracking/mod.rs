@@ -4,6 +4,7 @@
 pub mod inbound;
 pub mod inbox;
 pub mod listed;
+pub mod moves;
 pub mod reports;
 pub mod turns;
 pub mod unreported;
