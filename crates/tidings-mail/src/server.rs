@@ -1,12 +1,14 @@
 //! The sockets: connections accepted, bounded, and driven through a [`Session`].
 
-use crate::session::{Limits, Mail, Session, Step, Verdict};
-use std::collections::HashMap;
+use crate::peers::Peers;
+use crate::session::{Limits, Session, Tls};
+use crate::step::{Mail, Reply, Step, Verdict};
+use crate::tls::Certificate;
+use crate::wire::Wire;
 use std::future::Future;
-use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
@@ -44,7 +46,11 @@ pub struct Bounds {
     pub mail: Duration,
     /// How long a client may be silent.
     pub silence: Duration,
-    /// How long a connection may last.
+    /// How long a handshake of TLS may take, from `STARTTLS` to its end.
+    pub handshake: Duration,
+    /// How long ago the files of the certificate may have been looked at; a handshake after that looks again.
+    pub certificate_age: Duration,
+    /// How long a connection may last, handshake included.
     pub connection: Duration,
     /// Of each connection.
     pub session: Limits,
@@ -60,6 +66,8 @@ impl Default for Bounds {
             patience: Duration::from_secs(20),
             mail: Duration::from_mins(3),
             silence: Duration::from_mins(1),
+            handshake: Duration::from_secs(20),
+            certificate_age: Duration::from_secs(30),
             connection: Duration::from_mins(10),
             session: Limits::default(),
         }
@@ -73,34 +81,42 @@ const CHUNK: usize = 16 * 1024;
 struct Shared<P> {
     post: P,
     host: String,
+    certificate: Option<Certificate>,
     bounds: Bounds,
     mails: Semaphore,
-    peers: Mutex<HashMap<IpAddr, Peer>>,
 }
 
-/// What one peer has.
-#[derive(Debug)]
-struct Peer {
-    connections: usize,
-    mails: Arc<Semaphore>,
+impl<P> Shared<P> {
+    fn session(&self) -> Session {
+        let tls = if self.certificate.is_some() {
+            Tls::Offered
+        } else {
+            Tls::Unavailable
+        };
+        Session::new(self.host.clone(), self.bounds.session, tls)
+    }
 }
 
-/// Serves until `stop` is cancelled; then mails that are being received may end within the connection's own bounds.
+/// Serves until `stop` is cancelled; then mails that are being received may end within the connection's own bounds. With a
+/// certificate STARTTLS is offered, and no client has to take it: a server that refused plain text would lose mail (RFC 3207
+/// section 4).
 pub async fn serve<P: Post>(
     listener: TcpListener,
     host: String,
+    certificate: Option<Certificate>,
     post: P,
     bounds: Bounds,
     stop: CancellationToken,
 ) {
     let shared = Arc::new(Shared {
         mails: Semaphore::new(bounds.mails.max(1)),
-        peers: Mutex::default(),
         post,
         host,
+        certificate,
         bounds,
     });
     let places = Arc::new(Semaphore::new(bounds.connections.max(1)));
+    let peers = Peers::new(bounds.of_one_peer, bounds.mails_of_one_peer);
     let tasks = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -117,7 +133,7 @@ pub async fn serve<P: Post>(
             }
         };
         let place = Arc::clone(&places).try_acquire_owned().ok();
-        let peer = place.and_then(|place| Some((place, PeerPlace::take(&shared, peer.ip())?)));
+        let peer = place.and_then(|place| Some((place, peers.take(peer.ip())?)));
         let Some(held) = peer else {
             count("crowded");
             tasks.spawn(turn_away(stream));
@@ -145,6 +161,18 @@ pub fn describe_figures() {
         "tidings_mail_connections_total",
         "Connections to the mail server, by how they ended"
     );
+    metrics::describe_counter!(
+        "tidings_mail_taken_total",
+        "Mails the mail server took, by whether they came over TLS"
+    );
+    metrics::describe_counter!(
+        "tidings_mail_handshakes_total",
+        "TLS handshakes of the mail server, by how they ended"
+    );
+    metrics::describe_counter!(
+        "tidings_mail_certificates_total",
+        "Certificates of the mail server whose files were changed, by what became of them"
+    );
 }
 
 fn count(outcome: &'static str) {
@@ -154,56 +182,6 @@ fn count(outcome: &'static str) {
 async fn turn_away(mut stream: TcpStream) {
     let said = stream.write_all(b"421 4.3.2 too many connections; try again later\r\n");
     let _ = tokio::time::timeout(Duration::from_secs(5), said).await;
-}
-
-/// A place among the connections of one peer, until it is dropped.
-struct PeerPlace<P> {
-    shared: Arc<Shared<P>>,
-    peer: IpAddr,
-    mails: Arc<Semaphore>,
-}
-
-impl<P> PeerPlace<P> {
-    fn take(shared: &Arc<Shared<P>>, address: IpAddr) -> Option<Self> {
-        let peer = network(address);
-        let mut peers = shared.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = peers.entry(peer).or_insert_with(|| Peer {
-            connections: 0,
-            mails: Arc::new(Semaphore::new(shared.bounds.mails_of_one_peer.max(1))),
-        });
-        if known.connections >= shared.bounds.of_one_peer {
-            return None;
-        }
-        known.connections += 1;
-        Some(Self {
-            shared: Arc::clone(shared),
-            peer,
-            mails: Arc::clone(&known.mails),
-        })
-    }
-}
-
-/// Who counts as one peer: an address of IPv4, a network of 64 bits of IPv6, which one subscriber has whole.
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(six) => match six.to_ipv4_mapped() {
-            Some(four) => IpAddr::V4(four),
-            None => IpAddr::V6(Ipv6Addr::from_bits(six.to_bits() & !u128::from(u64::MAX))),
-        },
-    }
-}
-
-impl<P> Drop for PeerPlace<P> {
-    fn drop(&mut self) {
-        let mut peers = self.shared.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = peers.get_mut(&self.peer) {
-            known.connections -= 1;
-            if known.connections == 0 {
-                peers.remove(&self.peer);
-            }
-        }
-    }
 }
 
 /// The place of a mail that is being received, and when it must have come whole.
@@ -229,13 +207,46 @@ async fn turn<'a, P>(
     })
 }
 
+/// Says that TLS may begin, and negotiates it.
+async fn secure<P>(
+    mut wire: Wire,
+    reply: &Reply,
+    shared: &Shared<P>,
+    stop: &CancellationToken,
+) -> std::io::Result<Wire> {
+    let Some(certificate) = &shared.certificate else {
+        return Err(std::io::ErrorKind::Unsupported.into());
+    };
+    let negotiated = async {
+        // First: nobody who was told to begin waits for a slow disk.
+        let config = certificate.config(shared.bounds.certificate_age).await;
+        wire.write(&reply.to_wire()).await?;
+        wire.secure(config).await
+    };
+    let negotiated = tokio::select! {
+        () = stop.cancelled() => return Err(std::io::ErrorKind::Interrupted.into()),
+        negotiated = tokio::time::timeout(shared.bounds.handshake, negotiated) => negotiated,
+    };
+    let (outcome, secured) = match negotiated {
+        Ok(Ok(wire)) => ("done", Ok(wire)),
+        Ok(Err(error)) => ("failed", Err(error)),
+        Err(_) => ("too_long", Err(std::io::ErrorKind::TimedOut.into())),
+    };
+    metrics::counter!("tidings_mail_handshakes_total", "outcome" => outcome).increment(1);
+    if let Err(error) = &secured {
+        tracing::info!(%error, "a TLS handshake of the mail server failed");
+    }
+    secured
+}
+
 async fn drive<P: Post>(
-    mut stream: TcpStream,
+    stream: TcpStream,
     shared: &Shared<P>,
     mails_of_peer: &Semaphore,
     stop: &CancellationToken,
 ) -> std::io::Result<()> {
-    let mut session = Session::new(shared.host.clone(), shared.bounds.session);
+    let mut wire = Wire::Plain(stream);
+    let mut session = shared.session();
     let mut receiving: Option<Receiving<'_>> = None;
     let mut chunk = vec![0u8; CHUNK];
     let mut step = Step::Say(session.greeting());
@@ -246,16 +257,17 @@ async fn drive<P: Post>(
                     // Also of a mail that was refused for its length.
                     receiving = None;
                 }
-                write(&mut stream, &reply.to_wire(), shared.bounds.silence).await?;
+                say(&mut wire, &reply.to_wire(), shared.bounds.silence).await?;
                 session.step()
             }
-            Step::End(reply) => {
-                write(&mut stream, &reply.to_wire(), shared.bounds.silence).await?;
-                return stream.shutdown().await;
+            Step::StartTls(reply) => {
+                wire = secure(wire, &reply, shared, stop).await?;
+                session.secured()
             }
+            Step::End(reply) => return part(&mut wire, &reply.to_wire(), shared.bounds.silence).await,
             Step::Read => {
                 match listen(
-                    &mut stream,
+                    &mut wire,
                     &mut chunk,
                     receiving.as_ref().map(|mail| mail.until),
                     shared.bounds.silence,
@@ -265,7 +277,7 @@ async fn drive<P: Post>(
                 {
                     Heard::Bytes(0) => return Ok(()),
                     Heard::Bytes(count) => session.feed(&chunk[..count]),
-                    Heard::Enough(bye) => return write(&mut stream, bye, shared.bounds.silence).await,
+                    Heard::Enough(bye) => return part(&mut wire, bye, shared.bounds.silence).await,
                 }
                 session.step()
             }
@@ -281,6 +293,10 @@ async fn drive<P: Post>(
             Step::Keep(mail) => {
                 let verdict = keep(&shared.post, &mail).await;
                 drop(mail);
+                if verdict == Verdict::Yes {
+                    metrics::counter!("tidings_mail_taken_total", "transport" => wire.transport())
+                        .increment(1);
+                }
                 session.kept(verdict)
             }
         };
@@ -317,7 +333,7 @@ enum Heard {
 }
 
 async fn listen(
-    stream: &mut TcpStream,
+    wire: &mut Wire,
     chunk: &mut [u8],
     receiving: Option<Instant>,
     silence: Duration,
@@ -333,33 +349,27 @@ async fn listen(
         () = stop.cancelled(), if receiving.is_none() => {
             Ok(Heard::Enough("421 4.3.2 the server is stopping; try again later\r\n"))
         }
-        read = tokio::time::timeout_at(until, stream.read(chunk)) => match read {
+        read = tokio::time::timeout_at(until, wire.read(chunk)) => match read {
             Ok(read) => Ok(Heard::Bytes(read?)),
             Err(_) => Ok(Heard::Enough(why)),
         },
     }
 }
 
-async fn write(stream: &mut TcpStream, text: &str, silence: Duration) -> std::io::Result<()> {
-    match tokio::time::timeout(silence, stream.write_all(text.as_bytes())).await {
-        Ok(written) => written,
-        Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
-    }
+async fn say(wire: &mut Wire, text: &str, silence: Duration) -> std::io::Result<()> {
+    within(silence, wire.write(text)).await
 }
 
-#[cfg(test)]
-mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
-    use super::*;
-    use rstest::rstest;
+/// The last words, and the end of the connection.
+async fn part(wire: &mut Wire, text: &str, silence: Duration) -> std::io::Result<()> {
+    say(wire, text, silence).await?;
+    within(silence, wire.close()).await
+}
 
-    #[rstest]
-    #[case("192.0.2.1", "192.0.2.2", false)]
-    #[case("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", true)]
-    #[case("2001:db8:1:2::1", "2001:db8:1:3::1", false)]
-    #[case("::ffff:192.0.2.1", "192.0.2.1", true)]
-    fn a_subscriber_is_one_peer(#[case] one: &str, #[case] other: &str, #[case] same: bool) {
-        let of = |text: &str| network(text.parse().unwrap());
-        assert_eq!(of(one) == of(other), same);
+/// A client must take what is sent to it within the time it may be silent.
+async fn within(silence: Duration, sent: impl Future<Output = std::io::Result<()>>) -> std::io::Result<()> {
+    match tokio::time::timeout(silence, sent).await {
+        Ok(sent) => sent,
+        Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::address;
 use crate::data::{Read, Text};
+use crate::step::{Mail, Reply, Step, Verdict};
 use std::borrow::Cow;
 use std::mem;
 
@@ -32,91 +33,15 @@ impl Default for Limits {
     }
 }
 
-/// A reply; each line without its end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reply {
-    /// Three digits.
-    pub code: u16,
-    /// Its lines, at least one.
-    pub lines: Vec<Cow<'static, str>>,
-}
-
-impl Reply {
-    fn new(code: u16, text: &'static str) -> Self {
-        Self {
-            code,
-            lines: vec![Cow::Borrowed(text)],
-        }
-    }
-
-    /// As it goes over the wire.
-    pub fn to_wire(&self) -> String {
-        let last = self.lines.len().saturating_sub(1);
-        let line = |(at, text): (usize, &Cow<'static, str>)| {
-            let mark = if at == last { ' ' } else { '-' };
-            format!("{}{mark}{text}\r\n", self.code)
-        };
-        self.lines.iter().enumerate().map(line).collect()
-    }
-}
-
-/// A whole mail.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Mail {
-    /// `MAIL FROM`; empty for reports.
-    pub from: String,
-    /// `RCPT TO`, all of them taken.
-    pub to: Vec<String>,
-    /// The text, with CRLF and unstuffed.
-    pub raw: Vec<u8>,
-}
-
-impl std::fmt::Debug for Mail {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Mail({} recipients, {} bytes)", self.to.len(), self.raw.len())
-    }
-}
-
-/// What is to be done next.
-#[derive(PartialEq, Eq)]
-pub enum Step {
-    /// More bytes are needed.
-    Read,
-    /// To be said; then on.
-    Say(Reply),
-    /// Whether the recipient's mail is taken: [`Session::recipient`].
-    Ask(String),
-    /// Whether a mail may begin now: [`Session::begin`].
-    Begin,
-    /// To be kept: [`Session::kept`].
-    Keep(Mail),
-    /// To be said; then the connection is closed.
-    End(Reply),
-}
-
-impl std::fmt::Debug for Step {
-    /// Without the address that is asked about.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Read => f.write_str("Read"),
-            Self::Say(reply) => write!(f, "Say({reply:?})"),
-            Self::Ask(_) => f.write_str("Ask"),
-            Self::Begin => f.write_str("Begin"),
-            Self::Keep(mail) => write!(f, "Keep({mail:?})"),
-            Self::End(reply) => write!(f, "End({reply:?})"),
-        }
-    }
-}
-
-/// The answer to a question.
+/// How TLS stands on a connection (RFC 3207).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Yes.
-    Yes,
-    /// No, for good.
-    No,
-    /// Not now; the client should try again.
-    Later,
+pub enum Tls {
+    /// There is none to be had, and STARTTLS is not offered.
+    Unavailable,
+    /// The connection is in plain text, and STARTTLS is offered.
+    Offered,
+    /// The connection goes over TLS; STARTTLS is not offered again.
+    Active,
 }
 
 enum State {
@@ -125,6 +50,7 @@ enum State {
     MayBegin,
     Data(Text),
     Keeping,
+    Securing,
     Over,
 }
 
@@ -139,6 +65,7 @@ struct Envelope {
 pub struct Session {
     limits: Limits,
     host: String,
+    tls: Tls,
     buffer: Vec<u8>,
     state: State,
     greeted: bool,
@@ -156,6 +83,7 @@ impl std::fmt::Debug for Session {
             State::MayBegin => "may begin",
             State::Data(_) => "data",
             State::Keeping => "keeping",
+            State::Securing => "securing",
             State::Over => "over",
         };
         write!(
@@ -168,10 +96,11 @@ impl std::fmt::Debug for Session {
 
 impl Session {
     /// A fresh connection to the host of that name.
-    pub fn new(host: impl Into<String>, limits: Limits) -> Self {
+    pub fn new(host: impl Into<String>, limits: Limits, tls: Tls) -> Self {
         Self {
             limits,
             host: host.into(),
+            tls,
             buffer: Vec::new(),
             state: State::Commands,
             greeted: false,
@@ -205,7 +134,7 @@ impl Session {
             State::Commands => self.command(),
             State::Data(text) => self.data(text),
             // A question is open: nothing is read before it is answered.
-            state @ (State::Asked(_) | State::MayBegin | State::Keeping) => {
+            state @ (State::Asked(_) | State::MayBegin | State::Keeping | State::Securing) => {
                 self.state = state;
                 Step::Read
             }
@@ -259,6 +188,20 @@ impl Session {
             Verdict::No => self.refuse(554, "5.6.0 not taken"),
             Verdict::Later => Step::Say(Reply::new(451, "4.3.0 not stored; try again later")),
         }
+    }
+
+    /// TLS was negotiated after [`Step::StartTls`]. Everything begins anew but the bounds, which are those of the connection: the
+    /// client must say `EHLO` again, and nothing it said before counts (RFC 3207 section 4.2).
+    pub fn secured(&mut self) -> Step {
+        let State::Securing = mem::replace(&mut self.state, State::Commands) else {
+            return self.end(Reply::new(451, "4.3.0 out of order"));
+        };
+        self.tls = Tls::Active;
+        self.greeted = false;
+        self.envelope = None;
+        // Whatever is here came in plain text.
+        self.buffer = Vec::new();
+        Step::Read
     }
 
     fn end(&mut self, reply: Reply) -> Step {
@@ -343,7 +286,8 @@ impl Session {
             }
             "NOOP" => Step::Say(Reply::new(250, "2.0.0 ok")),
             "QUIT" => self.end(Reply::new(221, "2.0.0 bye")),
-            "VRFY" | "EXPN" | "HELP" | "AUTH" | "BDAT" | "ETRN" | "TURN" | "STARTTLS" => {
+            "STARTTLS" => self.start_tls(arguments),
+            "VRFY" | "EXPN" | "HELP" | "AUTH" | "BDAT" | "ETRN" | "TURN" => {
                 self.refuse(502, "5.5.1 not offered here")
             }
             _ => self.refuse(500, "5.5.2 not understood"),
@@ -359,9 +303,36 @@ impl Session {
         let mut lines = vec![Cow::Owned(self.host.clone())];
         if verb == "EHLO" {
             lines.extend(["PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"].map(Cow::Borrowed));
+            if self.tls == Tls::Offered {
+                lines.push(Cow::Borrowed("STARTTLS"));
+            }
             lines.push(Cow::Owned(format!("SIZE {}", self.limits.mail)));
         }
         Step::Say(Reply { code: 250, lines })
+    }
+
+    /// RFC 3207 section 4. A mail that was begun is forgotten with everything else.
+    fn start_tls(&mut self, arguments: &str) -> Step {
+        match self.tls {
+            Tls::Unavailable => return self.refuse(502, "5.5.1 not offered here"),
+            Tls::Active => return self.refuse(503, "5.5.1 TLS is active already"),
+            Tls::Offered if !self.greeted => return self.refuse(503, "5.5.1 out of order"),
+            Tls::Offered => {}
+        }
+        if !arguments.is_empty() {
+            return self.refuse(501, "5.5.4 STARTTLS takes nothing");
+        }
+        // What stands behind STARTTLS came in plain text, and anybody on the way may have put it there. Obeyed behind the handshake it
+        // would pass for the client's own (CVE-2011-0411). It is not just dropped: a client waits for the answer before it goes on, so
+        // this one is broken or under attack, and its mail is better sent again over another connection.
+        if !self.buffer.is_empty() {
+            return self.end(Reply::new(
+                503,
+                "5.5.0 nothing may follow STARTTLS before its answer",
+            ));
+        }
+        self.state = State::Securing;
+        Step::StartTls(Reply::new(220, "2.0.0 begin TLS"))
     }
 
     fn mail(&mut self, arguments: &str) -> Step {

@@ -106,12 +106,28 @@ pub struct Serve {
     /// Also take mail that came back, by SMTP at this address and port (TIDINGS_MAIL_LISTEN); with the role api or all.
     #[arg(long, value_name = "ADDR")]
     pub mail_listen: Option<std::net::SocketAddr>,
+    /// Offer STARTTLS there with this certificate chain, PEM (TIDINGS_MAIL_TLS_CERTIFICATE); read again when it is renewed.
+    #[arg(long, value_name = "FILE", requires = "mail_tls_key")]
+    pub mail_tls_certificate: Option<PathBuf>,
+    /// The key of that certificate, PEM (TIDINGS_MAIL_TLS_KEY).
+    #[arg(long, value_name = "FILE", requires = "mail_tls_certificate")]
+    pub mail_tls_key: Option<PathBuf>,
     /// Also answer /metrics, /healthz and /readyz at this address and port (TIDINGS_METRICS_LISTEN), whatever the role.
     #[arg(long, value_name = "ADDR")]
     pub metrics_listen: Option<std::net::SocketAddr>,
     /// Do not migrate at start; refuse to start on an older schema.
     #[arg(long)]
     pub no_migrate: bool,
+}
+
+impl Serve {
+    /// The files of the mail server's TLS; the command line takes both or neither.
+    pub fn mail_tls(&self) -> Option<tidings_mail::TlsFiles> {
+        Some(tidings_mail::TlsFiles {
+            certificate: self.mail_tls_certificate.clone()?,
+            key: self.mail_tls_key.clone()?,
+        })
+    }
 }
 
 /// Options of `demo`.

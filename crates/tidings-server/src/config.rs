@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
+use tidings_mail::TlsFiles;
 use tidings_store::limits::RedisBuckets;
 use url::Url;
 
@@ -35,6 +36,8 @@ pub struct Config {
     pub metrics_listen: Option<SocketAddr>,
     /// `TIDINGS_MAIL_LISTEN`: the address at which mail that came back is taken by SMTP; none: it is not.
     pub mail_listen: Option<SocketAddr>,
+    /// `TIDINGS_MAIL_TLS_CERTIFICATE` and `TIDINGS_MAIL_TLS_KEY`: with what STARTTLS is offered there; none: it is not.
+    pub mail_tls: Option<TlsFiles>,
     /// `TIDINGS_PUBLIC_URL`: how the world reaches the server; in links and webhook signatures.
     pub public_url: Option<Url>,
     /// `TIDINGS_MASTER_KEY` (or `DB_ENCRYPTION_KEY`): 32 bytes, hex or base64.
@@ -171,6 +174,7 @@ impl Config {
             )?,
             mail_listen: environment
                 .address("TIDINGS_MAIL_LISTEN", "an address and port such as 0.0.0.0:25")?,
+            mail_tls: mail_tls(environment)?,
             public_url,
             master_key: secret(&["TIDINGS_MASTER_KEY", "DB_ENCRYPTION_KEY"]),
             previous_master_keys: environment
@@ -257,6 +261,27 @@ fn parse_public_url(text: &str) -> Result<Url> {
         bail!("TIDINGS_PUBLIC_URL={text} must be an http or https URL with a host");
     }
     Ok(url)
+}
+
+/// The variables that name the files of the mail server's TLS.
+pub const MAIL_TLS: [&str; 2] = ["TIDINGS_MAIL_TLS_CERTIFICATE", "TIDINGS_MAIL_TLS_KEY"];
+
+fn mail_tls(environment: &Environment) -> Result<Option<TlsFiles>> {
+    match MAIL_TLS.map(|name| environment.get(&[name])) {
+        [None, None] => Ok(None),
+        [Some(certificate), Some(key)] => Ok(Some(TlsFiles {
+            certificate: certificate.into(),
+            key: key.into(),
+        })),
+        [certificate, _] => {
+            let [set, missing] = if certificate.is_some() {
+                MAIL_TLS
+            } else {
+                [MAIL_TLS[1], MAIL_TLS[0]]
+            };
+            bail!("{set} is set and {missing} is not; set both, or neither for mail without TLS")
+        }
+    }
 }
 
 fn disabled_types(environment: &Environment) -> Result<Vec<String>> {
@@ -355,6 +380,30 @@ mod tests {
                 .unwrap_err()
                 .to_string();
             assert!(error.contains(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn mail_has_tls_with_both_files_or_not_at_all() {
+        let files = |pairs: &[(&str, &str)]| {
+            Config::from_environment(&environment(pairs)).map(|config| config.mail_tls)
+        };
+        let [certificate, key] = MAIL_TLS;
+        assert_eq!(files(&[]).unwrap(), None);
+        let both = TlsFiles {
+            certificate: "c.pem".into(),
+            key: "k.pem".into(),
+        };
+        assert_eq!(
+            files(&[(certificate, "c.pem"), (key, "k.pem")]).unwrap(),
+            Some(both)
+        );
+        for (set, missing) in [(certificate, key), (key, certificate)] {
+            let error = files(&[(set, "x.pem")]).unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("{set} is set and {missing} is not")),
+                "{error}"
+            );
         }
     }
 

@@ -1,9 +1,10 @@
 //! Mail in by SMTP: the listening part, handing over to the engine.
 
+use crate::config::MAIL_TLS;
 use anyhow::{Context, Result};
 use std::net::SocketAddr;
 use tidings_engine::{Engine, EngineError};
-use tidings_mail::{Bounds, Later, Mail, Post, serve};
+use tidings_mail::{Bounds, Certificate, Later, Mail, Post, TlsFiles, serve};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -39,13 +40,26 @@ fn later(error: &EngineError) -> Later {
     Later(error.to_string())
 }
 
+/// The certificate with which STARTTLS is offered; an error names the variables and the file.
+pub async fn certificate(files: &TlsFiles) -> Result<Certificate> {
+    Certificate::open(files.clone())
+        .await
+        .with_context(|| MAIL_TLS.join(", "))
+}
+
 /// Listens; the address is bound before this returns.
 pub async fn listen(
     engine: &Engine,
     address: SocketAddr,
+    tls: Option<&TlsFiles>,
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) -> Result<SocketAddr> {
+    let certificate = match tls {
+        Some(files) => Some(certificate(files).await?),
+        None => None,
+    };
+    let starttls = certificate.is_some();
     let listener = tokio::net::TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen for mail on {address}; is another process there, or is the port below 1024? Set TIDINGS_MAIL_LISTEN")
     })?;
@@ -58,8 +72,8 @@ pub async fn listen(
     let (post, stop) = (EnginePost(engine.clone()), stop.clone());
     tasks.spawn(async move {
         let _ended = stop.clone().drop_guard();
-        serve(listener, host, post, Bounds::default(), stop).await;
+        serve(listener, host, certificate, post, Bounds::default(), stop).await;
     });
-    tracing::info!(address = %bound, "taking mail that came back");
+    tracing::info!(address = %bound, starttls, "taking mail that came back");
     Ok(bound)
 }

@@ -68,6 +68,7 @@ fn start(cli: Cli) -> Result<ExitCode> {
         // Before anything is built on it: links lead to the address that is really served.
         config.listen = options.listen.unwrap_or(config.listen);
         config.mail_listen = options.mail_listen.or(config.mail_listen);
+        config.mail_tls = options.mail_tls().or(config.mail_tls);
         config.metrics_listen = options.metrics_listen.or(config.metrics_listen);
     }
     if cli.pg_bin.is_some() {

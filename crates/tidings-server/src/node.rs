@@ -157,7 +157,8 @@ pub async fn start(
     if roles.api
         && let Some(address) = installation.config.mail_listen
     {
-        crate::mail_in::listen(&engine, address, &tasks, &stop).await?;
+        let tls = installation.config.mail_tls.as_ref();
+        crate::mail_in::listen(&engine, address, tls, &tasks, &stop).await?;
     }
     if roles.worker {
         let (engine, stop) = (engine.clone(), stop.clone());

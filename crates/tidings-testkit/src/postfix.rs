@@ -65,7 +65,7 @@ alias_database =
 inet_interfaces = 127.0.0.1
 inet_protocols = ipv4
 smtp_dns_support_level = disabled
-smtp_tls_security_level = none
+smtp_tls_security_level = may
 smtpd_peername_lookup = no
 smtpd_relay_restrictions = reject_unauth_destination
 smtpd_tls_security_level = encrypt
@@ -95,7 +95,8 @@ pub struct PostfixJob<'a> {
     pub key: &'a str,
     /// The addresses it takes mail for, all of one domain, each with the port of this machine to which it hands it on.
     pub recipients: &'a [(&'a str, u16)],
-    /// The domain that returned mail goes to, with its port. Nobody but Postfix itself can send mail there.
+    /// The domain that returned mail goes to, with its port. Nobody but Postfix itself can send mail there, and what goes to this port
+    /// goes over TLS or not at all.
     pub returns: (&'a str, u16),
 }
 
@@ -239,7 +240,7 @@ fn configure(folder: &Path, programs: &Path, port: u16, job: &PostfixJob<'_>) ->
          maillog_file = {here}/log\nmaillog_file_prefixes = {here}\n\
          smtpd_tls_cert_file = {here}/etc/certificate.pem\nsmtpd_tls_key_file = {here}/etc/key.pem\n\
          relay_domains = {domain}\nrelay_recipient_maps = texthash:{here}/etc/recipients\n\
-         transport_maps = texthash:{here}/etc/transport\n",
+         transport_maps = texthash:{here}/etc/transport\nsmtp_tls_policy_maps = texthash:{here}/etc/tls\n",
         programs.display()
     )?;
     let (mut recipients, mut transport) = (String::new(), String::new());
@@ -253,6 +254,7 @@ fn configure(folder: &Path, programs: &Path, port: u16, job: &PostfixJob<'_>) ->
     write("key.pem", job.key, 0o600)?;
     write("recipients", &recipients, 0o644)?;
     write("transport", &transport, 0o644)?;
+    write("tls", &format!("[127.0.0.1]:{to} encrypt\n"), 0o644)?;
     write("main.cf", &settings, 0o644)?;
     let listener = format!("127.0.0.1:{port} inet n - n - - smtpd\n");
     write("master.cf", &(listener + SERVICES), 0o644)

@@ -3,3 +3,5 @@
 
 mod protocol;
 mod sockets;
+mod starttls;
+mod tls;

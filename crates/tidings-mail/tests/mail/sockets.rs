@@ -3,14 +3,14 @@
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tidings_mail::{Bounds, Later, Mail, Post, serve};
+use tidings_mail::{Bounds, Certificate, Later, Mail, Post, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 #[derive(Clone, Default)]
-struct Shelf {
-    mails: Arc<Mutex<Vec<Mail>>>,
+pub struct Shelf {
+    pub mails: Arc<Mutex<Vec<Mail>>>,
 }
 
 impl Post for Shelf {
@@ -30,14 +30,18 @@ impl Post for Shelf {
     }
 }
 
-struct Served {
-    address: std::net::SocketAddr,
-    shelf: Shelf,
-    stop: CancellationToken,
-    server: tokio::task::JoinHandle<()>,
+pub struct Served {
+    pub address: std::net::SocketAddr,
+    pub shelf: Shelf,
+    pub stop: CancellationToken,
+    pub server: tokio::task::JoinHandle<()>,
 }
 
 async fn served(bounds: Bounds) -> Served {
+    served_with(None, bounds).await
+}
+
+pub async fn served_with(certificate: Option<Certificate>, bounds: Bounds) -> Served {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (shelf, stop) = (Shelf::default(), CancellationToken::new());
@@ -45,6 +49,7 @@ async fn served(bounds: Bounds) -> Served {
     let server = tokio::spawn(serve(
         listener,
         "mx.example".to_owned(),
+        certificate,
         shelf.clone(),
         bounds,
         stop.clone(),

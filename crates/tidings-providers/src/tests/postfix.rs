@@ -1,4 +1,4 @@
-//! A real Postfix takes our mail, and what it returns by itself comes in through our own listener and is read.
+//! A real Postfix takes our mail, and what it returns by itself comes in through our own listener, over STARTTLS, and is read.
 
 use super::{egress_by, policy, provider_over};
 use crate::bounce::{Envelope, MailKind, StatusClass, read_inbound, reported};
@@ -7,11 +7,12 @@ use crate::egress::EgressPolicy;
 use crate::samples;
 use crate::stand_in::smtp::{Script, SmtpStandIn};
 use serde_json::json;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tidings_core::event::{BounceClass, DeliveryEventKind};
 use tidings_core::{ErrorCategory, ProviderKind};
-use tidings_mail::{Bounds, Later, Mail, Post, serve};
+use tidings_mail::{Bounds, Certificate, Later, Mail, Post, TlsFiles, serve};
 use tidings_testkit::{Postfix, PostfixJob};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
@@ -140,10 +141,18 @@ async fn stage() -> Option<Stage> {
         },
         CancellationToken::new(),
     );
+    // Postfix hands over to us with TLS alone: without STARTTLS nothing would come.
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tls");
+    let files = TlsFiles {
+        certificate: folder.join("cert.pem"),
+        key: folder.join("key.pem"),
+    };
+    let certificate = Certificate::open(files).await.unwrap();
     #[expect(clippy::disallowed_methods, reason = "it ends with the test")]
     tokio::spawn(serve(
         listener,
         "brand.test".to_owned(),
+        Some(certificate),
         desk,
         Bounds::default(),
         stop.clone(),

@@ -2,6 +2,7 @@
 
 use crate::config::{Config, Environment};
 use crate::installation::{Installation, Opening};
+use crate::mail_in;
 use anyhow::Result;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -32,6 +33,7 @@ struct Check {
 /// Runs every check; the exit code is 1 when one is bad.
 pub async fn run(config: Config, environment: Environment, json: bool) -> Result<i32> {
     let mut checks = vec![database_kind(&config), public_url(&config)];
+    checks.extend(mail_certificate(&config).await);
     match Installation::open(config, environment, Opening::GuestAnySchema).await {
         Ok(installation) => {
             checks.push(check(
@@ -104,6 +106,19 @@ fn public_url(config: &Config) -> Check {
         ),
         Some(url) => check(Finding::Good, "public url", url.to_string()),
     }
+}
+
+/// None where mail comes in without TLS.
+async fn mail_certificate(config: &Config) -> Option<Check> {
+    let files = config.mail_tls.as_ref()?;
+    Some(match mail_in::certificate(files).await {
+        Ok(_) => check(
+            Finding::Good,
+            "mail tls",
+            format!("{} and its key fit", files.certificate.display()),
+        ),
+        Err(error) => check(Finding::Bad, "mail tls", format!("{error:#}")),
+    })
 }
 
 async fn inside(installation: &Installation) -> Vec<Check> {

@@ -22,5 +22,6 @@ mod returned;
 mod sending;
 mod serving;
 mod stand_ins;
+mod starttls;
 mod whatsapp_web;
 mod world;
