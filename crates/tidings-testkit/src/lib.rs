@@ -1,10 +1,11 @@
 //! What tests need and products do not: a fresh database for each test, a MariaDB, a Redis, a Postfix, a stand-in of AWS, a browser,
-//! and a clock that stands still.
+//! the vendors' own documents as judges, and a clock that stands still.
 //!
 //! Development only; no crate of the product depends on it except under `[dev-dependencies]`.
 
 mod browser;
 mod database;
+pub mod documents;
 mod file;
 mod listening;
 mod mariadb;
@@ -22,12 +23,13 @@ pub use mysql::{MysqlDatabase, mysql_database, mysql_server};
 pub use postfix::{Postfix, PostfixJob};
 pub use redis::Redis;
 
+use jiff::Timestamp;
 use std::sync::Arc;
 use tidings_core::clock::FixedClock;
 
 /// A clock that stands at 2026-06-16 15:00 UTC: a Tuesday within business hours from Los Angeles (08:00) to Berlin (17:00).
 pub fn fixed_clock() -> Arc<FixedClock> {
-    let tuesday = jiff::Timestamp::from_second(1_781_622_000).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    let tuesday = Timestamp::from_second(1_781_622_000).unwrap_or(Timestamp::UNIX_EPOCH);
     Arc::new(FixedClock::new(tuesday))
 }
 
