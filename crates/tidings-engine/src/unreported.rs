@@ -202,6 +202,8 @@ async fn settle(
     let source = Source::poll(connection, now);
     track::apply(inner, &mut tx, source, &found, &mut dice, now).await?;
     unreported::move_marks(&mut tx, tenant, connection, marks).await?;
+    inner.fail.pass("reconcile_before_commit");
     tx.commit().await?;
+    inner.fail.pass("reconcile_after_commit");
     Ok(true)
 }

@@ -1,5 +1,5 @@
 //! What tests need and products do not: a fresh database for each test, a MariaDB, a Redis, a Postfix, a stand-in of AWS, a browser,
-//! the vendors' own documents as judges, and a clock that stands still.
+//! the vendors' own documents as judges, and clocks: one that stands still, and the machine's.
 //!
 //! Development only; no crate of the product depends on it except under `[dev-dependencies]`.
 
@@ -25,12 +25,26 @@ pub use redis::Redis;
 
 use jiff::Timestamp;
 use std::sync::Arc;
-use tidings_core::clock::FixedClock;
+use tidings_core::clock::{Clock, FixedClock};
 
 /// A clock that stands at 2026-06-16 15:00 UTC: a Tuesday within business hours from Los Angeles (08:00) to Berlin (17:00).
 pub fn fixed_clock() -> Arc<FixedClock> {
     let tuesday = Timestamp::from_second(1_781_622_000).unwrap_or(Timestamp::UNIX_EPOCH);
     Arc::new(FixedClock::new(tuesday))
+}
+
+/// The machine's clock, for what works beside a process of ours that has no other.
+#[derive(Clone, Copy, Debug)]
+pub struct MachineClock;
+
+impl Clock for MachineClock {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the process beside it goes by the machine's clock"
+    )]
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
 }
 
 #[cfg(test)]

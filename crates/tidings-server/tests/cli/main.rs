@@ -18,6 +18,7 @@ mod keys;
 mod mailbox;
 mod private;
 mod queue;
+mod reconciling;
 mod returned;
 mod sending;
 mod serving;
