@@ -1,5 +1,5 @@
-//! What tests need and products do not: a fresh database for each test, a MariaDB, a Redis, a Postfix, a stand-in of AWS, a browser,
-//! the vendors' own documents as judges, and clocks: one that stands still, and the machine's.
+//! What tests need and products do not: a fresh database for each test, a MariaDB, a Redis, a Postfix, a stand-in of AWS, a browser
+//! and the phone behind its page, the vendors' own documents as judges, and clocks: one that stands still, and the machine's.
 //!
 //! Development only; no crate of the product depends on it except under `[dev-dependencies]`.
 
@@ -11,6 +11,7 @@ mod listening;
 mod mariadb;
 mod moto;
 mod mysql;
+pub mod phone;
 mod postfix;
 mod redis;
 mod server;

@@ -8,6 +8,7 @@ mod apply;
 mod bad_input;
 mod campaign_input;
 mod commands;
+mod companion;
 mod configuration;
 mod connections;
 mod dealership;

@@ -488,7 +488,8 @@ fn drink(mut from: impl Read + Send + 'static) -> std::thread::JoinHandle<String
     })
 }
 
-fn end(child: &mut Child) -> ExitStatus {
+/// Waits until a process has ended; how it did.
+pub fn end(child: &mut Child) -> ExitStatus {
     let started = Instant::now();
     while started.elapsed() < LIMIT {
         if let Some(status) = child.try_wait().unwrap() {
