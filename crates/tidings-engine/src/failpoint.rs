@@ -24,6 +24,8 @@ pub const NAMES: &[&str] = &[
     "outcome_after_commit",
     "webhook_before_commit",
     "webhook_after_commit",
+    "reconcile_before_commit",
+    "reconcile_after_commit",
     "drain_begun",
     "rescue_before_commit",
     "resolve_before_commit",

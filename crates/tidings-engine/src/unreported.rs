@@ -206,6 +206,8 @@ async fn settle(
     found.lock(&mut tx, &[]).await?;
     track::apply(inner, &mut tx, &found, &mut dice, now).await?;
     unreported::move_marks(&mut tx, tenant, connection, marks).await?;
+    inner.fail.pass("reconcile_before_commit");
     tx.commit().await?;
+    inner.fail.pass("reconcile_after_commit");
     Ok(true)
 }

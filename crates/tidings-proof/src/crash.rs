@@ -27,8 +27,8 @@ const PACE: Pace = Pace {
     every: Duration::from_millis(20),
 };
 /// Points on no message's way while this runs: campaigns have a proof of their own, nothing is gathered, no provider reports
-/// and no process drains.
-const ELSEWHERE: &[&str] = &["campaign_", "batch_", "webhook_", "drain_"];
+/// or is asked for reports, and no process drains.
+const ELSEWHERE: &[&str] = &["campaign_", "batch_", "webhook_", "reconcile_", "drain_"];
 
 /// What must be 0.
 pub const NONE: [&str; 3] = ["lost", "duplicate", "unsettled"];

@@ -4,7 +4,7 @@
 //! machine's clock.
 
 use super::Ground;
-use super::lab::{Kind, Lab, end};
+use super::lab::{Clock, Kind, Lab, end};
 use super::report::Report;
 use crate::bench::MachineClock;
 use crate::load::{Letter, Load, Pace, address};
@@ -12,7 +12,6 @@ use anyhow::{Context, Result};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::time::Duration;
 use tidings_core::Clock as _;
 use tidings_stand_in::{Inbound, Query, Vendor};
@@ -67,15 +66,16 @@ const JUMPS: [(&str, Jump); 6] = [
 
 /// The clocks of the processes, and where they have been.
 struct Clocks {
-    files: [PathBuf; 2],
+    clocks: [Clock; 2],
     /// From when on (by the machine) which process was how far away.
     been: Vec<(Timestamp, [SignedDuration; 2])>,
 }
 
 impl Clocks {
     fn new(lab: &Lab) -> Result<Self> {
+        let clock = |name| Clock::new(&lab.folder, name);
         let mut clocks = Self {
-            files: ["clock-a", "clock-b"].map(|name| lab.folder.join(name)),
+            clocks: [clock("clock-a")?, clock("clock-b")?],
             been: Vec::new(),
         };
         clocks.set([SignedDuration::ZERO; 2])?;
@@ -83,11 +83,8 @@ impl Clocks {
     }
 
     fn set(&mut self, away: [SignedDuration; 2]) -> Result<()> {
-        for (file, away) in self.files.iter().zip(away) {
-            // In one step: nobody reads half a number.
-            let new = file.with_extension("new");
-            std::fs::write(&new, away.as_millis().to_string())?;
-            std::fs::rename(&new, file).with_context(|| format!("{} cannot be written", file.display()))?;
+        for (clock, away) in self.clocks.iter_mut().zip(away) {
+            clock.set(away)?;
         }
         self.been.push((MachineClock.now(), away));
         Ok(())
@@ -127,10 +124,7 @@ pub async fn run(ground: &Ground<'_>) -> Result<Report> {
     let lab = Lab::open(ground, "c1", Kind::Lookup, LEASE_S).await?;
     lab.webhooks(Vec::new(), Vec::new()).await?;
     let mut clocks = Clocks::new(&lab)?;
-    let files = clocks
-        .files
-        .clone()
-        .map(|file| file.to_string_lossy().into_owned());
+    let files = clocks.clocks.each_ref().map(Clock::file);
     let mut nodes = vec![
         lab.engine
             .serve_with("all", &[("TIDINGS_CLOCK_FILE", &files[0])])?,

@@ -8,8 +8,9 @@ use crate::load::Load;
 use crate::process::{self, Installation};
 use crate::tally::{self, Calls, Unknown};
 use anyhow::{Context, Result};
+use jiff::SignedDuration;
 use sqlx::{Connection, PgConnection};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tidings_stand_in::{Account, Event, Secrets, StandIn, Step, Vendor};
 use tokio::process::Child;
@@ -197,6 +198,25 @@ impl Lab {
         Ok(())
     }
 
+    /// Tells the provider what becomes of its messages, and not where to report it to.
+    pub fn script(&self, script: Vec<Step>) -> Result<()> {
+        let Some(vendor) = self.kind.reports() else {
+            return Ok(());
+        };
+        let account = Account {
+            script,
+            ..Account::default()
+        };
+        self.set_up(vendor, account)
+    }
+
+    fn set_up(&self, vendor: Vendor, account: Account) -> Result<()> {
+        self.standin
+            .account(vendor, "default", account)
+            .map_err(|problem| anyhow::anyhow!(problem))?;
+        Ok(())
+    }
+
     /// Tells the provider where to report to, what, and how often it tries again.
     pub async fn webhooks(&self, script: Vec<Step>, retries_ms: Vec<u64>) -> Result<()> {
         let Some(vendor) = self.kind.reports() else {
@@ -219,10 +239,7 @@ impl Lab {
             retries_ms: Some(retries_ms),
             ..Account::default()
         };
-        self.standin
-            .account(vendor, "default", account)
-            .map_err(|problem| anyhow::anyhow!(problem))?;
-        Ok(())
+        self.set_up(vendor, account)
     }
 
     /// Starts everything undisturbed, lets it settle, and counts into the report.
@@ -298,6 +315,46 @@ impl Lab {
             format!("{sent} messages lack the report of their delivery, and the provider gave up {given_up}")
         });
         Ok(())
+    }
+}
+
+/// The clock of processes, as a file that they follow (`TIDINGS_CLOCK_FILE`).
+#[derive(Debug)]
+pub struct Clock {
+    file: PathBuf,
+    away: SignedDuration,
+}
+
+impl Clock {
+    /// One that goes as the machine's.
+    pub fn new(folder: &Path, name: &str) -> Result<Self> {
+        let mut clock = Self {
+            file: folder.join(name),
+            away: SignedDuration::ZERO,
+        };
+        clock.set(SignedDuration::ZERO)?;
+        Ok(clock)
+    }
+
+    /// Sets it so far from the machine's.
+    pub fn set(&mut self, away: SignedDuration) -> Result<()> {
+        // In one step: nobody reads half a number.
+        let new = self.file.with_extension("new");
+        std::fs::write(&new, away.as_millis().to_string())?;
+        std::fs::rename(&new, &self.file)
+            .with_context(|| format!("{} cannot be written", self.file.display()))?;
+        self.away = away;
+        Ok(())
+    }
+
+    /// How far it is from the machine's.
+    pub fn away(&self) -> SignedDuration {
+        self.away
+    }
+
+    /// Its file.
+    pub fn file(&self) -> String {
+        self.file.to_string_lossy().into_owned()
     }
 }
 

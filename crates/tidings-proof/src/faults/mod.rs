@@ -8,6 +8,7 @@ mod k1;
 mod k2;
 mod k3;
 mod k5;
+mod k6;
 mod lab;
 mod report;
 
@@ -33,6 +34,9 @@ pub enum Row {
     /// The provider misbehaves in every way it can.
     #[value(name = "K5", alias = "k5")]
     K5,
+    /// The process ends while it asks for reports that never came.
+    #[value(name = "K6", alias = "k6")]
+    K6,
     /// PostgreSQL is stopped at once, under load.
     #[value(name = "D1", alias = "d1")]
     D1,
@@ -66,6 +70,10 @@ impl Row {
             Self::K5 => (
                 "the provider misbehaves in 14 ways",
                 "each outcome classed as its table says, no call longer than 20 s, no redirect followed",
+            ),
+            Self::K6 => (
+                "the process ends while it asks for reports that never came",
+                "each message is known as delivered in the end, and no report is written down twice",
             ),
             Self::D1 => (
                 "immediate shutdown of PostgreSQL under 100 messages a second",
@@ -159,6 +167,7 @@ async fn run_row(ground: &Ground<'_>, row: Row) -> Result<Report> {
         Row::K2 => k2::run(ground).await,
         Row::K3 => k3::run(ground).await,
         Row::K5 => k5::run(ground).await,
+        Row::K6 => k6::run(ground).await,
         Row::D1 => d1::run(ground).await,
         Row::D5 => d5::run(ground).await,
         Row::C1 => c1::run(ground).await,

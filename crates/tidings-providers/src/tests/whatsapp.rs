@@ -93,7 +93,7 @@ async fn a_text_a_template_and_media_are_sent() {
     assert_eq!(
         sent["template"],
         json!({
-            "name": "order_ready", "language": { "code": "en_US" }, "components": [
+            "name": "order_ready", "language": { "policy": "deterministic", "code": "en_US" }, "components": [
                 { "type": "header", "parameters": [{ "type": "image", "image": { "id": "4711" } }] },
                 { "type": "body", "parameters": [{ "type": "text", "text": "Bob" }, { "type": "text", "text": "42" }] },
                 { "type": "button", "sub_type": "quick_reply", "index": "0",

@@ -98,7 +98,9 @@ fn template(of: &WhatsappTemplate) -> Result<Value, String> {
     for button in &of.buttons {
         components.push(button_value(button)?);
     }
-    let mut template = json!({ "name": of.name, "language": { "code": of.language } });
+    // The policy has one value, and Meta's document asks for it.
+    let language = json!({ "policy": "deterministic", "code": of.language });
+    let mut template = json!({ "name": of.name, "language": language });
     if !components.is_empty() {
         template["components"] = Value::Array(components);
     }

@@ -1,7 +1,7 @@
 //! `whatsapp-web`: starts for whoever accepts the risk, says where it listens, keeps its secrets to itself, ends on SIGTERM.
-//! What it does in a browser is tested with its crate.
+//! What it does in a browser is tested with its crate, and with Tidings in `companion`.
 
-use crate::world::{SHOP, World, signal};
+use crate::world::{SHOP, World, end, signal};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -31,15 +31,21 @@ fn serve(folder: &Path) -> Command {
 }
 
 /// A companion that says where it listens, and goes with the test.
-struct Running {
+pub struct Running {
     child: Child,
-    url: String,
+    pub url: String,
 }
 
 impl Running {
     fn start(folder: &Path) -> Self {
-        let mut child = serve(folder)
-            .arg("--i-accept-the-risk")
+        let mut command = serve(folder);
+        command.arg("--i-accept-the-risk");
+        Self::of(command)
+    }
+
+    /// Runs a command that starts one and speaks JSON.
+    pub fn of(mut command: Command) -> Self {
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -51,13 +57,21 @@ impl Running {
         let url = told["url"].as_str().unwrap().to_owned();
         Self { child, url }
     }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        // Told to end, not killed, so that its browser ends with it.
+        if self.child.try_wait().is_ok_and(|status| status.is_none()) {
+            signal("TERM", self.child.id());
+            end(&mut self.child);
+        }
     }
 }
 

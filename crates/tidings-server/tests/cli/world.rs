@@ -48,6 +48,14 @@ email = "kim@example.com"
 phone = "+14155550150"
 "#;
 
+/// The tenant `shop` as it is, with other connections than the sandbox's.
+pub fn shop_over(connections: &str) -> String {
+    let mut parts: Vec<&str> = SHOP.split("\n[[tenants.connections]]").collect();
+    // The contact stands behind the last connection.
+    let (_, contact) = parts.pop().unwrap().split_once("\n[[").unwrap();
+    format!("{}{connections}\n[[{contact}", parts[0])
+}
+
 /// An installation. Dropping it removes its folder and its database.
 pub struct World {
     pub folder: PathBuf,
@@ -432,6 +440,15 @@ pub async fn until(world: &World, query: &str, wanted: i64) {
     }
 }
 
+/// Looks until something outside of the installation is so.
+pub async fn until_so(what: &str, is_so: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < LIMIT, "never so: {what}");
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
 /// Whether a process of this id lives.
 pub fn lives(pid: &str) -> bool {
     Path::new("/proc").join(pid).exists()
@@ -471,7 +488,8 @@ fn drink(mut from: impl Read + Send + 'static) -> std::thread::JoinHandle<String
     })
 }
 
-fn end(child: &mut Child) -> ExitStatus {
+/// Waits until a process has ended; how it did.
+pub fn end(child: &mut Child) -> ExitStatus {
     let started = Instant::now();
     while started.elapsed() < LIMIT {
         if let Some(status) = child.try_wait().unwrap() {

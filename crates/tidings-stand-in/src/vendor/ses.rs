@@ -15,6 +15,11 @@ use serde_json::{Map, Value, json};
 const MOST_RECIPIENTS: usize = 50;
 /// Headers of a simple message.
 const MOST_HEADERS: usize = 15;
+/// Characters of a header's name, and of its value.
+const LONGEST_HEADER_NAME: usize = 126;
+const LONGEST_HEADER: usize = 995;
+/// Characters of a file's name.
+const LONGEST_FILE_NAME: usize = 255;
 /// Characters of a tag's name and value.
 const LONGEST_TAG: usize = 256;
 /// Bytes of a call.
@@ -164,18 +169,34 @@ fn simple(simple: &Value) -> Result<(), String> {
         return Err("There may be at most 15 headers".to_owned());
     }
     let fine = |header: &&Value| {
-        text(header, "Name").is_some_and(|name| !name.contains([':', ' ', '\r', '\n']))
-            && text(header, "Value").is_some_and(|value| !value.contains(['\r', '\n']))
+        let within = |part: &str, most| (1..=most).contains(&part.len());
+        text(header, "Name").is_some_and(|name| {
+            within(name, LONGEST_HEADER_NAME) && name.bytes().all(|b| b.is_ascii_graphic() && b != b':')
+        }) && text(header, "Value").is_some_and(|value| {
+            within(value, LONGEST_HEADER) && value.bytes().all(|b| matches!(b, b' '..=b'~'))
+        })
     };
     if !headers.iter().all(fine) {
         return Err("A header has an illegal name or value".to_owned());
     }
     let mut files = simple["Attachments"].as_array().into_iter().flatten();
-    if files.any(|file| {
-        text(file, "FileName").is_none()
-            || text(file, "RawContent").is_none_or(|data| STANDARD.decode(data).is_err())
+    let one_of = |file: &Value, name: &str, words: &[&str]| {
+        file.get(name)
+            .is_none_or(|word| words.iter().any(|known| word == known))
+    };
+    if !files.all(|file| {
+        text(file, "FileName").is_some_and(|name| name.chars().count() <= LONGEST_FILE_NAME)
+            && text(file, "RawContent").is_some_and(|data| STANDARD.decode(data).is_ok())
+            && one_of(file, "ContentDisposition", &["ATTACHMENT", "INLINE"])
+            && one_of(
+                file,
+                "ContentTransferEncoding",
+                &["BASE64", "QUOTED_PRINTABLE", "SEVEN_BIT"],
+            )
     }) {
-        return Err("An attachment needs FileName and RawContent in base64".to_owned());
+        return Err(
+            "An attachment needs FileName, RawContent in base64, and known words beside them".to_owned(),
+        );
     }
     Ok(())
 }
@@ -240,13 +261,12 @@ fn suppression(request: &Request, world: &World, account: &str) -> Handled {
         })
         .collect();
     let next = (found.len() > first + size).then(|| (first + size).to_string());
-    question(identified(
-        Reply::json(
-            200,
-            &json!({ "SuppressedDestinationSummaries": rows, "NextToken": next }),
-        ),
-        account,
-    ))
+    let mut page = json!({ "SuppressedDestinationSummaries": rows });
+    // The last page has none; null would be no token either.
+    if let Some(next) = next {
+        page["NextToken"] = json!(next);
+    }
+    question(identified(Reply::json(200, &page), account))
 }
 
 fn identified(reply: Reply, about: &str) -> Reply {

@@ -1,6 +1,7 @@
 //! The stand-ins over real sockets: what they take, how they break, what they report.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod documents;
 mod faults;
 mod ledger;
 mod providers;

@@ -5,16 +5,16 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use tidings_stand_in::{Fault, Query, Rule, Vendor};
 
-const JSON: (&str, &str) = ("Content-Type", "application/json");
+pub const JSON: (&str, &str) = ("Content-Type", "application/json");
 
-fn ses_headers(key: &str) -> String {
+pub fn ses_headers(key: &str) -> String {
     format!(
         "AWS4-HMAC-SHA256 Credential={key}/20261125/us-east-1/ses/aws4_request, SignedHeaders=content-type;host;x-amz-date, Signature={}",
         "0".repeat(64)
     )
 }
 
-fn ses_email(to: &str) -> String {
+pub fn ses_email(to: &str) -> String {
     json!({
         "FromEmailAddress": "Shop <shop@brand.test>", "Destination": { "ToAddresses": [to] },
         "Content": { "Simple": { "Subject": { "Data": "Hi" }, "Body": { "Text": { "Data": "x" } } } },
@@ -55,6 +55,10 @@ async fn ses_takes_signed_calls_and_names_its_errors() {
         ("bob@example.com", "bob"),
         ("\"Subject\"", "\"Topic\""),
         ("d1_2e1", "d1 1"),
+        (
+            "\"x\" } } }",
+            "\"x\" } }, \"Headers\": [{ \"Name\": \"X-A\", \"Value\": \"Zoë\" }] }",
+        ),
         ("ToAddresses", "Addresses"),
     ] {
         let (status, head, _) = ses(&stand_in, &ses_email("bob@example.com").replace(from, to)).await;

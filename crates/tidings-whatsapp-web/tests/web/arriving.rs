@@ -1,10 +1,10 @@
 //! Messages from contacts on their way to Tidings.
 
-use crate::phone::{Chat, Phone};
 use crate::world::World;
 use tidings_core::Channel;
 use tidings_providers::InboundMessage;
 use tidings_providers::whatsapp_web::wire::SessionState;
+use tidings_testkit::phone::{Chat, Phone};
 
 fn said(message: &InboundMessage) -> (Channel, &str, &str) {
     (

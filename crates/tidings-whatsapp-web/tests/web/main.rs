@@ -2,7 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod arriving;
-mod phone;
 mod sending;
 mod session;
 mod world;

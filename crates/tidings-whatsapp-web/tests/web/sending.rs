@@ -1,12 +1,12 @@
 //! A message on its way into the page, and everything that may stop it there.
 
-use crate::phone::{Chat, Phone};
 use crate::world::{World, submission};
 use serde_json::json;
 use tidings_core::ErrorCategory;
 use tidings_core::event::DeliveryEventKind;
 use tidings_providers::whatsapp_web::wire::SessionState;
 use tidings_providers::{Lookup, SendOutcome};
+use tidings_testkit::phone::{Chat, Phone};
 
 const KIM: &str = "436642222222@c.us";
 const TO: &str = "+436642222222";

@@ -1,10 +1,10 @@
 //! Pairing, and what stands in the way of a session.
 
-use crate::phone::{Chat, Phone};
 use crate::world::{World, json_of};
 use tidings_core::ErrorCategory;
 use tidings_providers::SendOutcome;
 use tidings_providers::whatsapp_web::wire::SessionState;
+use tidings_testkit::phone::{Chat, Phone};
 use tidings_whatsapp_web::CompanionError;
 
 #[tokio::test]

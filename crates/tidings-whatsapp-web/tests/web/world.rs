@@ -1,6 +1,5 @@
 //! A companion, the phone behind its page, and Tidings' end of the webhook.
 
-use crate::phone::Phone;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -20,6 +19,7 @@ use tidings_providers::whatsapp_web::wire::SessionState;
 use tidings_providers::{
     ConnectionConfig, Content, Credentials, Provider, Submission, WebhookParsed, WebhookRequest,
 };
+use tidings_testkit::phone::Phone;
 use tidings_testkit::{TemporaryFolder, fixed_clock};
 use tidings_whatsapp_web::{BrowserOptions, Companion, CompanionError, Driver, Limits, Options, Webhook};
 use tokio::net::TcpListener;

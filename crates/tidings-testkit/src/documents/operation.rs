@@ -1,13 +1,13 @@
-//! An OpenAPI document as the judge of a request.
+//! An OpenAPI document as the judge of a request, and of the answer to it.
 
-use crate::stand_in::http::Received;
+use super::{Answer, Request, schema};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use jsonschema::{Draft, Validator};
 use serde_json::{Map, Value, json};
 use url::form_urlencoded;
 
 /// The one operation of a document that was cut down to it.
+#[derive(Clone, Debug)]
 pub struct Operation {
     document: Value,
     path: String,
@@ -15,15 +15,22 @@ pub struct Operation {
 }
 
 impl Operation {
-    /// Reads the document, made strict.
+    /// Reads a document, made strict.
     pub fn read(text: &str) -> Self {
-        let mut document: Value = serde_json::from_str(text).unwrap();
+        Self::of(serde_json::from_str(text).unwrap())
+    }
+
+    /// The operation of a document, made strict.
+    pub fn of(mut document: Value) -> Self {
         if document["openapi"].as_str().unwrap().starts_with("3.0.") {
             write_null_out(&mut document);
         }
         close(&mut document);
-        let (path, methods) = document["paths"].as_object().unwrap().iter().next().unwrap();
-        let method = methods.as_object().unwrap().keys().next().unwrap();
+        open_parts(&mut document);
+        let (path, item) = document["paths"].as_object().unwrap().iter().next().unwrap();
+        let mut words = item.as_object().unwrap().keys();
+        // What is said there beside the operation is about every operation of the path.
+        let method = words.find(|word| *word != "parameters").unwrap();
         Self {
             path: path.clone(),
             method: method.to_ascii_uppercase(),
@@ -32,12 +39,36 @@ impl Operation {
     }
 
     /// What is wrong with a request by the document; empty where it is right.
-    pub fn faults(&self, request: &Received) -> Vec<String> {
-        let mut faults = self.in_line(&request.line);
-        faults.extend(self.in_headers(&request.headers));
-        faults.extend(self.in_authorization(header(request, "authorization")));
-        faults.extend(self.in_body(header(request, "content-type"), &request.body));
+    pub fn faults(&self, request: &Request<'_>) -> Vec<String> {
+        let mut faults = self.in_line(request);
+        faults.extend(self.in_headers(request.headers));
+        faults.extend(self.in_authorization(request.header("authorization")));
+        faults.extend(self.in_body(request.header("content-type"), request.body));
         faults
+    }
+
+    /// What is wrong with an answer by the document, where answers were kept in it.
+    pub fn faults_of_answer(&self, answer: &Answer<'_>) -> Vec<String> {
+        let known = &self.operation()["responses"][answer.status.to_string()];
+        if known.is_null() {
+            return vec![format!("the document knows no answer {}", answer.status)];
+        }
+        self.in_content(
+            &self.resolved(known)["content"],
+            answer.header("content-type"),
+            answer.body,
+        )
+    }
+
+    /// The request bodies that the document shows, by their names, where examples were kept in it.
+    pub fn examples(&self) -> Vec<(&str, &Value)> {
+        let content = &self.resolved(&self.operation()["requestBody"])["content"];
+        let of_types = content.as_object().into_iter().flat_map(Map::values);
+        of_types
+            .filter_map(|kind| kind["examples"].as_object())
+            .flatten()
+            .map(|(name, example)| (name.as_str(), &example["value"]))
+            .collect()
     }
 
     fn operation(&self) -> &Value {
@@ -46,23 +77,30 @@ impl Operation {
 
     /// The parameters that are in one place.
     fn parameters(&self, place: &str) -> impl Iterator<Item = &Value> {
-        let all = self.operation()["parameters"].as_array().into_iter().flatten();
-        all.map(|parameter| self.resolved(parameter))
+        let of_path = &self.document["paths"][&self.path]["parameters"];
+        [of_path, &self.operation()["parameters"]]
+            .into_iter()
+            .filter_map(Value::as_array)
+            .flatten()
+            .map(|parameter| self.resolved(parameter))
             .filter(move |parameter| parameter["in"] == place)
     }
 
-    fn in_line(&self, line: &str) -> Vec<String> {
-        let words: Vec<&str> = line.split(' ').collect();
-        let [method, target, _] = words[..] else {
-            return vec![format!("{line} is no request")];
+    fn in_line(&self, request: &Request<'_>) -> Vec<String> {
+        let Some((method, path, query)) = request.parts() else {
+            return vec![format!("{} is no request", request.line)];
         };
         if method != self.method {
             return vec![format!("{method} instead of {}", self.method)];
         }
-        let given: Vec<&str> = target.split('/').collect();
+        // None of the operations has one.
+        if let Some(query) = query {
+            return vec![format!("a query: {query}")];
+        }
+        let given: Vec<&str> = path.split('/').collect();
         let wanted: Vec<&str> = self.path.split('/').collect();
         if given.len() != wanted.len() {
-            return vec![format!("{target} is not {}", self.path)];
+            return vec![format!("{path} is not {}", self.path)];
         }
         let pairs = wanted.iter().zip(given);
         pairs
@@ -113,6 +151,10 @@ impl Operation {
 
     fn in_body(&self, content_type: Option<&str>, body: &str) -> Vec<String> {
         let content = &self.resolved(&self.operation()["requestBody"])["content"];
+        self.in_content(content, content_type, body)
+    }
+
+    fn in_content(&self, content: &Value, content_type: Option<&str>, body: &str) -> Vec<String> {
         let given = content_type.unwrap_or_default();
         let media_type = given.split(';').next().unwrap_or_default().trim();
         let Some(wanted) = content.get(media_type) else {
@@ -183,33 +225,26 @@ impl Operation {
     }
 
     fn against(&self, schema: &Value, value: &Value) -> Vec<String> {
+        let schema = match self.discriminated(schema, value) {
+            Ok(schema) => schema,
+            Err(fault) => return vec![fault],
+        };
         // The references in the schema are pointers from the root of the document.
         let rooted = json!({ "allOf": [schema], "components": self.document["components"] });
-        let judge = validator(&rooted);
-        judge
-            .iter_errors(value)
-            .map(|fault| format!("{}: {fault}", fault.instance_path()))
-            .collect()
+        schema::faults(&rooted, value)
     }
-}
 
-fn validator(schema: &Value) -> Validator {
-    jsonschema::options()
-        .with_draft(Draft::Draft202012)
-        .should_validate_formats(true)
-        // The library's own takes `Name <address>`, too.
-        .with_format("email", is_address)
-        .build(schema)
-        .unwrap()
-}
-
-fn is_address(text: &str) -> bool {
-    text.parse::<lettre::Address>().is_ok()
-}
-
-fn header<'r>(request: &'r Received, name: &str) -> Option<&'r str> {
-    let found = request.headers.iter().find(|(key, _)| key == name);
-    found.map(|(_, value)| value.as_str())
+    /// The one of several schemas that a field of the value names: what is wrong with the value is said of that one.
+    fn discriminated<'s>(&'s self, schema: &'s Value, value: &Value) -> Result<&'s Value, String> {
+        let discriminator = &self.resolved(schema)["discriminator"];
+        let Some(name) = discriminator["propertyName"].as_str() else {
+            return Ok(schema);
+        };
+        let word = value[name].as_str().unwrap_or_default();
+        let pointer = discriminator["mapping"][word].as_str();
+        let found = pointer.and_then(|text| self.document.pointer(text.strip_prefix('#')?));
+        found.ok_or_else(|| format!("/{name}: {word:?} is none of the words for it"))
+    }
 }
 
 /// `MediaUrl` is `media_url`.
@@ -225,15 +260,53 @@ fn snake(name: &str) -> String {
 }
 
 /// Names that an object does not list are refused. The documents leave that open, and a misspelt field would pass.
+///
+/// The parts of an `allOf` are refused what none of them lists: a part that is closed by itself would refuse what the others ask for.
 fn close(node: &mut Value) {
     match node {
         Value::Object(fields) => {
-            if fields.get("properties").is_some_and(Value::is_object) {
+            if let Some(Value::Array(parts)) = fields.get_mut("allOf") {
+                parts.iter_mut().for_each(close);
+                parts.iter_mut().for_each(open);
+                fields.insert("unevaluatedProperties".to_owned(), Value::Bool(false));
+            } else if fields.get("properties").is_some_and(Value::is_object) {
                 fields.entry("additionalProperties").or_insert(Value::Bool(false));
             }
-            fields.values_mut().for_each(close);
+            let others = fields.iter_mut().filter(|(name, _)| *name != "allOf");
+            others.for_each(|(_, value)| close(value));
         }
         Value::Array(items) => items.iter_mut().for_each(close),
+        _ => {}
+    }
+}
+
+fn open(part: &mut Value) {
+    if let Value::Object(fields) = part {
+        fields.remove("additionalProperties");
+    }
+}
+
+/// The same for parts that are referred to.
+fn open_parts(document: &mut Value) {
+    let mut pointers = Vec::new();
+    parts_elsewhere(document, &mut pointers);
+    for pointer in pointers {
+        document.pointer_mut(&pointer).into_iter().for_each(open);
+    }
+}
+
+fn parts_elsewhere(node: &Value, pointers: &mut Vec<String>) {
+    match node {
+        Value::Object(fields) => {
+            let parts = fields.get("allOf").and_then(Value::as_array);
+            let references = parts
+                .into_iter()
+                .flatten()
+                .filter_map(|part| part["$ref"].as_str()?.strip_prefix('#'));
+            pointers.extend(references.map(str::to_owned));
+            fields.values().for_each(|value| parts_elsewhere(value, pointers));
+        }
+        Value::Array(items) => items.iter().for_each(|item| parts_elsewhere(item, pointers)),
         _ => {}
     }
 }
@@ -270,4 +343,20 @@ fn documents_are_read_as_json_schema() {
         json!([{ "properties": { "a": { "properties": {}, "additionalProperties": true } }, "additionalProperties": false }])
     );
     assert_eq!(snake("MessagingServiceSid"), "messaging_service_sid");
+}
+
+/// As Meta writes it: the second part forbids what the first one asks for.
+#[test]
+fn the_parts_of_a_whole_are_closed_together() {
+    let mut document = json!({
+        "base": { "properties": { "to": {} }, "required": ["to"] },
+        "message": { "allOf": [{ "$ref": "#/base" }, { "properties": { "text": {} }, "additionalProperties": false }] },
+        "allOf": [{ "$ref": "#/message" }],
+    });
+    close(&mut document);
+    open_parts(&mut document);
+    let judged = |value: Value| schema::faults(&document, &value);
+    assert_eq!(judged(json!({ "to": "x", "text": "y" })), [""; 0]);
+    assert!(judged(json!({ "to": "x", "txet": "y" }))[0].contains("txet"));
+    assert!(judged(json!({ "text": "y" }))[0].contains("to"));
 }

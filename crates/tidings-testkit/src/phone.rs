@@ -1,5 +1,6 @@
 //! The phone behind a page that behaves as WhatsApp's: what it knows decides what the page shows, and it notes what the page
 //! sends. It is no part of the product, and knows none of it.
+#![expect(clippy::unwrap_used, reason = "a page without its phone ends the test")]
 
 use axum::extract::{Query, State};
 use axum::response::Html;
@@ -15,16 +16,23 @@ use tokio_util::task::TaskTracker;
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Shown {
     version: i64,
+    /// The account has this browser among its devices.
     pub paired: bool,
+    /// The account's number; digits.
     pub account: String,
+    /// What the phone must scan.
     pub code: String,
+    /// A new code must be asked for.
     pub expired: bool,
+    /// The chats, in their order.
     pub chats: Vec<Chat>,
     /// Something lies over everything.
     pub covered: bool,
+    /// The account is open elsewhere.
     pub other_window: bool,
     /// A dialog that the escape key closes.
     pub news: bool,
+    /// Nothing that is written can be sent.
     pub no_button: bool,
     /// The page changes what is typed.
     pub changes_text: bool,
@@ -45,23 +53,33 @@ pub struct Chat {
     pub peer: String,
     /// By which a link finds it; digits.
     pub number: String,
+    /// What stands above it.
     pub title: String,
+    /// Of several people.
     pub group: bool,
+    /// Messages in that were not read.
     pub unread: usize,
+    /// What was written and not sent.
     pub draft: String,
+    /// The messages, oldest first.
     pub messages: Vec<Message>,
 }
 
 /// A message.
 #[derive(Clone, Debug, Serialize)]
 pub struct Message {
+    /// WhatsApp's id.
     pub id: String,
+    /// From us.
     pub out: bool,
+    /// Its text.
     pub text: String,
+    /// The mark on it: `pending`, `sent`, `delivered`, `read`, or none.
     pub tick: String,
 }
 
 impl Chat {
+    /// With a number.
     pub fn of(number: &str, title: &str) -> Self {
         Self {
             peer: format!("{number}@c.us"),
@@ -114,7 +132,7 @@ impl Phone {
             changed: watch::Sender::new(0),
             url,
         };
-        let page = || async { Html(include_str!("page.html")) };
+        let page = || async { Html(include_str!("phone.html")) };
         let routes = Router::new()
             .route("/", get(page))
             .route("/send", get(page))
@@ -136,6 +154,7 @@ impl Phone {
         phone
     }
 
+    /// Where the page is.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -183,6 +202,7 @@ impl Phone {
         }
     }
 
+    /// What the page shows now.
     pub fn shown(&self) -> MutexGuard<'_, Shown> {
         self.shown.lock().unwrap()
     }

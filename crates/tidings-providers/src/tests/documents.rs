@@ -1,27 +1,35 @@
-//! What is put on the wire, judged by the vendors' own documents (see `tests/openapi/README.md`).
+//! What is put on the wire, judged by the vendors' own documents (see `documents/README.md` in `tidings-testkit`).
 
-mod operation;
+mod amazon;
+mod meta;
 
 use super::provider;
 use crate::contract::{SendOutcome, Submission};
 use crate::samples;
 use crate::stand_in::http::{Behaviour, HttpStandIn, Received, Reply};
-use operation::Operation;
 use rstest::rstest;
 use serde_json::{Value, json};
 use tidings_core::ProviderKind;
-
-const SENDGRID: &str = include_str!("../../../tests/openapi/sendgrid_mail_send.json");
-const RESEND: &str = include_str!("../../../tests/openapi/resend_email.json");
-const TWILIO: &str = include_str!("../../../tests/openapi/twilio_message.json");
+use tidings_testkit::documents::{self, Operation, Request};
 
 const ACCOUNT: &str = "ACbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+/// What arrived, for a document to judge.
+fn asked(received: &Received) -> Request<'_> {
+    Request {
+        line: &received.line,
+        headers: &received.headers,
+        body: &received.body,
+    }
+}
 
 /// What a provider writes for a submission, which the stand-in takes.
 async fn written(kind: ProviderKind, settings: &Value, credentials: &Value, mail: &Submission) -> Received {
     let answer = match kind {
         ProviderKind::Sendgrid => Reply::json(202, ""),
         ProviderKind::Resend => Reply::json(200, r#"{"id":"re-1"}"#),
+        ProviderKind::Ses => Reply::json(200, r#"{"MessageId":"m-1"}"#),
+        ProviderKind::WhatsappCloud => Reply::json(200, r#"{"messages":[{"id":"wamid.1"}]}"#),
         _ => Reply::json(201, r#"{"sid":"SM0123456789abcdef0123456789abcdef"}"#),
     };
     let stand_in = HttpStandIn::start(Behaviour::Answer(answer));
@@ -40,7 +48,7 @@ async fn written(kind: ProviderKind, settings: &Value, credentials: &Value, mail
 }))]
 #[tokio::test]
 async fn sendgrids_document_allows_every_mail(#[case] settings: Value) {
-    let operation = Operation::read(SENDGRID);
+    let operation = documents::sendgrid();
     for (form, mail) in samples::emails("bob@example.com") {
         let request = written(
             ProviderKind::Sendgrid,
@@ -49,7 +57,12 @@ async fn sendgrids_document_allows_every_mail(#[case] settings: Value) {
             &mail,
         )
         .await;
-        assert_eq!(operation.faults(&request), [""; 0], "{form}: {}", request.body);
+        assert_eq!(
+            operation.faults(&asked(&request)),
+            [""; 0],
+            "{form}: {}",
+            request.body
+        );
     }
 }
 
@@ -58,7 +71,7 @@ async fn sendgrids_document_allows_every_mail(#[case] settings: Value) {
 #[case(json!({ "from_email": "shop@brand.test", "from_name": "Bränd, Ltd", "tags": { "kind": "orders" } }))]
 #[tokio::test]
 async fn resends_document_allows_every_mail(#[case] settings: Value) {
-    let operation = Operation::read(RESEND);
+    let operation = documents::resend();
     for (form, mail) in samples::emails("bob@example.com") {
         let request = written(
             ProviderKind::Resend,
@@ -67,7 +80,12 @@ async fn resends_document_allows_every_mail(#[case] settings: Value) {
             &mail,
         )
         .await;
-        assert_eq!(operation.faults(&request), [""; 0], "{form}: {}", request.body);
+        assert_eq!(
+            operation.faults(&asked(&request)),
+            [""; 0],
+            "{form}: {}",
+            request.body
+        );
     }
 }
 
@@ -82,10 +100,15 @@ async fn resends_document_allows_every_mail(#[case] settings: Value) {
 )]
 #[tokio::test]
 async fn twilios_document_allows_every_text(#[case] settings: Value, #[case] credentials: Value) {
-    let operation = Operation::read(TWILIO);
+    let operation = documents::twilio();
     for (form, text) in samples::texts("+14155552671") {
         let request = written(ProviderKind::Twilio, &settings, &credentials, &text).await;
-        assert_eq!(operation.faults(&request), [""; 0], "{form}: {}", request.body);
+        assert_eq!(
+            operation.faults(&asked(&request)),
+            [""; 0],
+            "{form}: {}",
+            request.body
+        );
     }
 }
 
@@ -151,10 +174,10 @@ async fn a_broken_mail_is_refused_by_sendgrids_document(
     #[case] named: &str,
 ) {
     let mut request = right(ProviderKind::Sendgrid).await;
-    let operation = Operation::read(SENDGRID);
-    assert_eq!(operation.faults(&request), [""; 0]);
+    let operation = documents::sendgrid();
+    assert_eq!(operation.faults(&asked(&request)), [""; 0]);
     request.body = with(&request.body, pointer, value);
-    let faults = operation.faults(&request);
+    let faults = operation.faults(&asked(&request));
     assert!(faults.iter().any(|fault| fault.contains(named)), "{faults:?}");
 }
 
@@ -173,10 +196,10 @@ async fn a_broken_mail_is_refused_by_resends_document(
     #[case] named: &str,
 ) {
     let mut request = right(ProviderKind::Resend).await;
-    let operation = Operation::read(RESEND);
-    assert_eq!(operation.faults(&request), [""; 0]);
+    let operation = documents::resend();
+    assert_eq!(operation.faults(&asked(&request)), [""; 0]);
     request.body = with(&request.body, pointer, value);
-    let faults = operation.faults(&request);
+    let faults = operation.faults(&asked(&request));
     assert!(faults.iter().any(|fault| fault.contains(named)), "{faults:?}");
 }
 
@@ -197,27 +220,29 @@ async fn a_broken_text_is_refused_by_twilios_document(
     #[case] named: &str,
 ) {
     let mut request = right(ProviderKind::Twilio).await;
-    let operation = Operation::read(TWILIO);
-    assert_eq!(operation.faults(&request), [""; 0]);
+    let operation = documents::twilio();
+    assert_eq!(operation.faults(&asked(&request)), [""; 0]);
     assert!(request.body.contains(from), "{}", request.body);
     request.body = request.body.replacen(from, to, 1);
-    let faults = operation.faults(&request);
+    let faults = operation.faults(&asked(&request));
     assert!(faults.iter().any(|fault| fault.contains(named)), "{faults:?}");
 }
 
 /// Path, method, headers and the type of the body count as much as the body.
 #[rstest]
-#[case(ProviderKind::Sendgrid, SENDGRID)]
-#[case(ProviderKind::Resend, RESEND)]
-#[case(ProviderKind::Twilio, TWILIO)]
+#[case(ProviderKind::Sendgrid, documents::sendgrid())]
+#[case(ProviderKind::Resend, documents::resend())]
+#[case(ProviderKind::Twilio, documents::twilio())]
 #[tokio::test]
-async fn a_request_around_a_right_body_is_judged_too(#[case] kind: ProviderKind, #[case] document: &str) {
-    let operation = Operation::read(document);
+async fn a_request_around_a_right_body_is_judged_too(
+    #[case] kind: ProviderKind,
+    #[case] operation: Operation,
+) {
     let request = right(kind).await;
     let refused = |change: &dyn Fn(&mut Received), what: &str| {
         let mut request = request.clone();
         change(&mut request);
-        assert!(!operation.faults(&request).is_empty(), "{what}");
+        assert!(!operation.faults(&asked(&request)).is_empty(), "{what}");
     };
     refused(
         &|request| request.line = request.line.replace("POST", "PUT"),
