@@ -56,10 +56,13 @@ async fn ses_takes_signed_calls_and_names_its_errors() {
         ("\"Subject\"", "\"Topic\""),
         ("d1_2e1", "d1 1"),
         (
-            "\"x\" } } }",
-            "\"x\" } }, \"Headers\": [{ \"Name\": \"X-A\", \"Value\": \"Zoë\" }] }",
+            "\"Simple\":{",
+            "\"Simple\":{\"Headers\":[{\"Name\":\"X-A\",\"Value\":\"Zoë\"}],",
         ),
-        ("ToAddresses", "Addresses"),
+        (
+            "\"Simple\":{",
+            "\"Simple\":{\"Attachments\":[{\"FileName\":\"a\",\"RawContent\":\"AA==\",\"ContentDisposition\":\"inline\"}],",
+        ),
     ] {
         let (status, head, _) = ses(&stand_in, &ses_email("bob@example.com").replace(from, to)).await;
         assert!(
