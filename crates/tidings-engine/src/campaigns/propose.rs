@@ -292,7 +292,9 @@ impl Proposer {
         asked: Vec<Asked<'_>>,
         done: &mut Vec<NewRow>,
     ) -> Result<(), EngineError> {
-        for part in asked.chunks(MAX_REQUESTS) {
+        // A commit's worth at once: what a page says in words is not all in memory.
+        let most = engine.inner.limits.accept_batch.clamp(1, MAX_REQUESTS);
+        for part in asked.chunks(most) {
             let requests = part.iter().map(|one| one.request.clone()).collect();
             let answers = engine.accept(self.tenant.id, requests).await;
             for (one, answer) in part.iter().zip(answers) {

@@ -78,9 +78,9 @@ pub async fn create(conn: &mut PgConnection, runs: &[NewRun], now: Timestamp) ->
     Ok(done.rows_affected())
 }
 
-/// Runs of a tenant under way at once, over all nodes: they read one database over a few connections, and each holds pages
-/// in memory. Nodes that claim at the same instant may begin a few more.
-pub const RUNS_OF_TENANT: i64 = 4;
+/// Runs of a tenant under way at once, over all nodes: as many as there are connections to its database, so that one reads while
+/// another writes down, and no more pages than that are in memory. Nodes that claim at the same instant may begin a few more.
+pub const RUNS_OF_TENANT: i64 = 2;
 
 /// Claims the run that has waited longest (of several the first by name, so that a simulation repeats), of a tenant that has none under way if there is one; at most one run of a
 /// campaign at a time, in the order of their moments, and at most [`RUNS_OF_TENANT`] of a tenant. `only`: runs of one tenant.
