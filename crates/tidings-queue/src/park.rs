@@ -3,7 +3,8 @@
 //! A worker that dies takes hundreds of jobs down with it, and at most one of them killed it. So the jobs of a lease that
 //! ended without a result are parked: all together the first time, because most workers die of something else; in
 //! [`PARTS`] parts when one of them was in a crash before; and so on, down to single jobs. A single job is marked `alone`:
-//! whoever takes it ([`take_alone`]) must have nothing else at work, and only a crash of such a lease counts against the job.
+//! whoever takes it ([`take_alone`]) must have nothing else at work, and only a crash of such a lease counts against the job; after the
+//! first of them also that of a lease of which it is all that is left.
 //! A parked lease belongs to the nil node and has a number of its own, so its former holder is fenced.
 
 use crate::claim::{WideColumns, shrink};
@@ -124,7 +125,9 @@ fn words(kinds: &[JobKind]) -> Vec<&'static str> {
     kinds.iter().map(|kind| kind.as_str()).collect()
 }
 
-/// Counts a crash for every job of the runs that has not ended. Returns those, and whether one of them was in a crash before.
+/// Counts a crash for every job of the runs that has not ended. One that has ended a worker alone before goes on being counted
+/// when it is all that is left of a lease: from being alone it may have gone back to the line for a slot of its rate limit, and be
+/// claimed with others at work beside it. Returns those, and whether one of them was in a crash before.
 async fn count_crashes(
     conn: &mut PgConnection,
     columns: &Columns,
@@ -142,7 +145,7 @@ async fn count_crashes(
         )
         UPDATE communication_jobs c
         SET status = 'pending',
-            crash_count = CASE WHEN $3 THEN least(f.crash_count, 32000::smallint) + 1 ELSE greatest(f.crash_count, 1::smallint) END
+            crash_count = CASE WHEN $3 OR (f.crash_count > 1 AND (SELECT count(*) = 1 FROM found)) THEN least(f.crash_count, 32000::smallint) + 1 ELSE greatest(f.crash_count, 1::smallint) END
         FROM found f WHERE c.id = f.id
         RETURNING c.id, f.crash_count AS "before!"
         "#,

@@ -2,8 +2,8 @@
 
 use crate::world::{LEASE_MS, World, claimer, ids, job, node};
 use std::collections::BTreeMap;
-use tidings_core::JobId;
 use tidings_core::job::JobKind;
+use tidings_core::{ErrorCategory, JobId};
 use tidings_queue::{
     Outcome, Parked, ParkedWork, deregister, heartbeat, park, park_expired, parked_work, release, stats,
     take_group,
@@ -216,6 +216,45 @@ async fn jobs_that_are_only_near_crashes_are_never_blamed() {
         singles += 1;
     }
     assert_eq!(singles, 40);
+}
+
+/// A job that is taken alone may find no slot of its rate limit: it goes back to the line, and is claimed beside other work.
+#[tokio::test]
+async fn a_job_that_ended_a_worker_alone_is_found_also_when_it_goes_back_to_the_line() {
+    let mut w = World::new().await;
+    w.add(&[job(1, 60)]).await;
+    w.claim(&mut claimer(1), 1).await;
+    // Who was merely in a crash is not blamed for those that follow.
+    for alone in [0, 0] {
+        assert_eq!(dies_in_line(&mut w).await, alone);
+    }
+    w.pass(LEASE_MS);
+    park_expired(&mut w.conn, JobKind::ALL, w.now, 10).await.unwrap();
+    // The worker dies with nothing else at work, once; from then on each end counts.
+    assert_eq!(w.single(2).await.unwrap().jobs[0].crashes_alone(), 0);
+    for alone in [1, 2] {
+        assert_eq!(dies_in_line(&mut w).await, alone);
+    }
+    w.pass(LEASE_MS);
+    park_expired(&mut w.conn, JobKind::ALL, w.now, 10).await.unwrap();
+    assert_eq!(w.single(2).await.unwrap().jobs[0].crashes_alone(), 3);
+}
+
+/// Parks what its dead worker left; it is taken alone, goes back to the line and is claimed from there: by a worker that dies. How
+/// often it had ended one alone.
+async fn dies_in_line(w: &mut World) -> i16 {
+    w.pass(LEASE_MS);
+    park_expired(&mut w.conn, JobKind::ALL, w.now, 10).await.unwrap();
+    let taken = w.single(2).await.unwrap();
+    let back = Outcome::Return {
+        at: w.now,
+        category: ErrorCategory::RateLimit,
+        error: "no slot".to_owned(),
+    };
+    w.finish_as(node(2), taken.lease, &taken.jobs, &back).await;
+    let claimed = w.claim(&mut claimer(3), 10).await;
+    assert_eq!(claimed.jobs.len(), 1);
+    claimed.jobs[0].crashes_alone()
 }
 
 #[tokio::test]
