@@ -11,6 +11,7 @@ pub mod breaker;
 pub mod campaign;
 pub mod channel;
 pub mod clock;
+pub mod crash;
 pub mod decide;
 pub mod delivery;
 pub mod dice;

@@ -11,7 +11,6 @@ use crate::late;
 use crate::limits::{Held, Turn, admit, on_time};
 use crate::outcome::{self, Ended};
 use crate::process::ended;
-use crate::rescue::is_poison;
 use crate::resolve;
 use crate::tenancy::{self, TenantView};
 use futures::stream::FuturesUnordered;
@@ -169,7 +168,7 @@ impl Sorted {
                     let at = inner.now().saturating_add(SUSPENDED).unwrap_or(Timestamp::MAX);
                     let outcome = wait(at, ErrorCategory::Transient, "the tenant is not active");
                     self.ends.push(ended(&carried, bench.lease, outcome));
-                } else if is_poison(&carried.job) {
+                } else if carried.job.is_poison() {
                     self.poisoned.push(carried);
                 } else {
                     self.ready.push(carried);

@@ -11,17 +11,20 @@ use crate::webhook::{Kept, users_of};
 use crate::whatsapp;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use tidings_core::job::JobKind;
 use tidings_core::retry::{Failure, NextTry, next_try};
 use tidings_core::{Channel, Dice, ErrorCategory, ProviderKind, TenantId, Urgency};
 use tidings_queue::{ClaimedJob, Finish, FinishReport, LeaseId, NewJob, Outcome, finish};
 use tidings_store::TenantTx;
-use tidings_store::tracking::inbox::{self as stored, StoredWebhook};
+use tidings_store::tracking::inbox::{self as stored, Loaded, StoredWebhook};
 use uuid::Uuid;
 
 /// Webhooks that are read in one transaction.
 const AT_ONCE: usize = 64;
+/// Bytes of each of them, sealed; a larger one is applied alone. So four mebibytes are read at most, and opened one by one while there
+/// is room.
+const MOST_BYTES: i32 = 64 * 1024;
 /// Reports that are applied in one, unless a single webhook has more.
 const REPORTS_AT_ONCE: usize = 1_000;
 
@@ -55,7 +58,7 @@ fn webhook_of(job: &ClaimedJob) -> Result<Uuid, EngineError> {
 }
 
 fn kept(stored: &StoredWebhook) -> Result<Kept, EngineError> {
-    serde_json::from_slice(&stored.content).map_err(|error| EngineError::Conflict {
+    serde_json::from_slice(&stored.content()?).map_err(|error| EngineError::Conflict {
         problem: format!("the stored webhook cannot be read: {error}"),
     })
 }
@@ -130,22 +133,34 @@ async fn apply_part(
     let mut dice = inner.dice();
     let ids = jobs.iter().map(webhook_of).collect::<Result<Vec<_>, _>>()?;
     let mut tx = inner.store.worker_tenant(tenant).tx().await?;
-    let mut found: HashMap<Uuid, StoredWebhook> = stored::load_all(&mut tx, &ids).await?;
+    let mut found = stored::load_all(&mut tx, &ids, MOST_BYTES).await?;
     let mut verdicts = Vec::with_capacity(jobs.len());
     let mut finishes: Vec<Finish> = Vec::new();
     let mut taken: Vec<(&ClaimedJob, Uuid, StoredWebhook, Kept)> = Vec::new();
-    let mut events = 0;
+    let (mut events, mut full) = (0, false);
     for (job, id) in jobs.iter().zip(ids) {
-        let Some(webhook) = found.remove(&id) else {
-            // Applied already.
-            finishes.push(finished(job, lease, Outcome::Done));
-            verdicts.push(Part::Applied);
-            continue;
+        let webhook = match found.remove(&id) {
+            Some(Loaded::Whole(webhook)) => webhook,
+            Some(Loaded::TooLarge) => {
+                verdicts.push(Part::Alone);
+                continue;
+            }
+            None => {
+                // Applied already.
+                finishes.push(finished(job, lease, Outcome::Done));
+                verdicts.push(Part::Applied);
+                continue;
+            }
         };
+        if full {
+            verdicts.push(Part::Later);
+            continue;
+        }
         let kept = kept(&webhook)?;
         verdicts.push(if !kept.only_reports() {
             Part::Alone
         } else if events > 0 && events + kept.events.len() > REPORTS_AT_ONCE {
+            full = true;
             Part::Later
         } else {
             events += kept.events.len();
@@ -189,7 +204,7 @@ pub(crate) async fn apply(
     let now = inner.now();
     let mut dice = inner.dice();
     let mut tx = inner.store.worker_tenant(job.tenant).tx().await?;
-    let Some(webhook) = stored::load_all(&mut tx, &[id]).await?.remove(&id) else {
+    let Some(webhook) = stored::load(&mut tx, id).await? else {
         reports.push(end(inner, tx, lease, job, Outcome::Done, now).await?);
         return Ok(());
     };

@@ -4,7 +4,7 @@
 use crate::deliver::{self, Carried};
 use crate::engine::Inner;
 use crate::error::EngineError;
-use crate::rescue::{is_poison, poison};
+use crate::rescue::poison;
 use crate::{alerts, batch, foreign, hold, inbox};
 use serde::Deserialize;
 use tidings_core::job::JobKind;
@@ -55,7 +55,7 @@ impl Sorted {
                 .filter(|_| job.kind.is_send());
             match (job.kind, own) {
                 (_, Some(own)) => sorted.deliveries.push((job, own.delivery_id)),
-                _ if is_poison(&job) => sorted.poison.push(job),
+                _ if job.is_poison() => sorted.poison.push(job),
                 (JobKind::MessageRelease, _) => sorted.releases.push(job),
                 (JobKind::BatchClose, _) => sorted.closes.push(job),
                 (JobKind::WebhookProcess, _) => sorted.webhooks.push(job),

@@ -2,28 +2,19 @@
 //! so what was provably not sent is sent, and what may have been becomes `unknown`.
 //!
 //! Who killed a worker is found by company: jobs of crashed leases come back in parts that get smaller, at last one by
-//! one with nothing else at work ([`tidings_queue::take_alone`]). A job that kills its worker like that [`POISON`] times
-//! is given up before it is begun again; those that were merely near it never are.
+//! one with nothing else at work ([`tidings_queue::take_alone`]). A job that kills its worker like that again and again
+//! ([`tidings_core::crash`]) is given up before it is begun again; those that were merely near it never are.
 
 use crate::engine::Inner;
 use crate::error::EngineError;
 use crate::process::KINDS;
 use tidings_core::ErrorCategory;
 use tidings_queue::{
-    ClaimedJob, LeaseId, Outcome, Parked, ParkedWork, TakenOver, park, park_expired, parked_work, take_alone,
-    take_group,
+    LeaseId, Outcome, Parked, ParkedWork, TakenOver, park, park_expired, parked_work, take_alone, take_group,
 };
 
 /// Leases parked at once.
 const LEASES: u32 = 8;
-
-/// A job that ended its worker this often, alone, is given up.
-const POISON: i16 = 3;
-
-/// Whether a job is to be given up.
-pub(crate) const fn is_poison(job: &ClaimedJob) -> bool {
-    job.crashes_alone() >= POISON
-}
 
 /// The end of a job that is poison.
 pub(crate) fn poison() -> Outcome {

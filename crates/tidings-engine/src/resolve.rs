@@ -8,7 +8,6 @@ use crate::figures;
 use crate::outcome::ASK_AFTER;
 use crate::process::ended;
 use crate::repeat;
-use crate::rescue::is_poison;
 use crate::settle;
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
@@ -127,7 +126,7 @@ async fn ask(inner: &Inner, bench: &Bench, carried: Carried) -> Asked {
         provider_message_id: None,
         repeatable_until: None,
     };
-    if is_poison(&carried.job) {
+    if carried.job.is_poison() {
         // Asking has killed workers; policy decides without the answer.
         return silent(carried);
     }

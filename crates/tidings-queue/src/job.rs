@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::value::RawValue;
 use std::fmt;
 use tidings_core::job::JobKind;
-use tidings_core::{ErrorCategory, JobId, TenantId};
+use tidings_core::{ErrorCategory, JobId, TenantId, crash};
 
 /// A lease: the right of one node to finish the jobs of one claimed batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,17 +83,21 @@ pub struct ClaimedJob {
     pub retry_count: i32,
     /// Refused tries before it is given up.
     pub max_retries: i32,
-    /// 1 once a worker died while it had this job in company, and 1 for each that died with nothing but this job at work.
+    /// Workers that died with it; see [`tidings_core::crash`].
     pub crash_count: i16,
     /// Where it comes from.
     pub source_reference: Option<String>,
 }
 
 impl ClaimedJob {
-    /// How many workers died with nothing but this job at work.
+    /// How many workers died of it.
     pub const fn crashes_alone(&self) -> i16 {
-        // Whatever is worked on alone has been in a crash before.
-        self.crash_count.saturating_sub(1)
+        crash::crashes_alone(self.crash_count)
+    }
+
+    /// Whether it is to be given up before it is begun again.
+    pub const fn is_poison(&self) -> bool {
+        crash::is_poison(self.crash_count)
     }
 }
 

@@ -3,8 +3,7 @@
 //! A worker that dies takes hundreds of jobs down with it, and at most one of them killed it. So the jobs of a lease that
 //! ended without a result are parked: all together the first time, because most workers die of something else; in
 //! [`PARTS`] parts when one of them was in a crash before; and so on, down to single jobs. A single job is marked `alone`:
-//! whoever takes it ([`take_alone`]) must have nothing else at work, and only a crash of such a lease counts against the job; after the
-//! first of them also that of a lease of which it is all that is left.
+//! whoever takes it ([`take_alone`]) must have nothing else at work. What a crash counts for is a rule: [`tidings_core::crash`].
 //! A parked lease belongs to the nil node and has a number of its own, so its former holder is fenced.
 
 use crate::claim::{WideColumns, shrink};
@@ -14,8 +13,8 @@ use crate::run::{Class, Columns, Run, compress};
 use jiff::{SignedDuration, Timestamp};
 use jiff_sqlx::ToSqlx;
 use sqlx::PgConnection;
-use tidings_core::NodeId;
 use tidings_core::job::JobKind;
+use tidings_core::{NodeId, crash};
 use uuid::Uuid;
 
 /// Parts that suspects are divided into: a batch of 256 is down to single jobs after its third crash.
@@ -125,40 +124,44 @@ fn words(kinds: &[JobKind]) -> Vec<&'static str> {
     kinds.iter().map(|kind| kind.as_str()).collect()
 }
 
-/// Counts a crash for every job of the runs that has not ended. One that has ended a worker alone before goes on being counted
-/// when it is all that is left of a lease: from being alone it may have gone back to the line for a slot of its rate limit, and be
-/// claimed with others at work beside it. Returns those, and whether one of them was in a crash before.
+/// Counts a crash for every job of the runs that has not ended ([`tidings_core::crash`]). Returns those, and whether one of them was
+/// in a crash before.
 async fn count_crashes(
     conn: &mut PgConnection,
     columns: &Columns,
     alone: bool,
 ) -> Result<(Vec<Run>, bool), QueueError> {
     let runs = columns.by_id()?;
-    let rows = sqlx::query!(
+    let left = sqlx::query!(
         r#"
-        WITH found AS MATERIALIZED (
-            SELECT c.id, c.crash_count
-            FROM unnest($1::bigint[], $2::int[]) AS r (first, n)
-            JOIN communication_jobs c ON c.id >= r.first AND c.id < r.first + r.n
-            WHERE c.status IN ('pending', 'processing')
-            ORDER BY c.id FOR UPDATE OF c
-        )
-        UPDATE communication_jobs c
-        SET status = 'pending',
-            crash_count = CASE WHEN $3 OR (f.crash_count > 1 AND (SELECT count(*) = 1 FROM found)) THEN least(f.crash_count, 32000::smallint) + 1 ELSE greatest(f.crash_count, 1::smallint) END
-        FROM found f WHERE c.id = f.id
-        RETURNING c.id, f.crash_count AS "before!"
+        SELECT c.id, c.crash_count
+        FROM unnest($1::bigint[], $2::int[]) AS r (first, n)
+        JOIN communication_jobs c ON c.id >= r.first AND c.id < r.first + r.n
+        WHERE c.status IN ('pending', 'processing')
+        ORDER BY c.id FOR UPDATE OF c
         "#,
         &columns.firsts,
         &columns.counts,
-        alone,
     )
-    .fetch_all(conn)
+    .fetch_all(&mut *conn)
+    .await
+    .map_err(at("look for a dead worker's jobs"))?;
+    let last = left.len() == 1;
+    let ids: Vec<i64> = left.iter().map(|job| job.id).collect();
+    let counts: Vec<i16> = left
+        .iter()
+        .map(|job| crash::counted(job.crash_count, alone, last))
+        .collect();
+    sqlx::query!(
+        "UPDATE communication_jobs c SET status = 'pending', crash_count = i.crash_count
+         FROM unnest($1::bigint[], $2::smallint[]) AS i (id, crash_count) WHERE c.id = i.id",
+        &ids,
+        &counts,
+    )
+    .execute(conn)
     .await
     .map_err(at("count the crash of a dead worker's jobs"))?;
-    let suspects = rows.iter().any(|row| row.before > 0);
-    let mut ids: Vec<i64> = rows.into_iter().map(|row| row.id).collect();
-    ids.sort_unstable();
+    let suspects = left.iter().any(|job| job.crash_count > 0);
     let left = ids.into_iter().filter_map(|id| Some((class_of(&runs, id)?, id)));
     Ok((compress(left), suspects))
 }

@@ -153,6 +153,42 @@ async fn one_that_cannot_be_read_holds_up_no_other() {
     assert_eq!(jobs, ["complete", "complete", "complete", "pending"]);
 }
 
+#[tokio::test]
+async fn what_is_large_is_divided_and_nothing_of_it_is_lost() {
+    let mails = Mails::sent().await;
+    let open = ("open", json!({}));
+    let (mut said, mut dice) = (0, Dice::from_seed(1));
+    // Twelve that a second transaction has to help with, and one that takes too much to be read beside others.
+    for (reports, noise) in [vec![(100, 0); 12], vec![(600, 8)]].concat() {
+        let mut webhook = vec![mails.event(0, &open, said).await; reports];
+        for event in &mut webhook {
+            said += 1;
+            let noise: String = (0..noise)
+                .map(|_| dice.uuid(mails.world.now()).to_string())
+                .collect();
+            event["sg_event_id"] = json!(format!("e{said}{noise}"));
+        }
+        mails
+            .grid
+            .send(&mails.world, Value::Array(webhook))
+            .await
+            .unwrap();
+    }
+    mails.world.run().await;
+    assert_eq!(said, 1_800);
+    assert_eq!(
+        mails
+            .world
+            .database
+            .texts("SELECT count(*) FROM delivery_events")
+            .await,
+        ["1800"]
+    );
+    assert_eq!(mails.transactions().await, 3);
+    let jobs = mails.world.jobs("webhook.process").await;
+    assert_eq!(jobs, ["complete"; 13]);
+}
+
 /// A text that Twilio took, with mail behind it in the chain.
 struct Text {
     world: World,
@@ -163,8 +199,12 @@ struct Text {
 impl Text {
     async fn sent() -> Self {
         let mut world = World::bare().await;
-        let twilio = Twilio::connect(&mut world).await;
         world.connect(Channel::Email, json!({}), 0).await;
+        Self::sent_in(world).await
+    }
+
+    async fn sent_in(mut world: World) -> Self {
+        let twilio = Twilio::connect(&mut world).await;
         let ann = world.contact(Some("ann@example.com"), Some("+12025550123")).await;
         let mut request = direct(ann, "Your car is ready.");
         request.channel = Some(Channel::Sms);
@@ -222,6 +262,33 @@ async fn a_failure_and_an_arrival_at_once_send_nothing_more() {
         assert_eq!(text.world.status(text.message).await, MessageStatus::Delivered);
         assert_eq!(text.world.ledger().await.messages, 0, "no mail left");
     }
+}
+
+#[tokio::test]
+async fn both_channels_of_a_message_may_arrive_at_once() {
+    let mut world = World::bare().await;
+    let grid = SendGrid::connect(&mut world).await;
+    let text = Text::sent_in(world).await;
+    // The text fails, so a mail takes over.
+    text.says(&[("undelivered", "30005")]).await;
+    let id = "SELECT provider_message_id FROM deliveries WHERE channel = 'email'";
+    let id = text.world.database.texts(id).await.remove(0);
+    let arrived = json!([{
+        "event": "delivered", "sg_event_id": "e1", "email": "ann@example.com", "timestamp": 1_781_622_000,
+        "sg_message_id": format!("{id}.recvd-1"),
+    }]);
+    // What the mail's arrival did to the message is known when the text's arrival is looked at.
+    grid.send(&text.world, arrived).await.unwrap();
+    text.says(&[("delivered", "0")]).await;
+    assert_eq!(
+        text.states().await,
+        [
+            (Channel::Sms, DeliveryState::Delivered),
+            (Channel::Email, DeliveryState::Delivered)
+        ]
+    );
+    assert_eq!(text.world.status(text.message).await, MessageStatus::Delivered);
+    assert_eq!(events(&text.world, "MessageDelivered").await, 1);
 }
 
 #[tokio::test]

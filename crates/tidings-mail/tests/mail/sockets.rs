@@ -63,6 +63,20 @@ pub async fn served_with(certificate: Option<Certificate>, bounds: Bounds) -> Se
 }
 
 impl Served {
+    /// Runs a client in Python to its end, with host, port and these as its arguments; the mails that were taken.
+    pub async fn after(&self, client: &str, more: &[&str]) -> Vec<Mail> {
+        let output = tokio::process::Command::new("python3")
+            .args(["-c", client, "127.0.0.1", &self.address.port().to_string()])
+            .args(more)
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(said.trim(), "done", "{}", String::from_utf8_lossy(&output.stderr));
+        self.shelf.mails.lock().unwrap().clone()
+    }
+
     /// Writes, and returns what was answered until the server closed.
     async fn say(&self, text: &str) -> String {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
@@ -97,15 +111,7 @@ print('done')
 #[tokio::test]
 async fn an_independent_client_is_understood() {
     let served = served(Bounds::default()).await;
-    let output = tokio::process::Command::new("python3")
-        .args(["-c", CLIENT, "127.0.0.1", &served.address.port().to_string()])
-        .stdin(Stdio::null())
-        .output()
-        .await
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(said.trim(), "done", "{}", String::from_utf8_lossy(&output.stderr));
-    let mails = served.shelf.mails.lock().unwrap().clone();
+    let mails = served.after(CLIENT, &[]).await;
     assert_eq!(mails.len(), 2);
     assert_eq!(
         (mails[0].from.as_str(), mails[1].from.as_str()),

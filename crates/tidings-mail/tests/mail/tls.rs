@@ -6,7 +6,6 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -164,16 +163,7 @@ print('done')
 async fn an_independent_client_sends_over_tls() {
     let served = served(Bounds::default()).await;
     let authority = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tls/authority.pem");
-    let output = tokio::process::Command::new("python3")
-        .args(["-c", CLIENT, "127.0.0.1", &served.address.port().to_string()])
-        .arg(authority)
-        .stdin(Stdio::null())
-        .output()
-        .await
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(said.trim(), "done", "{}", String::from_utf8_lossy(&output.stderr));
-    let mails = served.shelf.mails.lock().unwrap().clone();
+    let mails = served.after(CLIENT, &[authority.to_str().unwrap()]).await;
     assert_eq!(mails.len(), 2);
     for (mail, version) in mails.iter().zip(["TLSv1_2", "TLSv1_3"]) {
         let whole = format!(

@@ -23,6 +23,56 @@ fn asked(received: &Received) -> Request<'_> {
     }
 }
 
+/// A document: the faults it finds with a request.
+type Judge<'j> = &'j dyn Fn(&Request<'_>) -> Vec<String>;
+
+/// The document has nothing against any form of what is sent.
+async fn allows(
+    judge: Judge<'_>,
+    kind: ProviderKind,
+    settings: &Value,
+    credentials: &Value,
+    forms: Vec<(&'static str, Submission)>,
+) {
+    for (form, submission) in forms {
+        let request = written(kind, settings, credentials, &submission).await;
+        assert_eq!(judge(&asked(&request)), [""; 0], "{form}: {}", request.body);
+    }
+}
+
+/// The document has nothing against a request, and names what is wrong with it when its body is this.
+fn names(judge: Judge<'_>, right: &Received, body: String, named: &str) {
+    assert_eq!(judge(&asked(right)), [""; 0]);
+    let mut request = right.clone();
+    request.body = body;
+    let faults = judge(&asked(&request));
+    assert!(faults.iter().any(|fault| fault.contains(named)), "{faults:?}");
+}
+
+/// The document refuses a request that was changed.
+fn refuses(judge: Judge<'_>, right: &Received, what: &str, change: &dyn Fn(&mut Received)) {
+    let mut request = right.clone();
+    change(&mut request);
+    assert!(!judge(&asked(&request)).is_empty(), "{what}");
+}
+
+/// What stands around a right body counts for the document as much as the body.
+fn judges_around(judge: Judge<'_>, right: &Received) {
+    assert_eq!(judge(&asked(right)), [""; 0]);
+    let line = |from: &'static str, to: &'static str| {
+        move |request: &mut Received| request.line = request.line.replace(from, to)
+    };
+    refuses(judge, right, "method", &line("POST", "PUT"));
+    refuses(judge, right, "path", &line(" HTTP", "/x HTTP"));
+    refuses(judge, right, "query", &line(" HTTP", "?x=1 HTTP"));
+    for (name, value) in [("authorization", "Token x"), ("content-type", "text/plain")] {
+        refuses(judge, right, name, &|request| {
+            set(request, name, value.to_owned());
+        });
+    }
+    refuses(judge, right, "no body", &|request| request.body.clear());
+}
+
 /// What a provider writes for a submission, which the stand-in takes.
 async fn written(kind: ProviderKind, settings: &Value, credentials: &Value, mail: &Submission) -> Received {
     let answer = match kind {
@@ -49,21 +99,10 @@ async fn written(kind: ProviderKind, settings: &Value, credentials: &Value, mail
 #[tokio::test]
 async fn sendgrids_document_allows_every_mail(#[case] settings: Value) {
     let operation = documents::sendgrid();
-    for (form, mail) in samples::emails("bob@example.com") {
-        let request = written(
-            ProviderKind::Sendgrid,
-            &settings,
-            &json!({ "api_key": "SG.key" }),
-            &mail,
-        )
-        .await;
-        assert_eq!(
-            operation.faults(&asked(&request)),
-            [""; 0],
-            "{form}: {}",
-            request.body
-        );
-    }
+    let judge = |request: &Request<'_>| operation.faults(request);
+    let forms = samples::emails("bob@example.com");
+    let credentials = json!({ "api_key": "SG.key" });
+    allows(&judge, ProviderKind::Sendgrid, &settings, &credentials, forms).await;
 }
 
 #[rstest]
@@ -72,21 +111,10 @@ async fn sendgrids_document_allows_every_mail(#[case] settings: Value) {
 #[tokio::test]
 async fn resends_document_allows_every_mail(#[case] settings: Value) {
     let operation = documents::resend();
-    for (form, mail) in samples::emails("bob@example.com") {
-        let request = written(
-            ProviderKind::Resend,
-            &settings,
-            &json!({ "api_key": "re_key" }),
-            &mail,
-        )
-        .await;
-        assert_eq!(
-            operation.faults(&asked(&request)),
-            [""; 0],
-            "{form}: {}",
-            request.body
-        );
-    }
+    let judge = |request: &Request<'_>| operation.faults(request);
+    let forms = samples::emails("bob@example.com");
+    let credentials = json!({ "api_key": "re_key" });
+    allows(&judge, ProviderKind::Resend, &settings, &credentials, forms).await;
 }
 
 #[rstest]
@@ -101,15 +129,9 @@ async fn resends_document_allows_every_mail(#[case] settings: Value) {
 #[tokio::test]
 async fn twilios_document_allows_every_text(#[case] settings: Value, #[case] credentials: Value) {
     let operation = documents::twilio();
-    for (form, text) in samples::texts("+14155552671") {
-        let request = written(ProviderKind::Twilio, &settings, &credentials, &text).await;
-        assert_eq!(
-            operation.faults(&asked(&request)),
-            [""; 0],
-            "{form}: {}",
-            request.body
-        );
-    }
+    let judge = |request: &Request<'_>| operation.faults(request);
+    let forms = samples::texts("+14155552671");
+    allows(&judge, ProviderKind::Twilio, &settings, &credentials, forms).await;
 }
 
 /// A request that is right, for breaking.
@@ -173,12 +195,10 @@ async fn a_broken_mail_is_refused_by_sendgrids_document(
     #[case] value: Value,
     #[case] named: &str,
 ) {
-    let mut request = right(ProviderKind::Sendgrid).await;
+    let request = right(ProviderKind::Sendgrid).await;
     let operation = documents::sendgrid();
-    assert_eq!(operation.faults(&asked(&request)), [""; 0]);
-    request.body = with(&request.body, pointer, value);
-    let faults = operation.faults(&asked(&request));
-    assert!(faults.iter().any(|fault| fault.contains(named)), "{faults:?}");
+    let broken = with(&request.body, pointer, value);
+    names(&|request| operation.faults(request), &request, broken, named);
 }
 
 #[rstest]
@@ -195,12 +215,10 @@ async fn a_broken_mail_is_refused_by_resends_document(
     #[case] value: Value,
     #[case] named: &str,
 ) {
-    let mut request = right(ProviderKind::Resend).await;
+    let request = right(ProviderKind::Resend).await;
     let operation = documents::resend();
-    assert_eq!(operation.faults(&asked(&request)), [""; 0]);
-    request.body = with(&request.body, pointer, value);
-    let faults = operation.faults(&asked(&request));
-    assert!(faults.iter().any(|fault| fault.contains(named)), "{faults:?}");
+    let broken = with(&request.body, pointer, value);
+    names(&|request| operation.faults(request), &request, broken, named);
 }
 
 #[rstest]
@@ -219,13 +237,11 @@ async fn a_broken_text_is_refused_by_twilios_document(
     #[case] to: &str,
     #[case] named: &str,
 ) {
-    let mut request = right(ProviderKind::Twilio).await;
+    let request = right(ProviderKind::Twilio).await;
     let operation = documents::twilio();
-    assert_eq!(operation.faults(&asked(&request)), [""; 0]);
     assert!(request.body.contains(from), "{}", request.body);
-    request.body = request.body.replacen(from, to, 1);
-    let faults = operation.faults(&asked(&request));
-    assert!(faults.iter().any(|fault| fault.contains(named)), "{faults:?}");
+    let broken = request.body.replacen(from, to, 1);
+    names(&|request| operation.faults(request), &request, broken, named);
 }
 
 /// Path, method, headers and the type of the body count as much as the body.
@@ -239,45 +255,19 @@ async fn a_request_around_a_right_body_is_judged_too(
     #[case] operation: Operation,
 ) {
     let request = right(kind).await;
-    let refused = |change: &dyn Fn(&mut Received), what: &str| {
-        let mut request = request.clone();
-        change(&mut request);
-        assert!(!operation.faults(&asked(&request)).is_empty(), "{what}");
-    };
-    refused(
-        &|request| request.line = request.line.replace("POST", "PUT"),
-        "method",
-    );
-    refused(
-        &|request| request.line = request.line.replace(" HTTP", "/x HTTP"),
-        "path",
-    );
-    refused(
-        &|request| request.line = request.line.replace(" HTTP", "?x=1 HTTP"),
-        "query",
-    );
-    refused(
-        &|request| request.headers.retain(|(name, _)| name != "authorization"),
-        "no authorization",
-    );
-    refused(
-        &|request| set(request, "authorization", "Token x".to_owned()),
-        "authorization",
-    );
-    refused(
-        &|request| set(request, "content-type", "text/plain".to_owned()),
-        "content type",
-    );
-    refused(&|request| request.body.clear(), "no body");
+    let judge = |request: &Request<'_>| operation.faults(request);
+    judges_around(&judge, &request);
+    let refused = |what, change: &dyn Fn(&mut Received)| refuses(&judge, &request, what, change);
+    refused("no authorization", &|request| {
+        request.headers.retain(|(name, _)| name != "authorization");
+    });
     match kind {
-        ProviderKind::Resend => refused(
-            &|request| set(request, "idempotency-key", "x".repeat(257)),
-            "a long key",
-        ),
-        ProviderKind::Twilio => refused(
-            &|request| request.line = request.line.replace(ACCOUNT, "ACx"),
-            "another account",
-        ),
+        ProviderKind::Resend => refused("a long key", &|request| {
+            set(request, "idempotency-key", "x".repeat(257));
+        }),
+        ProviderKind::Twilio => refused("another account", &|request| {
+            request.line = request.line.replace(ACCOUNT, "ACx");
+        }),
         _ => {}
     }
 }

@@ -1,6 +1,6 @@
 //! `serve --mail-listen` with a certificate: a bounce comes back over STARTTLS, and files that cannot be used stop the start.
 
-use crate::world::{Serving, World};
+use crate::world::{Serving, World, shop_over};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -15,34 +15,18 @@ const CERTIFICATE: &str = include_str!("../../../tidings-mail/tests/tls/first.pe
 const KEY: &str = include_str!("../../../tidings-mail/tests/tls/first.key.pem");
 const ANOTHER_KEY: &str = include_str!("../../../tidings-mail/tests/tls/renewed.key.pem");
 
-/// The shop's mail goes to a server on this port.
+/// The shop, whose mail goes to a server on this port.
 fn shop(port: u16) -> String {
-    format!(
+    shop_over(&format!(
         r#"
-[[tenants]]
-slug = "shop"
-name = "Corner Shop"
-
-[tenants.policy]
-zone = "Europe/Vienna"
-default_region = "AT"
-
-[tenants.settings]
-postal_address = "Corner Shop, Hauptplatz 1, 4020 Linz"
-
 [[tenants.connections]]
 name = "relay"
 provider = "smtp"
 channel = "email"
 settings = {{ host = "127.0.0.1", port = {port}, tls = "none", from_email = "hello@bounce.shop.example", bounce_domain = "bounce.shop.example" }}
 credentials = {{ bounce_key = "a bounce key of some length" }}
-
-[[tenants.contacts]]
-external_id = "4711"
-name = "Kim"
-email = "kim@example.com"
 "#
-    )
+    ))
 }
 
 const BOUNCE: &str = "From: MAILER-DAEMON@mx.example.com\r\nTo: <x@y.example>\r\nSubject: Undelivered mail\r\nMIME-Version: 1.0\r\n\

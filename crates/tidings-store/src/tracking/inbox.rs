@@ -1,5 +1,6 @@
 //! Verified webhooks, kept sealed until a job has applied them.
 
+use crate::seal::TenantKey;
 use crate::{Place, Result, StoreError, TenantTx};
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
@@ -30,10 +31,22 @@ pub struct StoredWebhook {
     pub provider: ProviderKind,
     /// The connection's channel; none when it was removed since.
     pub channel: Option<Channel>,
-    /// What it said, as it was stored.
-    pub content: Vec<u8>,
     /// When it came.
     pub received_at: Timestamp,
+    id: Uuid,
+    tenant: TenantId,
+    sealed: Vec<u8>,
+    key: TenantKey,
+}
+
+impl StoredWebhook {
+    /// What it said, as it was stored.
+    ///
+    /// # Errors
+    /// When it is not what was sealed.
+    pub fn content(&self) -> Result<Vec<u8>> {
+        Ok(self.key.open(&place(self.tenant, self.id), &self.sealed)?)
+    }
 }
 
 impl std::fmt::Debug for StoredWebhook {
@@ -41,7 +54,7 @@ impl std::fmt::Debug for StoredWebhook {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("StoredWebhook")
             .field("connection", &self.connection)
-            .field("bytes", &self.content.len())
+            .field("sealed_bytes", &self.sealed.len())
             .field("received_at", &self.received_at)
             .finish_non_exhaustive()
     }
@@ -177,15 +190,35 @@ pub async fn store(
     Ok(stored)
 }
 
-/// Loads webhooks that are not applied yet, by their ids, and locks them in order of these.
-pub async fn load_all(tx: &mut TenantTx, ids: &[Uuid]) -> Result<HashMap<Uuid, StoredWebhook>> {
+/// A webhook that is not applied yet.
+#[derive(Clone, Debug)]
+pub enum Loaded {
+    /// It is small enough.
+    Whole(StoredWebhook),
+    /// What it said takes more than was asked for.
+    TooLarge,
+}
+
+/// Loads a webhook that is not applied yet, and locks it; none when another worker has applied it.
+pub async fn load(tx: &mut TenantTx, id: Uuid) -> Result<Option<StoredWebhook>> {
+    match load_all(tx, &[id], i32::MAX).await?.remove(&id) {
+        Some(Loaded::Whole(webhook)) => Ok(Some(webhook)),
+        Some(Loaded::TooLarge) | None => Ok(None),
+    }
+}
+
+/// Loads webhooks that are not applied yet, by their ids, and locks them in order of these; only those whose content takes at most so
+/// many bytes, sealed, are whole.
+pub async fn load_all(tx: &mut TenantTx, ids: &[Uuid], most_bytes: i32) -> Result<HashMap<Uuid, Loaded>> {
     let tenant = tx.tenant();
     let rows = sqlx::query!(
-        r#"SELECT w.id, w.connection_id, w.provider, w.sealed, w.received_at, c.channel AS "channel?"
+        r#"SELECT w.id, w.connection_id, w.provider, w.received_at, c.channel AS "channel?",
+               CASE WHEN octet_length(w.sealed) <= $3 THEN w.sealed END AS sealed
            FROM webhook_inbox w LEFT JOIN connections c ON c.tenant_id = w.tenant_id AND c.id = w.connection_id
            WHERE w.tenant_id = $1 AND w.id = ANY ($2) AND w.processed_at IS NULL ORDER BY w.id FOR UPDATE OF w"#,
         tenant.0,
         ids,
+        most_bytes,
     )
     .fetch_all(&mut **tx)
     .await?;
@@ -196,6 +229,10 @@ pub async fn load_all(tx: &mut TenantTx, ids: &[Uuid]) -> Result<HashMap<Uuid, S
     let key = keyring.tenant_key(&mut *tx, tenant).await?;
     let mut found = HashMap::with_capacity(rows.len());
     for row in rows {
+        let Some(sealed) = row.sealed else {
+            found.insert(row.id, Loaded::TooLarge);
+            continue;
+        };
         let webhook = StoredWebhook {
             connection: ConnectionId(row.connection_id),
             provider: crate::columns::word("webhook_inbox.provider", &row.provider)?,
@@ -203,12 +240,13 @@ pub async fn load_all(tx: &mut TenantTx, ids: &[Uuid]) -> Result<HashMap<Uuid, S
                 .channel
                 .map(|channel| crate::columns::word("connections.channel", &channel))
                 .transpose()?,
-            content: key
-                .open(&place(tenant, row.id), &row.sealed)
-                .map_err(StoreError::from)?,
             received_at: row.received_at.to_jiff(),
+            id: row.id,
+            tenant,
+            sealed,
+            key: key.clone(),
         };
-        found.insert(row.id, webhook);
+        found.insert(row.id, Loaded::Whole(webhook));
     }
     Ok(found)
 }

@@ -1,6 +1,6 @@
 //! WhatsApp, by Meta's document of its API.
 
-use super::{asked, set, with, written};
+use super::{asked, judges_around, names, refuses, set, with, written};
 use crate::contract::{
     ButtonKind, Content, Media, MediaKind, MediaSource, Signal, WhatsappButton, WhatsappHeader,
     WhatsappTemplate,
@@ -11,7 +11,7 @@ use crate::tests::provider;
 use rstest::rstest;
 use serde_json::{Value, json};
 use tidings_core::ProviderKind;
-use tidings_testkit::documents;
+use tidings_testkit::documents::{self, Request};
 
 fn settings() -> Value {
     json!({ "phone_number_id": "106540352242922", "preview_url": true })
@@ -171,46 +171,23 @@ async fn a_broken_message_is_refused_by_metas_document(
     #[case] value: Value,
     #[case] named: &str,
 ) {
-    let mut request = sent(contents().swap_remove(3)).await;
+    let request = sent(contents().swap_remove(3)).await;
     let operation = documents::whatsapp();
-    assert_eq!(operation.faults(&asked(&request)), [""; 0]);
-    request.body = with(&request.body, pointer, value);
-    let faults = operation.faults(&asked(&request));
-    assert!(faults.iter().any(|fault| fault.contains(named)), "{faults:?}");
+    let broken = with(&request.body, pointer, value);
+    names(&|request| operation.faults(request), &request, broken, named);
 }
 
 #[tokio::test]
 async fn a_request_around_a_right_message_is_judged_too() {
     let operation = documents::whatsapp();
     let request = sent(contents().remove(0)).await;
-    let refused = |change: &dyn Fn(&mut Received), what: &str| {
-        let mut request = request.clone();
-        change(&mut request);
-        assert!(!operation.faults(&asked(&request)).is_empty(), "{what}");
-    };
-    refused(
-        &|request| request.line = request.line.replace("POST", "PUT"),
-        "method",
-    );
-    refused(
-        &|request| request.line = request.line.replace("/messages", "/message"),
-        "path",
-    );
-    refused(
-        &|request| request.line = request.line.replace(" HTTP", "?x=1 HTTP"),
-        "query",
-    );
-    refused(
-        &|request| set(request, "authorization", "Token x".to_owned()),
-        "authorization",
-    );
-    refused(
-        &|request| set(request, "content-type", "text/plain".to_owned()),
-        "content type",
-    );
-    refused(
-        &|request| set(request, "user-agent", "tidings".to_owned()),
-        "user agent",
-    );
-    refused(&|request| request.body.clear(), "no body");
+    let judge = |request: &Request<'_>| operation.faults(request);
+    judges_around(&judge, &request);
+    let refused = |what, change: &dyn Fn(&mut Received)| refuses(&judge, &request, what, change);
+    refused("another path", &|request| {
+        request.line = request.line.replace("/messages", "/message");
+    });
+    refused("user agent", &|request| {
+        set(request, "user-agent", "tidings".to_owned());
+    });
 }
