@@ -11,6 +11,7 @@ mod apt;
 mod browser;
 mod ci;
 mod demo;
+mod grafana;
 mod moto;
 mod mysql;
 mod postfix;

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every test, against servers of our own.
 
 use crate::mysql::{self, Mariadb};
-use crate::{browser, moto, postfix, postgres, promtool, redis, shell, watcher};
+use crate::{browser, grafana, moto, postfix, postgres, promtool, redis, shell, watcher};
 use anyhow::Context as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -47,6 +47,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     );
 
     promtool::check(&dir)?;
+    grafana::check()?;
 
     let mut command = tests(&args.args);
     command.env("TIDINGS_TEST_POSTGRES", cluster.instance().url_of("postgres"));
