@@ -97,7 +97,8 @@ impl Chat {
         }
     }
 
-    fn add(&mut self, out: bool, text: &str, tick: &str) {
+    /// Adds a message, with this mark on it when it is ours.
+    pub fn add(&mut self, out: bool, text: &str, tick: &str) {
         let number = self.messages.len();
         self.messages.push(Message {
             id: format!("{out}_{}_3EB0{number:04}", self.peer),

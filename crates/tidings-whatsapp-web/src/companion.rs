@@ -2,6 +2,7 @@
 
 use crate::browser::{Browser, BrowserOptions};
 use crate::journal::JournalError;
+use crate::last::Last;
 use crate::ledger::Ledger;
 use crate::outbox::{Item, Outbox};
 use crate::page::judge::Look;
@@ -128,6 +129,8 @@ pub struct Shared {
 pub struct Desk {
     /// The ledger.
     pub ledger: Ledger,
+    /// The message that was sent last.
+    pub last: Last,
     /// The reference that is being written.
     pub under_way: Option<String>,
 }
@@ -273,6 +276,7 @@ impl Companion {
             posting: Notify::new(),
             desk: Mutex::new(Desk {
                 ledger: Ledger::open(&folder.join("ledger.jsonl"), now)?,
+                last: Last::open(&folder.join("last.jsonl"))?,
                 under_way: None,
             }),
             outbox: Mutex::new(Outbox::open(&folder)?),

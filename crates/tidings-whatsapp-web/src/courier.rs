@@ -5,6 +5,7 @@
 use crate::browser::{Browser, Followed, OpenChat};
 use crate::companion::{Desk, Shared};
 use crate::journal::JournalError;
+use crate::last::LastSent;
 use crate::pace;
 use crate::page::{LOOK_EVERY, NotSent, Page};
 use crate::reader;
@@ -13,6 +14,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tidings_core::PhoneNumber;
+use tidings_core::redact::Private;
 use tidings_providers::whatsapp_web::wire::{
     LONGEST_REFERENCE, LONGEST_TEXT, MessageReport, NOT_ON_WHATSAPP, SendRequest, SessionState, Standing,
     TOO_SOON,
@@ -258,10 +260,24 @@ async fn carry(shared: &Arc<Shared>, request: &SendRequest, digits: &str) -> Res
     let reference = &request.reference;
     let gap = pace::draw(&mut shared.dice.lock().unwrap_or_else(PoisonError::into_inner));
     let at = shared.clock.now();
-    shared.desk().ledger.click(reference, pace::Last { at, gap })?;
+    {
+        let mut desk = shared.desk();
+        desk.last.is(LastSent {
+            reference: reference.clone(),
+            number: Private::new(digits.to_owned()),
+            text: Private::new(text.clone()),
+            before: before.clone(),
+            at,
+        })?;
+        desk.ledger.click(reference, pace::Last { at, gap })?;
+    }
     if let Err(error) = page.session().click(&button).await {
         if error.is_not_done() {
-            shared.desk().ledger.no_click(reference)?;
+            {
+                let mut desk = shared.desk();
+                desk.ledger.no_click(reference)?;
+                desk.last.forget(reference)?;
+            }
             // The draft is emptied before the next message too; a failure here changes nothing.
             let _ = page.clear().await;
             shared.lost(&mut browser, &error).await;
@@ -374,7 +390,6 @@ pub fn next_send(shared: &Shared, now: Timestamp) -> Duration {
 mod tests {
     use super::*;
     use rstest::rstest;
-    use tidings_core::redact::Private;
 
     #[rstest]
     #[case("r-1.2_x", "+436641234567", "Hello\r\nKim\t!", None)]

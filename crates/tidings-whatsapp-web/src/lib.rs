@@ -13,6 +13,7 @@ mod chromedriver;
 mod companion;
 mod courier;
 mod journal;
+mod last;
 mod ledger;
 mod outbox;
 mod pace;

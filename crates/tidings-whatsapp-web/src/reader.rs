@@ -1,10 +1,10 @@
 //! Looking at the page in between: how the session stands, marks on the message that was sent last, and what was written to us.
 
-use crate::browser::{Browser, OpenChat};
-use crate::companion::Shared;
+use crate::browser::{Browser, Followed, OpenChat};
+use crate::companion::{Desk, Shared};
 use crate::outbox::{Item, digest_of};
-use crate::page::Page;
 use crate::page::judge::{Chat, Message, Peer};
+use crate::page::{NotSent, Page};
 use crate::webdriver::DriverError;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -77,6 +77,9 @@ async fn look_at(
 
 /// Reads the chat that is open, then those with unread messages.
 async fn read(shared: &Shared, browser: &mut Browser, page: &Page) -> Result<(), DriverError> {
+    if browser.chat.is_none() {
+        take_up(shared, browser, page).await?;
+    }
     if browser.chat.is_some() {
         let chat = page.chat().await?;
         follow(shared, browser, &chat);
@@ -105,6 +108,52 @@ async fn read(shared: &Shared, browser: &mut Browser, page: &Page) -> Result<(),
     Ok(())
 }
 
+/// Opens the chat of the message that was sent last, when it was closed before the message was read: by the end of the browser, or of
+/// the process.
+async fn take_up(shared: &Shared, browser: &mut Browser, page: &Page) -> Result<(), DriverError> {
+    let sent = {
+        let mut desk = shared.desk();
+        let Some(sent) = desk.last.take_up(shared.clock.now()) else {
+            return Ok(());
+        };
+        // Not in the ledger: the process ended before the button was clicked.
+        if desk.ledger.report(&sent.reference).is_none() {
+            forget(&mut desk, &sent.reference);
+            return Ok(());
+        }
+        sent
+    };
+    let digits = sent.number.expose();
+    let chat = match page.open_number(digits).await {
+        Ok(chat) => chat,
+        Err(NotSent::Driver(error)) => return Err(error),
+        Err(why) => {
+            tracing::warn!(reference = %sent.reference, ?why, "the chat of the last message cannot be opened again");
+            return page.load().await;
+        }
+    };
+    tracing::info!(reference = %sent.reference, "its chat is open again");
+    hand_over(shared, &chat, 0, None, Some(digits));
+    browser.chat = Some(OpenChat {
+        before: chat.ids(),
+        number: Some(digits.clone()),
+        followed: Some(Followed {
+            reference: sent.reference,
+            text: sent.text.expose().clone(),
+            before: sent.before,
+            until: Instant::now() + browser.limits().marks,
+        }),
+    });
+    Ok(())
+}
+
+/// There is nothing more to see of a message.
+fn forget(desk: &mut Desk, reference: &str) {
+    if let Err(error) = desk.last.forget(reference) {
+        tracing::error!(%error, "the last message cannot be forgotten");
+    }
+}
+
 /// Looks for the message that was sent last; what is new of it is written down and reported. Gives where it stands.
 pub fn follow(shared: &Shared, browser: &mut Browser, chat: &Chat) -> Option<Standing> {
     let open = browser.chat.as_mut()?;
@@ -113,10 +162,13 @@ pub fn follow(shared: &Shared, browser: &mut Browser, chat: &Chat) -> Option<Sta
     let (standing, now) = (message.standing(), shared.clock.now());
     let id = message.whatsapp_id().to_owned();
     let reference = followed.reference.clone();
-    let new = shared
-        .desk()
-        .ledger
-        .stands(&reference, standing, Some(id.clone()), now);
+    let new = {
+        let mut desk = shared.desk();
+        if standing == Standing::Read {
+            forget(&mut desk, &reference);
+        }
+        desk.ledger.stands(&reference, standing, Some(id.clone()), now)
+    };
     match new {
         Ok(true) if standing.has_left() => shared.put(Item::Report(StandingReport {
             reference,

@@ -163,12 +163,12 @@ async fn a_message_arrives_on_the_page_once_and_its_ticks_come_back() {
 
 // The page is served while the test waits for a process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_companion_that_is_killed_over_a_message_types_it_once_and_what_nobody_saw_is_named() {
+async fn a_companion_that_is_killed_over_a_message_types_it_once_and_finds_it_again() {
     let Some(wired) = Wired::new().await else { return };
     // Killed while the text stands in the box: it was never sent, the companion's next life says so, and it goes again.
     wired.phone.change(|shown| shown.no_button = true);
     let mut companion = wired.companion().await;
-    wired.submit().await;
+    let message = wired.submit().await;
     until_so("the text is written", || {
         !wired.phone.shown().chats[0].draft.is_empty()
     })
@@ -186,14 +186,38 @@ async fn a_companion_that_is_killed_over_a_message_types_it_once_and_what_nobody
     companion.kill();
     wired.unknown_call(2).await;
 
-    // It has gone, and nobody saw it: the next life is asked, and called again under the same reference. It cannot tell, and
-    // types nothing.
+    // It has gone, and nobody saw it: the next life looks for it in its chat, and types nothing.
     wired.phone.tick(KIM, "sent");
     let _companion = wired.companion().await;
-    wired.unknown_call(3).await;
-    until(&wired.world, "SELECT count(*) FROM unknown_deliveries", 1).await;
+    wired.reaches(&message, "sent").await;
     assert_eq!(wired.phone.sent(KIM), [TEXT]);
+    until(&wired.world, "SELECT count(*) FROM unknown_deliveries", 0).await;
     // The first call is known not to have arrived.
     let rejected = "SELECT attempt_no FROM attempts WHERE outcome = 'rejected'";
     assert_eq!(wired.world.texts(rejected).await, ["1"]);
+}
+
+// The page is served while the test waits for a process.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nobody_sees_after_the_click_is_named_and_never_typed_again() {
+    let Some(wired) = Wired::new().await else { return };
+    wired.phone.change(|shown| shown.swallows = true);
+    let mut companion = wired.companion().await;
+    wired.submit().await;
+    let clicked =
+        || std::fs::read_to_string(wired.world.folder.join("account/ledger.jsonl")).unwrap_or_default();
+    until_so("the button is clicked", || clicked().contains("\"click\"")).await;
+    companion.kill();
+    wired.unknown_call(1).await;
+    wired.phone.change(|shown| shown.swallows = false);
+    // The next life is asked, and called again under the same reference.
+    let _companion = wired.companion().await;
+    wired.unknown_call(2).await;
+    until(
+        &wired.world,
+        "SELECT count(*) FROM unknown_deliveries WHERE held",
+        1,
+    )
+    .await;
+    assert_eq!(wired.phone.sent(KIM), [""; 0]);
 }

@@ -150,6 +150,45 @@ async fn what_happens_after_the_click_is_unknown_until_it_is_seen_and_is_never_t
 }
 
 #[tokio::test]
+async fn the_next_life_goes_on_following_the_last_message() {
+    let Some(mut world) = ready().await else { return };
+    world.phone.change(|shown| shown.offline = true);
+    let (_, report) = world.post("r-1", TO, "Hello").await;
+    assert_eq!(report["standing"], json!("pending"));
+    for (tick, kind) in [
+        ("sent", DeliveryEventKind::Accepted),
+        ("delivered", DeliveryEventKind::Delivered),
+        ("read", DeliveryEventKind::Opened),
+    ] {
+        world = world.restart().await;
+        world.phone.tick(KIM, tick);
+        let event = world.hears().await.events.remove(0);
+        assert_eq!((event.kind, event.reference.as_deref()), (kind, Some("r-1")));
+    }
+    assert_eq!(world.last_message(), "", "it was read, so nothing of it is kept");
+
+    // Nothing was seen of this one before the end of the life that clicked it; it shows up in the next.
+    world
+        .phone
+        .change(|shown| (shown.offline, shown.swallows) = (false, true));
+    world.next_slot();
+    let (_, report) = world.post("r-2", TO, "Again").await;
+    assert_eq!(report["standing"], json!("unknown"));
+    assert!(world.last_message().contains("r-2"));
+    world = world.restart().await;
+    world
+        .phone
+        .change(|shown| shown.chats[0].add(true, "Again", "sent"));
+    let event = world.hears().await.events.remove(0);
+    assert_eq!(
+        (event.kind, event.reference.as_deref()),
+        (DeliveryEventKind::Accepted, Some("r-2"))
+    );
+    assert_eq!(world.phone.sent(KIM), ["Hello", "Again"]);
+    world.end().await;
+}
+
+#[tokio::test]
 async fn a_reference_that_was_asked_about_before_it_arrived_never_goes() {
     let Some(world) = ready().await else { return };
     assert_eq!(world.get(&["messages", "r-1"]).await.status, 404);

@@ -96,6 +96,11 @@ impl World {
         world
     }
 
+    /// What is kept of the message that was sent last.
+    pub fn last_message(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("account/last.jsonl")).unwrap()
+    }
+
     /// What a second companion on the same folder comes to.
     pub async fn second(&self) -> Result<Companion, CompanionError> {
         Companion::start(options(
