@@ -5,6 +5,7 @@ use crate::connections::Providers;
 use crate::error::EngineError;
 use crate::failpoint::FailPoints;
 use crate::growth::Growth;
+use crate::keep::{self, Keeper};
 use crate::limits::Limiter;
 use crate::pulse::Pulse;
 use crate::request::{AcceptError, AcceptRequest, Accepted, IdempotencyKey, MAX_REQUESTS};
@@ -100,11 +101,16 @@ impl Default for Limits {
     }
 }
 
+/// Requests for which an accepting commit begins beside one that is under way, and how long fewer wait for that.
+const COMPANY: usize = 8;
+const PATIENCE: Duration = Duration::from_millis(10);
+
 /// The engine of one process.
 #[derive(Clone, Debug)]
 pub struct Engine {
     pub(crate) inner: Arc<Inner>,
     accepts: Coalescer<Submission, Vec<Result<Accepted, AcceptError>>>,
+    pub(crate) keeper: Keeper,
 }
 
 #[derive(Debug)]
@@ -179,6 +185,8 @@ impl Engine {
         let limits = CoalesceLimits {
             batch_weight: inner.limits.accept_batch,
             runners: inner.limits.accept_runners.max(1),
+            company: COMPANY,
+            patience: PATIENCE,
             waiting_weight: inner.limits.accept_waiting,
             linger: Duration::ZERO,
         };
@@ -187,7 +195,12 @@ impl Engine {
             let inner = Arc::clone(&shared);
             Box::pin(async move { accept::accept_batch(&inner, batch).await })
         });
-        Self { inner, accepts }
+        let keeper = keep::keeper(&inner);
+        Self {
+            inner,
+            accepts,
+            keeper,
+        }
     }
 
     /// Accepts requests: decided, rendered, stored and queued in one commit, shared with whoever else calls at the moment.

@@ -3,11 +3,11 @@
 
 use crate::engine::Inner;
 use crate::error::EngineError;
+use crate::keep::{Kept, users_of};
 use crate::mail;
 use crate::process::finished;
 use crate::reply::{self, Answered};
 use crate::track::{self, Heard, Source};
-use crate::webhook::{Kept, users_of};
 use crate::whatsapp;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

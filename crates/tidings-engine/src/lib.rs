@@ -37,6 +37,7 @@ mod growth;
 mod hold;
 mod inbox;
 mod inspect;
+mod keep;
 mod late;
 mod learn;
 mod limits;

@@ -9,9 +9,10 @@
 
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::keep::Kept;
 use crate::reply::{Answered, Proven};
 use crate::track;
-use crate::webhook::{self, Kept, route};
+use crate::webhook::{self, route};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
@@ -163,9 +164,7 @@ impl Engine {
             }),
             ..Kept::default()
         };
-        let fresh = self
-            .keep_webhook(&recipient.target, &kept, &digest, self.now())
-            .await?;
+        let fresh = self.keep(&recipient.target, &kept, digest, self.now()).await?;
         count("any", if fresh { "stored" } else { "known" });
         Ok(if fresh {
             MailTaken::Stored

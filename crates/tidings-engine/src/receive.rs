@@ -2,8 +2,9 @@
 
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::keep::{self, Kept};
 use crate::reply::{self, Answered};
-use crate::webhook::{self, Kept};
+use crate::webhook;
 use tidings_core::{ConnectionId, ProviderKind, TenantId};
 use tidings_providers::InboundMessage;
 use tidings_store::tracking::inbox::WebhookTarget;
@@ -35,7 +36,7 @@ impl Engine {
             inbound: vec![message.clone()],
             ..Kept::default()
         };
-        webhook::obey(&mut tx, &target, &kept, &mut dice, now).await?;
+        keep::obey(&mut tx, &target, &kept, &mut dice, now).await?;
         reply::store(
             &self.inner,
             &mut tx,

@@ -48,6 +48,8 @@ impl SandboxLine {
         let limits = CoalesceLimits {
             batch_weight: 512,
             runners: 2,
+            company: 8,
+            patience: Duration::from_millis(10),
             waiting_weight: 100_000,
             linger: Duration::ZERO,
         };

@@ -1,23 +1,17 @@
-//! Webhooks in: verified over their raw bytes, stored sealed, answered at once, applied by a job (`inbox.rs`). A STOP is
-//! applied before the answer, in the same transaction.
+//! Webhooks in: verified over their raw bytes, kept (`keep.rs`), answered at once, applied by a job (`inbox.rs`).
 
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::mail::KeptMail;
-use crate::{inbox, reply, unsubscribe, whatsapp};
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use crate::keep::Kept;
 use std::str::FromStr;
 use std::sync::Arc;
 use tidings_core::breaker::Breaker;
-use tidings_core::{Channel, ConnectionId, Dice, ProviderKind};
+use tidings_core::{ConnectionId, ProviderKind};
 use tidings_providers::{
-    InboundMessage, Provider, ReportedEvent, TemplateReport, UserLink, WebhookParsed, WebhookRefusal,
-    WebhookRequest, WebhookResponse,
+    InboundMessage, Provider, ReportedEvent, WebhookParsed, WebhookRefusal, WebhookRequest, WebhookResponse,
 };
 use tidings_store::messages::routes::RouteRow;
 use tidings_store::tracking::inbox::{self as stored, WebhookConnection, WebhookTarget};
-use tidings_store::{TenantTx, contacts};
 
 /// The most events and messages taken from one webhook; SendGrid and Meta send up to a thousand.
 const MAX_ELEMENTS: usize = 5_000;
@@ -47,31 +41,6 @@ pub enum WebhookError {
 pub struct WebhookReceiver {
     target: WebhookTarget,
     provider: Arc<dyn Provider>,
-}
-
-/// What of a webhook is kept until it is applied.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Kept {
-    pub events: Vec<ReportedEvent>,
-    pub inbound: Vec<InboundMessage>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub templates: Vec<TemplateReport>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub links: Vec<UserLink>,
-    /// A mail as it came, instead.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mail: Option<KeptMail>,
-}
-
-impl Kept {
-    fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.only_reports()
-    }
-
-    /// Whether it says nothing but what became of deliveries.
-    pub fn only_reports(&self) -> bool {
-        self.inbound.is_empty() && self.templates.is_empty() && self.links.is_empty() && self.mail.is_none()
-    }
 }
 
 impl Engine {
@@ -157,101 +126,10 @@ impl Engine {
             mail: None,
         };
         if !kept.is_empty() {
-            self.keep_webhook(target, &kept, &digest(request), now).await?;
+            self.keep(target, &kept, digest(request), now).await?;
         }
         Ok(response)
     }
-
-    /// Stores what came and its job in one commit; false when the same is stored already.
-    pub(crate) async fn keep_webhook(
-        &self,
-        target: &WebhookTarget,
-        kept: &Kept,
-        digest: &[u8],
-        now: Timestamp,
-    ) -> Result<bool, EngineError> {
-        let content = serde_json::to_vec(kept).map_err(|error| EngineError::Conflict {
-            problem: format!("the webhook cannot be kept: {error}"),
-        })?;
-        let mut dice = self.dice();
-        let store = self.store().worker_tenant(target.tenant);
-        let mut tx = store.tx().await?;
-        let id = dice.uuid(now);
-        if stored::store(&mut tx, id, target, digest, &content, now)
-            .await?
-            .is_none()
-        {
-            tx.rollback().await?;
-            return Ok(false);
-        }
-        obey(&mut tx, target, kept, &mut dice, now).await?;
-        let job = inbox::job(&self.inner, target.tenant, id)?;
-        tidings_queue::enqueue(&mut tx, &[job], now).await?;
-        self.inner.fail.pass("webhook_before_commit");
-        tx.commit().await?;
-        self.inner.fail.pass("webhook_after_commit");
-        Ok(true)
-    }
-}
-
-/// What people want is obeyed before the provider has its answer. Users and contacts are locked first, all at once and in order.
-pub(crate) async fn obey(
-    tx: &mut TenantTx,
-    target: &WebhookTarget,
-    kept: &Kept,
-    dice: &mut Dice,
-    now: Timestamp,
-) -> Result<(), EngineError> {
-    let preferences = preferences_of(target, kept);
-    let mut users = users_of(kept);
-    users.extend(
-        preferences
-            .iter()
-            .filter_map(|event| Some(event.recipient.as_ref()?.expose().clone())),
-    );
-    whatsapp::lock_users(tx, &users).await?;
-    let mut touched = Vec::new();
-    for message in &kept.inbound {
-        touched.extend(reply::touched(tx, target, message).await?);
-    }
-    for event in &preferences {
-        touched.extend(whatsapp::chooser(tx, event).await?);
-    }
-    let leaver = kept.mail.as_ref().and_then(|mail| mail.leaver.as_ref());
-    if let Some(leaver) = leaver {
-        touched.extend(unsubscribe::leaver(tx, leaver.expose()).await?);
-    }
-    contacts::lock_many(tx, &touched).await?;
-    for message in &kept.inbound {
-        reply::apply_keyword(tx, target, message, dice, now).await?;
-    }
-    for event in preferences {
-        whatsapp::apply_preference(tx, event, dice, now).await?;
-    }
-    if let Some(leaver) = leaver {
-        unsubscribe::by_mail(tx, leaver.expose(), dice, now).await?;
-    }
-    Ok(())
-}
-
-fn preferences_of<'a>(target: &WebhookTarget, kept: &'a Kept) -> Vec<&'a ReportedEvent> {
-    let events = kept.events.iter();
-    events
-        .filter(|event| whatsapp::is_preference(Some(target.channel), event))
-        .collect()
-}
-
-/// The users of WhatsApp that a webhook speaks of.
-pub(crate) fn users_of(kept: &Kept) -> Vec<String> {
-    let authors = kept
-        .inbound
-        .iter()
-        .filter(|message| message.channel == Channel::Whatsapp);
-    let linked = kept.links.iter().map(|link| link.user_id.expose().clone());
-    authors
-        .map(|message| message.from.expose().clone())
-        .chain(linked)
-        .collect()
 }
 
 /// What the provider is built from, as routing reads it.

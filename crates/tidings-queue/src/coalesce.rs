@@ -1,7 +1,8 @@
 //! Coalescing: many callers, few commits. Work submitted at the same time is done in shared batches.
 //!
-//! A caller pays for its own answer only: while all runners are busy, what comes in gathers and leaves as the next batch.
-//! Without [`CoalesceLimits::linger`] there is no timer, so a lone caller never waits for company.
+//! A caller pays for its own answer only: while runners are busy, what comes in gathers and leaves as the next batch. A further runner
+//! begins when enough has gathered, or somebody has waited for long, so that few callers share commits instead of having one each at
+//! once. Without [`CoalesceLimits::linger`] a lone caller never waits for company.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -22,6 +23,10 @@ pub struct CoalesceLimits {
     pub batch_weight: usize,
     /// Batches that run at once.
     pub runners: usize,
+    /// The weight for which a batch begins beside one that runs.
+    pub company: usize,
+    /// How long less than that waits for the one that runs; zero means for as long as it takes.
+    pub patience: Duration,
     /// The most weight that may wait; beyond it callers are turned away.
     pub waiting_weight: usize,
     /// How long a runner waits for more when the last batch was shared and the next would be less than half of it: for
@@ -106,7 +111,7 @@ impl<I: Send + 'static, O: Send + 'static> Coalescer<I, O> {
     /// # Errors
     /// See [`NoAnswer`].
     pub async fn submit(&self, weight: usize, item: I) -> Result<O, NoAnswer> {
-        let (sender, receiver) = oneshot::channel();
+        let (sender, mut receiver) = oneshot::channel();
         let start = {
             let mut line = self.0.lock();
             if line.weight.saturating_add(weight) > self.0.limits.waiting_weight && line.weight > 0 {
@@ -117,15 +122,39 @@ impl<I: Send + 'static, O: Send + 'static> Coalescer<I, O> {
             if line.weight >= line.last {
                 self.0.grown.notify_one();
             }
-            let start = line.running < self.0.limits.runners.max(1);
+            let enough = line.running == 0 || line.weight >= self.0.limits.company;
+            let start = enough && line.running < self.0.limits.runners.max(1);
             line.running += usize::from(start);
             start
         };
         if start {
-            let shared = Arc::clone(&self.0);
-            self.0.tasks.spawn(async move { run(&shared).await });
+            self.start();
+        } else if self.0.limits.runners > 1 && !self.0.limits.patience.is_zero() {
+            let patience = tokio::time::sleep(self.0.limits.patience);
+            tokio::select! {
+                answer = &mut receiver => return answer.map_err(|_| NoAnswer::Lost),
+                () = patience => self.start_beside(),
+            }
         }
         receiver.await.map_err(|_| NoAnswer::Lost)
+    }
+
+    fn start(&self) {
+        let shared = Arc::clone(&self.0);
+        self.0.tasks.spawn(async move { run(&shared).await });
+    }
+
+    /// Begins a batch with whatever waits, beside those that run too long for it.
+    fn start_beside(&self) {
+        let start = {
+            let mut line = self.0.lock();
+            let start = line.weight > 0 && line.running < self.0.limits.runners;
+            line.running += usize::from(start);
+            start
+        };
+        if start {
+            self.start();
+        }
     }
 }
 
@@ -215,14 +244,56 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::sync::Semaphore;
     use tokio::task::JoinSet;
 
     fn limits(batch_weight: usize, waiting_weight: usize, linger: Duration) -> CoalesceLimits {
         CoalesceLimits {
             batch_weight,
             runners: 1,
+            company: 1,
+            patience: Duration::ZERO,
             waiting_weight,
             linger,
+        }
+    }
+
+    /// Sizes of batches that have begun.
+    type Sizes = Arc<Mutex<Vec<usize>>>;
+
+    /// Two runners whose batches stay at work until they are let go, one for each permit.
+    fn held(patience: Duration) -> (Coalescer<usize, usize>, Arc<Semaphore>, Sizes) {
+        let (gate, sizes) = (Arc::new(Semaphore::new(0)), Arc::new(Mutex::new(Vec::new())));
+        let limits = CoalesceLimits {
+            runners: 2,
+            company: 3,
+            patience,
+            ..limits(64, 1_000, Duration::ZERO)
+        };
+        let (through, noted) = (Arc::clone(&gate), Arc::clone(&sizes));
+        let coalescer = Coalescer::new(limits, TaskTracker::new(), move |items: Vec<usize>| {
+            let (gate, sizes) = (Arc::clone(&through), Arc::clone(&noted));
+            Box::pin(async move {
+                sizes.lock().unwrap().push(items.len());
+                gate.acquire().await.unwrap().forget();
+                items
+            })
+        });
+        (coalescer, gate, sizes)
+    }
+
+    /// Submits so many at once, and lets them come to rest.
+    async fn submit_some(
+        coalescer: &Coalescer<usize, usize>,
+        callers: &mut JoinSet<Result<usize, NoAnswer>>,
+        count: usize,
+    ) {
+        for n in 0..count {
+            let coalescer = coalescer.clone();
+            callers.spawn(async move { coalescer.submit(1, n).await });
+        }
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
         }
     }
 
@@ -270,6 +341,35 @@ mod tests {
         let before = batches.load(Ordering::SeqCst);
         assert_eq!(coalescer.submit(1, 21).await, Ok(42));
         assert_eq!(batches.load(Ordering::SeqCst), before + 1);
+    }
+
+    #[tokio::test]
+    async fn few_share_the_next_batch_and_more_begin_one_beside_it() {
+        let (coalescer, gate, sizes) = held(Duration::from_hours(1));
+        let mut callers = JoinSet::new();
+        for (count, batches) in [(1, vec![1]), (2, vec![1]), (1, vec![1, 3]), (9, vec![1, 3])] {
+            submit_some(&coalescer, &mut callers, count).await;
+            assert_eq!(*sizes.lock().unwrap(), batches);
+        }
+        gate.add_permits(3);
+        let answers = callers.join_all().await;
+        assert!(answers.len() == 13 && answers.iter().all(Result::is_ok));
+        assert_eq!(*sizes.lock().unwrap(), [1, 3, 9]);
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_long_for_a_batch_that_hangs() {
+        let (coalescer, gate, sizes) = held(Duration::from_millis(10));
+        let mut callers = JoinSet::new();
+        submit_some(&coalescer, &mut callers, 1).await;
+        submit_some(&coalescer, &mut callers, 2).await;
+        assert_eq!(*sizes.lock().unwrap(), [1]);
+        while sizes.lock().unwrap().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(*sizes.lock().unwrap(), [1, 2]);
+        gate.add_permits(2);
+        assert_eq!(callers.join_all().await.len(), 3);
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 
 mod engagement;
 mod hooks;
+mod keeping;
 mod late;
 mod links;
 mod mail;

@@ -226,6 +226,8 @@ impl Bench {
         let limits = CoalesceLimits {
             batch_weight: 1_024,
             runners: lanes,
+            company: 1,
+            patience: Duration::ZERO,
             waiting_weight: 8_192,
             linger: Duration::from_millis(1),
         };

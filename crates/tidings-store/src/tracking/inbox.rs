@@ -1,11 +1,11 @@
 //! Verified webhooks, kept sealed until a job has applied them.
 
-use crate::seal::TenantKey;
+use crate::seal::{Keyring, TenantKey};
 use crate::{Place, Result, StoreError, TenantTx};
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use sqlx::PgConnection;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use tidings_core::{Channel, ConnectionId, DeliveryId, ProviderKind, TenantId};
 use uuid::Uuid;
 
@@ -159,35 +159,72 @@ impl TryFrom<Row> for WebhookConnection {
     }
 }
 
-/// Stores what a webhook said; none when the same webhook is stored already.
+/// A webhook that came.
+#[derive(Clone)]
+pub struct NewWebhook {
+    /// Its id from now on.
+    pub id: Uuid,
+    /// Where it came to.
+    pub target: WebhookTarget,
+    /// The same for the same webhook.
+    pub digest: Vec<u8>,
+    /// What it said.
+    pub content: Vec<u8>,
+    /// When it came.
+    pub received_at: Timestamp,
+}
+
+impl std::fmt::Debug for NewWebhook {
+    /// Without what people wrote.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NewWebhook")
+            .field("id", &self.id)
+            .field("target", &self.target)
+            .field("bytes", &self.content.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Stores what webhooks said, sealed under their tenants' keys; gives the ids of those that were not stored already.
 pub async fn store(
-    tx: &mut TenantTx,
-    id: Uuid,
-    target: &WebhookTarget,
-    digest: &[u8],
-    content: &[u8],
-    now: Timestamp,
-) -> Result<Option<Uuid>> {
-    let keyring = tx.keyring();
-    let tenant = tx.tenant();
-    let key = keyring.tenant_key(&mut *tx, tenant).await?;
-    let sealed = key.seal(&place(tenant, id), content)?;
+    conn: &mut PgConnection,
+    keyring: &Keyring,
+    webhooks: &[NewWebhook],
+) -> Result<HashSet<Uuid>> {
+    let tenants: Vec<TenantId> = webhooks.iter().map(|one| one.target.tenant).collect();
+    let keys = keyring.tenant_keys(&mut *conn, &tenants).await?;
+    let mut webhooks: Vec<&NewWebhook> = webhooks.iter().collect();
+    // In one order, so that two that store the same ones never wait for each other in a circle.
+    webhooks.sort_by(|a, b| {
+        let key = |one: &NewWebhook| (one.target.tenant, one.target.connection);
+        key(a).cmp(&key(b)).then_with(|| a.digest.cmp(&b.digest))
+    });
+    let sealed = webhooks
+        .iter()
+        .map(|one| {
+            let tenant = one.target.tenant;
+            let key = keys
+                .get(&tenant)
+                .ok_or_else(|| StoreError::not_found("tenant", tenant))?;
+            Ok(key.seal(&place(tenant, one.id), &one.content)?)
+        })
+        .collect::<Result<Vec<_>>>()?;
     let stored = sqlx::query_scalar!(
         "INSERT INTO webhook_inbox (tenant_id, id, connection_id, provider, digest, sealed, received_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)
+         SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::bytea[], $6::bytea[], $7::timestamptz[])
          ON CONFLICT (tenant_id, connection_id, digest) DO NOTHING
          RETURNING id",
-        tenant.0,
-        id,
-        target.connection.0,
-        target.provider.as_str(),
-        digest,
-        sealed,
-        now.to_sqlx() as _,
+        &webhooks.iter().map(|one| one.target.tenant.0).collect::<Vec<_>>(),
+        &webhooks.iter().map(|one| one.id).collect::<Vec<_>>(),
+        &webhooks.iter().map(|one| one.target.connection.0).collect::<Vec<_>>(),
+        &webhooks.iter().map(|one| one.target.provider.as_str()).collect::<Vec<_>>() as &[&str],
+        &webhooks.iter().map(|one| one.digest.as_slice()).collect::<Vec<_>>() as &[&[u8]],
+        &sealed,
+        &webhooks.iter().map(|one| one.received_at.to_sqlx()).collect::<Vec<_>>() as _,
     )
-    .fetch_optional(&mut **tx)
+    .fetch_all(conn)
     .await?;
-    Ok(stored)
+    Ok(stored.into_iter().collect())
 }
 
 /// A webhook that is not applied yet.
