@@ -9,8 +9,9 @@ use crate::error::EngineError;
 use crate::gate;
 use crate::late;
 use crate::limits::{Held, Turn, admit, on_time};
-use crate::outcome::{self, Ended};
+use crate::outcome::Ended;
 use crate::process::ended;
+use crate::record::record;
 use crate::resolve;
 use crate::tenancy::{self, TenantView};
 use futures::stream::FuturesUnordered;
@@ -213,6 +214,7 @@ async fn run(
         poisoned,
         mut ends,
     } = sorted;
+    let bench = Arc::new(bench);
     if !unknown.is_empty() {
         resolve::resolve(inner, &bench, unknown, reports).await?;
     }
@@ -261,7 +263,7 @@ async fn run(
                 while let Some(Some(next)) = under_way.next().now_or_never() {
                     told.push(next);
                 }
-                reports.push(outcome::record(inner, &bench, told, &mut dice).await?);
+                reports.push(record(inner, &bench, told).await?);
             }
             Step::Slot => {}
             Step::Room(_) if inner.is_draining() => {}

@@ -8,13 +8,14 @@ use crate::growth::Growth;
 use crate::keep::{self, Keeper};
 use crate::limits::Limiter;
 use crate::pulse::Pulse;
+use crate::record::{self, Recorder};
 use crate::request::{AcceptError, AcceptRequest, Accepted, IdempotencyKey, MAX_REQUESTS};
 use crate::sandbox::SandboxLine;
 use crate::templates::Templates;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tidings_core::retry::Schedule;
 use tidings_core::time_limit::LONGEST_CALL;
@@ -129,6 +130,7 @@ pub(crate) struct Inner {
     pub providers: Providers,
     pub templates: Templates,
     pub limiter: Limiter,
+    pub recorder: Recorder,
     pub pulse: Pulse,
     /// Messages accepted by this process.
     pub accepted: Growth,
@@ -157,7 +159,8 @@ impl Engine {
             options.seed,
             tasks.clone(),
         );
-        let inner = Arc::new(Inner {
+        let inner = Arc::new_cyclic(|inner| Inner {
+            recorder: record::recorder(Weak::clone(inner), tasks.clone()),
             providers: Providers::new(options.egress.with_clock(Arc::clone(&options.clock)), line),
             templates: Templates::new(),
             limiter: Limiter::new(options.redis),

@@ -1,6 +1,7 @@
 //! What the engine's own work can fail with.
 
 use crate::campaigns::SourceProblem;
+use std::sync::Arc;
 use tidings_queue::QueueError;
 use tidings_store::{SealError, StoreError};
 
@@ -45,6 +46,9 @@ pub enum EngineError {
     /// The tenant's source cannot be asked.
     #[error("the source cannot be asked: {0}")]
     Source(SourceProblem),
+    /// A step failed that several shared.
+    #[error("{0}")]
+    Shared(Arc<EngineError>),
     /// It cannot be done as things stand.
     #[error("{problem}")]
     Conflict {
@@ -66,6 +70,7 @@ impl EngineError {
         match self {
             Self::Store(error) => error.is_transient(),
             Self::Queue(error) => error.is_retryable(),
+            Self::Shared(error) => error.is_transient(),
             Self::Source(problem) => problem.category == tidings_core::ErrorCategory::Transient,
             Self::Seal(_)
             | Self::Content { .. }

@@ -4,6 +4,7 @@
 use crate::engine::{Engine, Inner};
 use crate::error::EngineError;
 use crate::mail::KeptMail;
+use crate::together::together;
 use crate::{inbox, reply, unsubscribe, whatsapp};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -107,35 +108,10 @@ impl Engine {
     }
 }
 
-/// Keeps webhooks in one commit; where that fails each in its own, so that none holds up the others. Whoever comes after one that may
-/// succeed later is not tried: the database is away.
+/// Keeps webhooks, in one commit where it can be.
 async fn keep_together(inner: &Inner, batch: Vec<NewWebhook>) -> Vec<Result<bool, EngineError>> {
     metrics::histogram!("tidings_webhook_batch_size").record(batch.len() as f64);
-    let error = match keep_all(inner, &batch).await {
-        Ok(fresh) => return fresh.into_iter().map(Ok).collect(),
-        Err(error) if batch.len() == 1 => return vec![Err(error)],
-        Err(error) => error,
-    };
-    tracing::warn!(%error, webhooks = batch.len(), "webhooks could not be kept together; each is kept alone");
-    let mut answers = Vec::with_capacity(batch.len());
-    let mut away: Option<String> = None;
-    for webhook in &batch {
-        let answer = match &away {
-            Some(problem) => Err(EngineError::Conflict {
-                problem: problem.clone(),
-            }),
-            None => keep_all(inner, std::slice::from_ref(webhook))
-                .await
-                .map(|fresh| fresh == [true]),
-        };
-        if let Err(error) = &answer
-            && error.is_transient()
-        {
-            away = Some(error.to_string());
-        }
-        answers.push(answer);
-    }
-    answers
+    together(inner, &batch, |inner, part| Box::pin(keep_all(inner, part))).await
 }
 
 async fn keep_all(inner: &Inner, batch: &[NewWebhook]) -> Result<Vec<bool>, EngineError> {

@@ -14,6 +14,7 @@ use crate::repeat;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use tidings_core::breaker::{self, Breaker, Permit};
 use tidings_core::decide::facts::SuppressionReason;
 use tidings_core::retry::{NextTry, next_try};
@@ -22,7 +23,7 @@ use tidings_core::{
     Provenance, ProviderKind, TenantId,
 };
 use tidings_providers::{Rejection, RejectionEffect, SendOutcome};
-use tidings_queue::{FinishReport, Outcome};
+use tidings_queue::{FinishReport, Outcome, Settled};
 use tidings_store::events::NewEvent;
 use tidings_store::messages::outcome::{self, AttemptResult};
 use tidings_store::messages::routes::RouteRow;
@@ -43,18 +44,13 @@ pub(crate) struct Ended {
     pub began: Timestamp,
 }
 
-/// Records outcomes. What a provider said is kept even when the lease is lost; what would follow from it is not.
-pub(crate) async fn record(
+/// Records outcomes in one commit; of each what became of its job.
+pub(crate) async fn write(
     inner: &Inner,
-    bench: &Bench,
-    ended: Vec<Ended>,
-    dice: &mut Dice,
-) -> Result<FinishReport, EngineError> {
-    let now = inner.now();
-    let told: Vec<Told> = ended
-        .into_iter()
-        .map(|one| tell(inner, bench, one, dice, now))
-        .collect();
+    told: &[Told],
+    now: Timestamp,
+) -> Result<Vec<FinishReport>, EngineError> {
+    let dice = &mut inner.dice();
     let mut tx = inner.tx().await?;
     // Contacts before deliveries, as everybody locks them: what a refusal says of a recipient is written at the end.
     let about: Vec<_> = told.iter().filter_map(about_recipient).collect();
@@ -63,18 +59,18 @@ pub(crate) async fn record(
     let moved = outcome::attempts(&mut tx, &results, now).await?;
     let mut aside = Aside::default();
     let mut learned = Vec::new();
-    for one in &told {
+    for one in told {
         if moved.contains(&one.result.delivery) {
-            follow(inner, bench, &mut aside, &mut learned, one, dice, now);
+            follow(inner, &mut aside, &mut learned, one, dice, now);
         } else {
             let at = now.saturating_add(LOOK_AGAIN).unwrap_or(Timestamp::MAX);
             let outcome = wait(at, ErrorCategory::Transient, "the delivery was moved meanwhile");
             aside
                 .finishes
-                .push(crate::process::ended(&one.call.carried, bench.lease, outcome));
+                .push(crate::process::ended(&one.call.carried, one.bench.lease, outcome));
         }
     }
-    learn(inner, &mut tx, &told, &mut aside, dice, now).await?;
+    learn(inner, &mut tx, told, &mut aside, dice, now).await?;
     write_learned(&mut tx, learned, dice, now).await?;
     let report = fallback::write(inner, &mut tx, aside, dice, now).await?;
     inner.fail.pass("outcome_before_commit");
@@ -82,18 +78,38 @@ pub(crate) async fn record(
     inner.fail.pass("outcome_after_commit");
     growth::grew(inner, &inner.attempted, told.len());
     // Not before: what was sent stays on record whatever becomes of an alert.
-    crate::alerts::raise_refused(inner, &refusals(&told), dice, now).await;
-    shrink_limits(inner, bench, &told, now).await;
+    crate::alerts::raise_refused(inner, &refusals(told), dice, now).await;
+    shrink_limits(inner, told, now).await;
     told.iter()
         .filter(|one| moved.contains(&one.result.delivery))
         .for_each(|one| count(one, now));
-    Ok(report)
+    Ok(told.iter().map(|one| share(&report, one)).collect())
+}
+
+/// What of a report is about a call: it ends the turn of its own job.
+fn share(report: &FinishReport, one: &Told) -> FinishReport {
+    let job = &one.call.carried.job;
+    if report.fenced.contains(&job.id) {
+        return FinishReport {
+            fenced: vec![job.id],
+            settled: Vec::new(),
+        };
+    }
+    let settled = Settled {
+        lease: one.bench.lease,
+        tenant: job.tenant,
+        jobs: 1,
+    };
+    FinishReport {
+        fenced: Vec::new(),
+        settled: vec![settled],
+    }
 }
 
 /// A provider that says "too many" knows better than the limit that is set. What was recorded stands if this fails: the
 /// next refusal says it again.
-async fn shrink_limits(inner: &Inner, bench: &Bench, told: &[Told], now: Timestamp) {
-    let mut refused: BTreeMap<(TenantId, ConnectionId), Timestamp> = BTreeMap::new();
+async fn shrink_limits(inner: &Inner, told: &[Told], now: Timestamp) {
+    let mut refused: BTreeMap<(TenantId, ConnectionId), (Timestamp, &Bench)> = BTreeMap::new();
     for one in told {
         let SendOutcome::Rejected(rejection) = &one.outcome else {
             continue;
@@ -106,11 +122,11 @@ async fn shrink_limits(inner: &Inner, bench: &Bench, told: &[Told], now: Timesta
                 .saturating_add(wait.unwrap_or(SignedDuration::ZERO))
                 .unwrap_or(now);
             let key = (one.call.carried.row.tenant, one.call.connection);
-            let entry = refused.entry(key).or_insert(until);
-            *entry = (*entry).max(until);
+            let entry = refused.entry(key).or_insert((until, one.bench.as_ref()));
+            entry.0 = entry.0.max(until);
         }
     }
-    for ((tenant, connection), until) in refused {
+    for ((tenant, connection), (until, bench)) in refused {
         let routes = bench.views.get(&tenant).map_or(&[][..], |view| &view.routes);
         let limit = routes.iter().find(|row| row.id == connection).and_then(limit_of);
         let Some(limit) = limit else { continue };
@@ -124,7 +140,8 @@ async fn shrink_limits(inner: &Inner, bench: &Bench, told: &[Told], now: Timesta
 }
 
 /// A call, its outcome, and what it means for the delivery's row.
-struct Told {
+pub(crate) struct Told {
+    bench: Arc<Bench>,
     call: Call,
     outcome: SendOutcome,
     began: Timestamp,
@@ -144,7 +161,7 @@ enum Following {
     GiveUp,
 }
 
-fn tell(inner: &Inner, bench: &Bench, one: Ended, dice: &mut Dice, now: Timestamp) -> Told {
+pub(crate) fn tell(inner: &Inner, bench: &Arc<Bench>, one: Ended, dice: &mut Dice, now: Timestamp) -> Told {
     let Ended { call, outcome, began } = one;
     let mut result = AttemptResult {
         tenant: call.carried.row.tenant,
@@ -211,6 +228,7 @@ fn tell(inner: &Inner, bench: &Bench, one: Ended, dice: &mut Dice, now: Timestam
         }
     };
     Told {
+        bench: Arc::clone(bench),
         call,
         outcome,
         began,
@@ -304,7 +322,6 @@ fn may_fail_over(inner: &Inner, bench: &Bench, call: &Call, category: ErrorCateg
 /// What follows from an outcome that stands.
 fn follow(
     inner: &Inner,
-    bench: &Bench,
     aside: &mut Aside,
     learned: &mut Vec<Learned>,
     one: &Told,
@@ -353,7 +370,7 @@ fn follow(
         }
         (SendOutcome::Unknown { .. }, _) => Outcome::Done,
     };
-    aside.finishes.push(ended(carried, bench.lease, outcome));
+    aside.finishes.push(ended(carried, one.bench.lease, outcome));
 }
 
 /// What a rejection says about the recipient.

@@ -119,6 +119,14 @@ fn describe_parts() {
         "tidings_accept_batch_size",
         "Requests that were accepted in one commit"
     );
+    describe_histogram!(
+        "tidings_outcome_batch_size",
+        "Outcomes of calls that were recorded in one commit"
+    );
+    describe_histogram!(
+        "tidings_webhook_batch_size",
+        "Webhooks that were stored in one commit"
+    );
     describe_counter!("tidings_contacts_erased_total", "Contacts that were erased");
     describe_counter!(
         "tidings_webhooks_total",

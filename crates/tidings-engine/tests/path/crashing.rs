@@ -160,3 +160,40 @@ async fn a_running_worker_takes_up_groups_and_single_jobs() {
     let ends = "SELECT DISTINCT status FROM communication_jobs";
     assert_eq!(world.database.texts(ends).await, ["complete"]);
 }
+
+#[tokio::test]
+async fn an_outcome_that_cannot_be_recorded_spoils_no_other_and_is_asked_about() {
+    let mut world = World::new().await;
+    let mut accepted = Vec::new();
+    for n in 0..10 {
+        let contact = world.contact(Some(&format!("ann{n}@example.com")), None).await;
+        accepted.push(world.accept(welcome(contact)).await.unwrap().message_id);
+    }
+    let spoilt = accepted[3];
+    for statement in [
+        format!(
+            "CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 IF new.delivery_id = (SELECT id FROM deliveries WHERE message_id = '{spoilt}') THEN RAISE EXCEPTION 'spoilt'; END IF;
+                 RETURN new; END $$"
+        ),
+        "CREATE TRIGGER spoil BEFORE UPDATE ON attempts FOR EACH ROW EXECUTE FUNCTION spoil()".to_owned(),
+    ] {
+        world.database.execute(&statement).await;
+    }
+    // Its job has no end, which is told.
+    world.engine.run_due().await.unwrap_err();
+    world.taken(10).await;
+    for message in &accepted {
+        let status = world.status(*message).await;
+        let sent = status == MessageStatus::Sent;
+        assert_eq!(sent, *message != spoilt, "{status}");
+    }
+    world.database.execute("DROP TRIGGER spoil ON attempts").await;
+    // Whoever takes over what was left asks the provider.
+    for _ in 0..10 {
+        world.advance(31);
+        world.run().await;
+    }
+    assert_eq!(world.status(spoilt).await, MessageStatus::Sent);
+    world.taken(10).await;
+}

@@ -476,7 +476,10 @@ async fn unsubscribing_by_mail_closes_the_senders_address_alone() {
     ];
     kept.sort();
     assert_eq!(inbound, kept);
-    assert_eq!(back.reported().await, ["unsubscribed", "replied"]);
+    // The clock stands still, so their ids say nothing about their order.
+    let mut reported = back.reported().await;
+    reported.sort();
+    assert_eq!(reported, ["replied", "unsubscribed"]);
     let zoe = back.world.contact(Some("zoe@example.com"), None).await;
     assert!(unsubscribed(&back.world).await.contains(&zoe.to_string()));
     assert_eq!(events(&back.world, "ContactUnsubscribed").await, 2);
