@@ -5,8 +5,10 @@ use crate::engine::Inner;
 use crate::error::EngineError;
 use crate::outcome::{Ended, Told, tell, write};
 use crate::together::together;
+use std::collections::HashSet;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
+use tidings_core::JobId;
 use tidings_queue::FinishReport;
 use tidings_queue::coalesce::{CoalesceLimits, Coalescer, NoAnswer};
 use tokio_util::task::TaskTracker;
@@ -60,6 +62,40 @@ pub(crate) async fn record(
 }
 
 async fn record_together(inner: &Inner, batches: Vec<EndedCalls>) -> Vec<Result<FinishReport, EngineError>> {
+    let mut answers = Vec::with_capacity(batches.len());
+    let jobs = |batch: &EndedCalls| batch.ended.iter().map(|one| one.call.carried.job.id).collect();
+    for (places, round) in rounds(batches, jobs) {
+        answers.extend(places.into_iter().zip(record_round(inner, round).await));
+    }
+    answers.sort_by_key(|(place, _)| *place);
+    answers.into_iter().map(|(_, answer)| answer).collect()
+}
+
+/// Batches with their places, divided so that a job stands once in a round: a worker that lost a lease and claimed its jobs again may
+/// have two calls of one, whose outcomes follow each other.
+fn rounds<T>(batches: Vec<T>, jobs: impl Fn(&T) -> Vec<JobId>) -> Vec<(Vec<usize>, Vec<T>)> {
+    let mut known: Vec<HashSet<JobId>> = Vec::new();
+    let mut rounds: Vec<(Vec<usize>, Vec<T>)> = Vec::new();
+    for (place, batch) in batches.into_iter().enumerate() {
+        let jobs = jobs(&batch);
+        let last = known
+            .iter()
+            .rposition(|known| jobs.iter().any(|job| known.contains(job)));
+        let round = last.map_or(0, |last| last + 1);
+        if round == rounds.len() {
+            known.push(HashSet::new());
+            rounds.push((Vec::new(), Vec::new()));
+        }
+        if let (Some(known), Some((places, batches))) = (known.get_mut(round), rounds.get_mut(round)) {
+            known.extend(jobs);
+            places.push(place);
+            batches.push(batch);
+        }
+    }
+    rounds
+}
+
+async fn record_round(inner: &Inner, batches: Vec<EndedCalls>) -> Vec<Result<FinishReport, EngineError>> {
     let now = inner.now();
     let mut dice = inner.dice();
     let sizes: Vec<usize> = batches.iter().map(|batch| batch.ended.len()).collect();
@@ -103,5 +139,52 @@ fn of_batch(
     match problem {
         Some(error) if !recorded => Err(error),
         _ => Ok(whole),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn divided(batches: &[&[i64]]) -> Vec<Vec<usize>> {
+        let batches = batches
+            .iter()
+            .map(|jobs| jobs.iter().copied().map(JobId).collect())
+            .collect();
+        let rounds = rounds(batches, |jobs: &Vec<JobId>| jobs.clone());
+        rounds.into_iter().map(|(places, _)| places).collect()
+    }
+
+    #[test]
+    fn a_job_stands_once_in_a_round_and_its_outcomes_keep_their_order() {
+        assert_eq!(divided(&[]), [[0; 0]; 0]);
+        assert_eq!(divided(&[&[1, 2], &[3], &[4]]), [vec![0, 1, 2]]);
+        assert_eq!(
+            divided(&[&[1, 2], &[3, 2], &[4], &[3]]),
+            [vec![0, 2], vec![1], vec![3]]
+        );
+        assert_eq!(divided(&[&[1], &[1], &[1], &[2]]), [vec![0, 3], vec![1], vec![2]]);
+    }
+
+    #[test]
+    fn a_batch_fails_when_nothing_of_it_was_recorded() {
+        let fenced = |job| {
+            Ok(FinishReport {
+                fenced: vec![JobId(job)],
+                settled: Vec::new(),
+            })
+        };
+        let failed = || {
+            let problem = "spoilt".to_owned();
+            Err(EngineError::Conflict { problem })
+        };
+        assert!(of_batch([failed(), failed()].into_iter()).is_err());
+        for (reports, jobs) in [
+            (vec![fenced(1), failed(), fenced(2)], vec![1, 2]),
+            (vec![fenced(1)], vec![1]),
+        ] {
+            let report = of_batch(reports.into_iter()).unwrap_or_default();
+            assert_eq!(report.fenced, jobs.into_iter().map(JobId).collect::<Vec<_>>());
+        }
     }
 }
