@@ -1,6 +1,6 @@
 //! The shipped Grafana dashboard, checked against the types that Grafana's makers publish for it.
 
-use crate::{apt, shell};
+use crate::shell;
 use anyhow::{Context as _, ensure};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -33,11 +33,10 @@ const OPTIONS: [&str; 9] = [
     "es2022",
 ];
 
-/// Checks the dashboard. Root always has what this needs; where it cannot be had this is said.
+/// Checks the dashboard; where the types cannot be had this is said.
 pub fn check() -> anyhow::Result<()> {
     let folder = match provide() {
         Ok(folder) => folder,
-        Err(error) if apt::available() => return Err(error.context("deploy/grafana was not checked")),
         Err(error) => {
             eprintln!("warning: deploy/grafana is not checked against Grafana's types: {error:#}");
             return Ok(());

@@ -1,34 +1,31 @@
 #!/usr/bin/env python3
 """Cuts one operation out of an OpenAPI document, with everything that it refers to.
 
-Usage: cut.py [--whole] DOCUMENT PATH METHOD > CUT
+Usage: cut.py DOCUMENT PATH METHOD > CUT
 
-What says nothing about a request is left out: answers, examples, and vendors' extensions, but for `x-twilio`, which names
-the parameters of which one must be there. With `--whole` answers (without their headers) and examples are kept. What is kept
-is kept word for word.
+Headers of answers, tags and samples of code are left out. What is kept is kept word for word.
 """
 
 import json
 import sys
 
-LEFT_OUT = {"responses", "examples", "example", "tags", "x-codeSamples"}
-LEFT_OUT_OF_WHOLE = {"headers", "tags"}
+LEFT_OUT = {"headers", "tags", "x-codeSamples"}
 # The keys below these are names, never words of OpenAPI.
 OF_NAMES = {"properties", "schemas", "parameters", "requestBodies", "responses", "examples"}
 # What lies below these is no schema.
 AS_IT_IS = {"example", "value"}
 
 
-def pruned(node, left_out, named=False):
+def pruned(node, named=False):
     """The node without what is left out."""
     if isinstance(node, list):
-        return [pruned(item, left_out) for item in node]
+        return [pruned(item) for item in node]
     if not isinstance(node, dict):
         return node
     return {
-        key: value if key in AS_IT_IS and not named else pruned(value, left_out, key in OF_NAMES and not named)
+        key: value if key in AS_IT_IS and not named else pruned(value, key in OF_NAMES and not named)
         for key, value in node.items()
-        if named or key not in left_out
+        if named or key not in LEFT_OUT
     }
 
 
@@ -62,12 +59,10 @@ def read(source):
 
 
 def main():
-    arguments = sys.argv[1:]
-    left_out = LEFT_OUT_OF_WHOLE if "--whole" in arguments else LEFT_OUT
-    source, path, method = [argument for argument in arguments if argument != "--whole"]
+    source, path, method = sys.argv[1:]
     document = read(source)
     item = document["paths"][path]
-    kept = {key: pruned(item[key], left_out) for key in (method, "parameters") if key in item}
+    kept = {key: pruned(item[key]) for key in (method, "parameters") if key in item}
     cut = {
         "openapi": document["openapi"],
         "info": {key: document["info"][key] for key in ("title", "version")},
@@ -84,7 +79,7 @@ def main():
             continue
         followed.add(reference)
         _, components, kind, name = reference.split("/")
-        component = pruned(document[components][kind][name], left_out)
+        component = pruned(document[components][kind][name])
         cut["components"].setdefault(kind, {})[name] = component
         open_references.update(references(component))
     for kind in cut["components"]:

@@ -2,10 +2,12 @@
 
 use super::recorded::{JSON, ses_email, ses_headers};
 use super::{StandIn, call, stand_in};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rstest::rstest;
 use serde_json::{Value, json};
 use tidings_stand_in::{Account, Event, Fault, Rule, Step, Vendor};
-use tidings_testkit::documents::{self, Answer};
+use tidings_testkit::documents::{self, Answer, Operation};
 
 const KEY: &str = "AKIDEXAMPLE";
 const OUTBOUND: &str = "/v2/email/outbound-emails";
@@ -138,24 +140,101 @@ fn a_broken_answer_is_refused_by_amazons_model() {
     }
 }
 
+/// The document has nothing against an answer, and something against it with any of these words changed.
+fn judged(operation: &Operation, mut told: Told, status: u16, changes: &[(&str, &str)]) {
+    let faults = operation.faults_of_answer(&told.answer());
+    assert_eq!((told.status, faults), (status, Vec::new()), "{}", told.body);
+    let right = told.body.clone();
+    for (from, to) in changes {
+        told.body = right.replacen(from, to, 1);
+        assert_ne!(told.body, right, "{from}");
+        assert!(!operation.faults_of_answer(&told.answer()).is_empty(), "{to}");
+    }
+}
+
 #[tokio::test]
 async fn metas_document_allows_the_answer_to_a_message() {
     let stand_in = stand_in().await;
-    let operation = documents::whatsapp();
     let body = json!({ "messaging_product": "whatsapp", "to": "+16505551234", "type": "text", "text": { "body": "Hi" } });
     let headers = [JSON, ("Authorization", "Bearer EAA")];
     let path = "/v26.0/100200300/messages";
-    let mut told = told(&stand_in, "POST", path, &headers, &body.to_string()).await;
-    let faults = operation.faults_of_answer(&told.answer());
-    assert_eq!((told.status, faults), (200, Vec::new()), "{}", told.body);
-    let right = told.body.clone();
-    for (from, to) in [
+    let told = told(&stand_in, "POST", path, &headers, &body.to_string()).await;
+    let changes = [
         ("\"contacts\"", "\"contact\""),
         ("\"wa_id\"", "\"waid\""),
         ("\"accepted\"", "\"taken\""),
-    ] {
-        told.body = right.replacen(from, to, 1);
-        assert_ne!(told.body, right);
-        assert!(!operation.faults_of_answer(&told.answer()).is_empty(), "{to}");
+    ];
+    judged(&documents::whatsapp(), told, 200, &changes);
+}
+
+#[tokio::test]
+async fn resends_document_allows_the_answer_to_a_mail() {
+    let stand_in = stand_in().await;
+    let body = json!({ "from": "shop@brand.test", "to": ["bob@example.com"], "subject": "Hi", "html": "x" });
+    let headers = [JSON, ("Authorization", "Bearer re_key")];
+    let told = told(&stand_in, "POST", "/emails", &headers, &body.to_string()).await;
+    judged(
+        &documents::resend(),
+        told,
+        200,
+        &[("\"id\"", "\"ids\""), ("{", "{\"object\":\"email\",")],
+    );
+}
+
+#[tokio::test]
+async fn twilios_document_allows_the_answer_to_a_text() {
+    let stand_in = stand_in().await;
+    let account = "ACbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+    let basic = format!("Basic {}", STANDARD.encode(format!("{account}:t")));
+    let headers = [
+        ("Content-Type", "application/x-www-form-urlencoded"),
+        ("Authorization", basic.as_str()),
+    ];
+    let path = format!("/2010-04-01/Accounts/{account}/Messages.json");
+    let form = "To=%2B14155552671&From=%2B15005550006&Body=Hi";
+    let told = told(&stand_in, "POST", &path, &headers, form).await;
+    let changes = [
+        ("\"num_media\":\"0\"", "\"num_media\":0"),
+        ("\"outbound-api\"", "\"outbound\""),
+        ("\"sid\":\"SM", "\"sid\":\"XX"),
+        ("\"queued\"", "\"waiting\""),
+        ("+0000", "UTC+0"),
+        ("\"num_segments\"", "\"segments\""),
+    ];
+    judged(&documents::twilio(), told, 201, &changes);
+}
+
+/// Its 429 and 503 are in no document.
+#[rstest]
+#[case(None, 202, &[])]
+#[case(Some(Fault::InvalidInput), 400, &[("\"message\"", "\"msg\""), ("\"errors\"", "\"error\"")])]
+#[case(Some(Fault::AuthFailure), 401, &[("[{", "{"), ("\"field\":null", "\"field\":1")])]
+#[tokio::test]
+async fn sendgrids_document_allows_the_answer_to_a_mail(
+    #[case] fault: Option<Fault>,
+    #[case] status: u16,
+    #[case] changes: &[(&str, &str)],
+) {
+    let stand_in = stand_in().await;
+    if let Some(fault) = fault {
+        stand_in.fault(Rule::always(fault)).unwrap();
     }
+    let body = json!({
+        "personalizations": [{ "to": [{ "email": "bob@example.com" }] }], "from": { "email": "shop@brand.test" },
+        "subject": "Hi", "content": [{ "type": "text/plain", "value": "x" }],
+    });
+    let headers = [JSON, ("Authorization", "Bearer SG.key")];
+    let told = told(&stand_in, "POST", "/v3/mail/send", &headers, &body.to_string()).await;
+    let operation = documents::sendgrid();
+    judged(&operation, told, status, changes);
+}
+
+#[test]
+fn sendgrid_says_nothing_beside_202() {
+    let told = Told {
+        status: 202,
+        headers: Vec::new(),
+        body: "{}".to_owned(),
+    };
+    assert!(!documents::sendgrid().faults_of_answer(&told.answer()).is_empty());
 }

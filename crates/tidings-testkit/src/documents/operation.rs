@@ -47,20 +47,21 @@ impl Operation {
         faults
     }
 
-    /// What is wrong with an answer by the document, where answers were kept in it.
+    /// What is wrong with an answer by the document.
     pub fn faults_of_answer(&self, answer: &Answer<'_>) -> Vec<String> {
         let known = &self.operation()["responses"][answer.status.to_string()];
         if known.is_null() {
             return vec![format!("the document knows no answer {}", answer.status)];
         }
-        self.in_content(
-            &self.resolved(known)["content"],
-            answer.header("content-type"),
-            answer.body,
-        )
+        let content = &self.resolved(known)["content"];
+        if content.is_null() {
+            let body = (!answer.body.is_empty()).then(|| "a body where there is none".to_owned());
+            return body.into_iter().collect();
+        }
+        self.in_content(content, answer.header("content-type"), answer.body)
     }
 
-    /// The request bodies that the document shows, by their names, where examples were kept in it.
+    /// The request bodies that the document shows, by their names.
     pub fn examples(&self) -> Vec<(&str, &Value)> {
         let content = &self.resolved(&self.operation()["requestBody"])["content"];
         let of_types = content.as_object().into_iter().flat_map(Map::values);

@@ -12,6 +12,9 @@ pub fn faults(schema: &Value, value: &Value) -> Vec<String> {
         .should_validate_formats(true)
         // The library's own takes `Name <address>`, too.
         .with_format("email", is_address)
+        .with_format("date-time-rfc-2822", |text: &str| {
+            jiff::fmt::rfc2822::parse(text).is_ok()
+        })
         .with_format("base64", |text: &str| STANDARD.decode(text).is_ok())
         .build(schema)
         .unwrap();
