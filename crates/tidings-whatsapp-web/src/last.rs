@@ -1,7 +1,8 @@
 //! The message that was sent last, with what it takes to find it again: the chat may be closed under it, or the whole process ended,
 //! before it had its marks. Whoever comes next opens the chat and goes on looking.
 //!
-//! It is the only message of which number and text are kept, in a file for its owner alone, until it was read or another one follows.
+//! It is the only message of which number and text are kept, in a file for its owner alone, until it was read, another one follows, or a
+//! day has passed.
 //! The browser's profile beside it holds whole conversations.
 
 use crate::journal::{Journal, JournalError};
@@ -11,7 +12,7 @@ use std::collections::HashSet;
 use std::path::Path;
 use tidings_core::redact::Private;
 
-/// After that long its chat is not opened again.
+/// After that long it is forgotten.
 const KEPT: SignedDuration = SignedDuration::from_hours(24);
 /// How often its chat is opened again, in one life of the companion.
 const MOST_TRIES: u32 = 3;
@@ -66,12 +67,21 @@ impl Last {
         self.journal.replace::<LastSent>(&[])
     }
 
-    /// The message whose chat is to be opened again; it counts as tried.
-    pub fn take_up(&mut self, now: Timestamp) -> Option<LastSent> {
-        let sent = self.sent.as_ref()?;
-        if self.tries >= MOST_TRIES || now.duration_since(sent.at) >= KEPT {
-            return None;
+    /// Forgets a message that was clicked too long ago.
+    pub fn expire(&mut self, now: Timestamp) -> Result<(), JournalError> {
+        let old = self
+            .sent
+            .as_ref()
+            .filter(|sent| now.duration_since(sent.at) >= KEPT);
+        match old.map(|sent| sent.reference.clone()) {
+            Some(reference) => self.forget(&reference),
+            None => Ok(()),
         }
+    }
+
+    /// The message whose chat is to be opened again; it counts as tried.
+    pub fn take_up(&mut self) -> Option<LastSent> {
+        let sent = self.sent.as_ref().filter(|_| self.tries < MOST_TRIES)?;
         self.tries += 1;
         Some(sent.clone())
     }
@@ -94,8 +104,8 @@ mod tests {
         }
     }
 
-    fn taken_up(last: &mut Last, now: Timestamp) -> Option<String> {
-        last.take_up(now).map(|sent| sent.reference)
+    fn taken_up(last: &mut Last) -> Option<String> {
+        last.take_up().map(|sent| sent.reference)
     }
 
     #[test]
@@ -104,24 +114,29 @@ mod tests {
         let path = folder.path().join("last.jsonl");
         let now = Timestamp::from_second(1_795_000_000).unwrap();
         let mut last = Last::open(&path).unwrap();
-        assert_eq!(taken_up(&mut last, now), None);
+        assert_eq!(taken_up(&mut last), None);
         last.is(sent("a", now)).unwrap();
         last.is(sent("b", now)).unwrap();
         for _ in 0..2 {
             for _ in 0..MOST_TRIES {
-                assert_eq!(taken_up(&mut last, now).as_deref(), Some("b"));
+                assert_eq!(taken_up(&mut last).as_deref(), Some("b"));
             }
-            assert_eq!(taken_up(&mut last, now), None);
+            assert_eq!(taken_up(&mut last), None);
             last = Last::open(&path).unwrap();
         }
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        assert_eq!(taken_up(&mut last, now.checked_add(KEPT).unwrap()), None);
-
         last.forget("a").unwrap();
-        assert_eq!(taken_up(&mut last, now).as_deref(), Some("b"));
+        last.expire(now.checked_add(KEPT).unwrap() - SignedDuration::from_secs(1))
+            .unwrap();
+        assert_eq!(taken_up(&mut last).as_deref(), Some("b"));
         last.forget("b").unwrap();
-        assert_eq!(taken_up(&mut last, now), None);
+        assert_eq!(taken_up(&mut last), None);
         assert_eq!(std::fs::read(&path).unwrap(), b"", "nothing of it is left");
+
+        last.is(sent("c", now)).unwrap();
+        last.expire(now.checked_add(KEPT).unwrap()).unwrap();
+        assert_eq!(taken_up(&mut last), None);
+        assert_eq!(std::fs::read(&path).unwrap(), b"", "nor after a day");
     }
 }

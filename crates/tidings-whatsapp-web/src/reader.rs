@@ -77,6 +77,9 @@ async fn look_at(
 
 /// Reads the chat that is open, then those with unread messages.
 async fn read(shared: &Shared, browser: &mut Browser, page: &Page) -> Result<(), DriverError> {
+    if let Err(error) = shared.desk().last.expire(shared.clock.now()) {
+        tracing::error!(%error, "the last message cannot be forgotten");
+    }
     if browser.chat.is_none() {
         take_up(shared, browser, page).await?;
     }
@@ -113,7 +116,7 @@ async fn read(shared: &Shared, browser: &mut Browser, page: &Page) -> Result<(),
 async fn take_up(shared: &Shared, browser: &mut Browser, page: &Page) -> Result<(), DriverError> {
     let sent = {
         let mut desk = shared.desk();
-        let Some(sent) = desk.last.take_up(shared.clock.now()) else {
+        let Some(sent) = desk.last.take_up() else {
             return Ok(());
         };
         // Not in the ledger: the process ended before the button was clicked.
