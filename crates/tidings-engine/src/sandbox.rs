@@ -48,8 +48,9 @@ impl SandboxLine {
         let limits = CoalesceLimits {
             batch_weight: 512,
             runners: 2,
-            company: 8,
-            patience: Duration::from_millis(10),
+            // The calls of a batch come at once: all but the first are the next batch, which waits for nothing.
+            company: 1,
+            patience: Duration::ZERO,
             waiting_weight: 100_000,
             linger: Duration::ZERO,
         };
