@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
-use tidings_core::breaker::{self, Breaker, CallResult};
+use tidings_core::breaker::{Breaker, CallResult};
 use tidings_core::route::{ConnectionState, PassedOver, Route, RouteCode, Wish, route};
 use tidings_core::{Channel, ConnectionId, ContactId, Dice, TenantId};
 use tidings_providers::config::{ConnectionConfig, Credentials, build};
@@ -142,12 +142,12 @@ pub(crate) struct Moved {
     pub detail: String,
 }
 
-/// A call's end, as breakers learn of it.
+/// A call whose end moves the breaker of its connection.
 #[derive(Debug)]
 pub(crate) struct Lesson {
     pub tenant: TenantId,
     pub connection: ConnectionId,
-    pub call: breaker::Ended,
+    pub change: Change,
     pub detail: String,
 }
 
@@ -212,22 +212,20 @@ impl Routes {
         })
     }
 
-    /// Counts what calls brought, and writes the breakers that it moves: the first change of each.
+    /// Writes the breakers that calls moved: the first change of each.
     pub async fn learn(
         inner: &Inner,
         conn: &mut Conn,
-        lessons: &[Lesson],
-        dice: &mut Dice,
+        lessons: impl IntoIterator<Item = &Lesson>,
         now: Timestamp,
     ) -> Result<Vec<Moved>, EngineError> {
-        let mut changes: BTreeMap<ConnectionId, (Change, &Lesson)> = BTreeMap::new();
+        let mut first: BTreeMap<ConnectionId, &Lesson> = BTreeMap::new();
         for lesson in lessons {
-            if let Some(change) = inner.pulse.count(lesson.connection, lesson.call, dice, now) {
-                changes.entry(lesson.connection).or_insert((change, lesson));
-            }
+            first.entry(lesson.connection).or_insert(lesson);
         }
         let mut moved = Vec::new();
-        for (connection, (change, lesson)) in changes {
+        for (connection, lesson) in first {
+            let change = lesson.change;
             let detail = matches!(change.is, Breaker::Open { .. }).then_some(lesson.detail.as_str());
             let written = routes::set_breaker(
                 conn,

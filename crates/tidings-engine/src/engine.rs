@@ -12,6 +12,7 @@ use crate::record::{self, Recorder};
 use crate::request::{AcceptError, AcceptRequest, Accepted, IdempotencyKey, MAX_REQUESTS};
 use crate::sandbox::SandboxLine;
 use crate::templates::Templates;
+use crate::together::{COMPANY, PATIENCE};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -101,10 +102,6 @@ impl Default for Limits {
         }
     }
 }
-
-/// Requests for which an accepting commit begins beside one that is under way, and how long fewer wait for that.
-const COMPANY: usize = 8;
-const PATIENCE: Duration = Duration::from_millis(10);
 
 /// The engine of one process.
 #[derive(Clone, Debug)]

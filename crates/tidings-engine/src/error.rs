@@ -3,6 +3,7 @@
 use crate::campaigns::SourceProblem;
 use std::sync::Arc;
 use tidings_queue::QueueError;
+use tidings_queue::coalesce::NoAnswer;
 use tidings_store::{SealError, StoreError};
 
 /// A failed step of the engine. The step's transaction was rolled back; nothing is half-written.
@@ -61,6 +62,14 @@ pub enum EngineError {
 impl From<SourceProblem> for EngineError {
     fn from(problem: SourceProblem) -> Self {
         Self::Source(problem)
+    }
+}
+
+impl From<NoAnswer> for EngineError {
+    fn from(why: NoAnswer) -> Self {
+        Self::Conflict {
+            problem: why.to_string(),
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use crate::engine::{Engine, Inner};
 use crate::error::EngineError;
 use crate::mail::KeptMail;
-use crate::together::together;
+use crate::together::{COMPANY, PATIENCE, together};
 use crate::{inbox, reply, unsubscribe, whatsapp};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidings_core::{Channel, Dice};
 use tidings_providers::{InboundMessage, ReportedEvent, TemplateReport, UserLink};
-use tidings_queue::coalesce::{CoalesceLimits, Coalescer, NoAnswer};
+use tidings_queue::coalesce::{CoalesceLimits, Coalescer};
 use tidings_store::tracking::inbox::{self as stored, NewWebhook, WebhookTarget};
 use tidings_store::{Conn, TenantTx, contacts};
 
@@ -23,8 +23,8 @@ const HEAVY: usize = 16 * 1024;
 const LIMITS: CoalesceLimits = CoalesceLimits {
     batch_weight: 256,
     runners: 2,
-    company: 8,
-    patience: Duration::from_millis(10),
+    company: COMPANY,
+    patience: PATIENCE,
     waiting_weight: 8_192,
     linger: Duration::ZERO,
 };
@@ -87,12 +87,7 @@ impl Engine {
         };
         if kept.only_reports() && preferences_of(target, kept).is_empty() {
             let weight = 1 + webhook.content.len() / HEAVY;
-            return match self.keeper.submit(weight, webhook).await {
-                Ok(answer) => answer,
-                Err(error @ (NoAnswer::Full | NoAnswer::Lost)) => Err(EngineError::Conflict {
-                    problem: error.to_string(),
-                }),
-            };
+            return self.keeper.submit(weight, webhook).await?;
         }
         let mut tx = self.store().worker_tenant(target.tenant).tx().await?;
         let fresh = write(&self.inner, &mut tx, std::slice::from_ref(&webhook), now).await?;

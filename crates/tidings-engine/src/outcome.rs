@@ -70,7 +70,7 @@ pub(crate) async fn write(
                 .push(crate::process::ended(&one.call.carried, one.bench.lease, outcome));
         }
     }
-    learn(inner, &mut tx, told, &mut aside, dice, now).await?;
+    learn(inner, &mut tx, told, &mut aside, now).await?;
     write_learned(&mut tx, learned, dice, now).await?;
     let report = fallback::write(inner, &mut tx, aside, dice, now).await?;
     inner.fail.pass("outcome_before_commit");
@@ -144,7 +144,7 @@ pub(crate) struct Told {
     bench: Arc<Bench>,
     call: Call,
     outcome: SendOutcome,
-    began: Timestamp,
+    lesson: Option<Lesson>,
     result: AttemptResult,
     next: Following,
 }
@@ -229,9 +229,9 @@ pub(crate) fn tell(inner: &Inner, bench: &Arc<Bench>, one: Ended, dice: &mut Dic
     };
     Told {
         bench: Arc::clone(bench),
+        lesson: lesson(inner, &call, &outcome, began, dice, now),
         call,
         outcome,
-        began,
         result,
         next,
     }
@@ -450,34 +450,44 @@ async fn write_learned(
     Ok(())
 }
 
+/// Counts a call, once whatever becomes of the commit, and says whether that moves a breaker.
+fn lesson(
+    inner: &Inner,
+    call: &Call,
+    outcome: &SendOutcome,
+    began: Timestamp,
+    dice: &mut Dice,
+    now: Timestamp,
+) -> Option<Lesson> {
+    if Held::is(outcome) {
+        // A call that this node held back says nothing about the provider.
+        return None;
+    }
+    let (result, detail) = health(outcome);
+    let ended = breaker::Ended {
+        result,
+        began,
+        probe: call.probe,
+    };
+    let change = inner.pulse.count(call.connection, ended, dice, now)?;
+    Some(Lesson {
+        tenant: call.carried.row.tenant,
+        connection: call.connection,
+        change,
+        detail,
+    })
+}
+
 /// Moves breakers by what calls brought, and says so where one opened or closed.
 async fn learn(
     inner: &Inner,
     tx: &mut Conn,
     told: &[Told],
     aside: &mut Aside,
-    dice: &mut Dice,
     now: Timestamp,
 ) -> Result<(), EngineError> {
-    let lessons: Vec<Lesson> = told
-        .iter()
-        // A call that this node held back says nothing about the provider.
-        .filter(|one| !Held::is(&one.outcome))
-        .map(|one| {
-            let (result, detail) = health(&one.outcome);
-            Lesson {
-                tenant: one.call.carried.row.tenant,
-                connection: one.call.connection,
-                call: breaker::Ended {
-                    result,
-                    began: one.began,
-                    probe: one.call.probe,
-                },
-                detail,
-            }
-        })
-        .collect();
-    for moved in Routes::learn(inner, tx, &lessons, dice, now).await? {
+    let lessons = told.iter().filter_map(|one| one.lesson.as_ref());
+    for moved in Routes::learn(inner, tx, lessons, now).await? {
         aside.events.extend(moved_event(inner, moved));
     }
     Ok(())

@@ -4,21 +4,21 @@ use crate::deliver::Bench;
 use crate::engine::Inner;
 use crate::error::EngineError;
 use crate::outcome::{Ended, Told, tell, write};
-use crate::together::together;
+use crate::together::{COMPANY, PATIENCE, together};
 use std::collections::HashSet;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tidings_core::JobId;
 use tidings_queue::FinishReport;
-use tidings_queue::coalesce::{CoalesceLimits, Coalescer, NoAnswer};
+use tidings_queue::coalesce::{CoalesceLimits, Coalescer};
 use tokio_util::task::TaskTracker;
 
 /// Outcomes in a shared commit. What waits is bounded by what a node has at work.
 const LIMITS: CoalesceLimits = CoalesceLimits {
     batch_weight: 256,
     runners: 4,
-    company: 8,
-    patience: Duration::from_millis(10),
+    company: COMPANY,
+    patience: PATIENCE,
     waiting_weight: usize::MAX,
     linger: Duration::ZERO,
 };
@@ -53,46 +53,39 @@ pub(crate) async fn record(
 ) -> Result<FinishReport, EngineError> {
     let weight = ended.len();
     let bench = Arc::clone(bench);
-    match inner.recorder.submit(weight, EndedCalls { bench, ended }).await {
-        Ok(answer) => answer,
-        Err(error @ (NoAnswer::Full | NoAnswer::Lost)) => Err(EngineError::Conflict {
-            problem: error.to_string(),
-        }),
-    }
+    inner.recorder.submit(weight, EndedCalls { bench, ended }).await?
 }
 
 async fn record_together(inner: &Inner, batches: Vec<EndedCalls>) -> Vec<Result<FinishReport, EngineError>> {
     let mut answers = Vec::with_capacity(batches.len());
     let jobs = |batch: &EndedCalls| batch.ended.iter().map(|one| one.call.carried.job.id).collect();
-    for (places, round) in rounds(batches, jobs) {
+    for round in rounds(batches, jobs) {
+        let (places, round): (Vec<usize>, Vec<EndedCalls>) = round.into_iter().unzip();
         answers.extend(places.into_iter().zip(record_round(inner, round).await));
     }
     answers.sort_by_key(|(place, _)| *place);
     answers.into_iter().map(|(_, answer)| answer).collect()
 }
 
+/// Batches that are recorded together, with their places among all.
+type Round<T> = Vec<(usize, T)>;
+
 /// Batches with their places, divided so that a job stands once in a round: a worker that lost a lease and claimed its jobs again may
 /// have two calls of one, whose outcomes follow each other.
-fn rounds<T>(batches: Vec<T>, jobs: impl Fn(&T) -> Vec<JobId>) -> Vec<(Vec<usize>, Vec<T>)> {
-    let mut known: Vec<HashSet<JobId>> = Vec::new();
-    let mut rounds: Vec<(Vec<usize>, Vec<T>)> = Vec::new();
-    for (place, batch) in batches.into_iter().enumerate() {
-        let jobs = jobs(&batch);
-        let last = known
-            .iter()
-            .rposition(|known| jobs.iter().any(|job| known.contains(job)));
-        let round = last.map_or(0, |last| last + 1);
-        if round == rounds.len() {
-            known.push(HashSet::new());
-            rounds.push((Vec::new(), Vec::new()));
-        }
-        if let (Some(known), Some((places, batches))) = (known.get_mut(round), rounds.get_mut(round)) {
-            known.extend(jobs);
-            places.push(place);
-            batches.push(batch);
+fn rounds<T>(batches: Vec<T>, jobs: impl Fn(&T) -> HashSet<JobId>) -> Vec<Round<T>> {
+    let mut rounds: Vec<(HashSet<JobId>, Round<T>)> = Vec::new();
+    for one in batches.into_iter().enumerate() {
+        let jobs = jobs(&one.1);
+        let last = rounds.iter().rposition(|(known, _)| !known.is_disjoint(&jobs));
+        match rounds.get_mut(last.map_or(0, |last| last + 1)) {
+            Some((known, round)) => {
+                known.extend(jobs);
+                round.push(one);
+            }
+            None => rounds.push((jobs, vec![one])),
         }
     }
-    rounds
+    rounds.into_iter().map(|(_, round)| round).collect()
 }
 
 async fn record_round(inner: &Inner, batches: Vec<EndedCalls>) -> Vec<Result<FinishReport, EngineError>> {
@@ -147,12 +140,9 @@ mod tests {
     use super::*;
 
     fn divided(batches: &[&[i64]]) -> Vec<Vec<usize>> {
-        let batches = batches
-            .iter()
-            .map(|jobs| jobs.iter().copied().map(JobId).collect())
-            .collect();
-        let rounds = rounds(batches, |jobs: &Vec<JobId>| jobs.clone());
-        rounds.into_iter().map(|(places, _)| places).collect()
+        let rounds = rounds(batches.to_vec(), |jobs| jobs.iter().copied().map(JobId).collect());
+        let places = |round: Round<&[i64]>| round.into_iter().map(|(place, _)| place).collect();
+        rounds.into_iter().map(places).collect()
     }
 
     #[test]

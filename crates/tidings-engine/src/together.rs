@@ -3,6 +3,11 @@
 use crate::error::EngineError;
 use futures::future::BoxFuture;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// What a commit begins for beside one that is under way (requests, webhooks, outcomes), and how long less than that waits for it.
+pub(crate) const COMPANY: usize = 8;
+pub(crate) const PATIENCE: Duration = Duration::from_millis(10);
 
 /// Does a step for all parts at once, `with` what it needs; where that fails, for each by itself. Once one fails in a way that may pass, the database is away,
 /// and the rest is not tried: it gets the same error. The answers stand in the order of the parts.

@@ -112,7 +112,7 @@ impl<I: Send + 'static, O: Send + 'static> Coalescer<I, O> {
     /// See [`NoAnswer`].
     pub async fn submit(&self, weight: usize, item: I) -> Result<O, NoAnswer> {
         let (sender, mut receiver) = oneshot::channel();
-        let start = {
+        let started = {
             let mut line = self.0.lock();
             if line.weight.saturating_add(weight) > self.0.limits.waiting_weight && line.weight > 0 {
                 return Err(NoAnswer::Full);
@@ -123,38 +123,28 @@ impl<I: Send + 'static, O: Send + 'static> Coalescer<I, O> {
                 self.0.grown.notify_one();
             }
             let enough = line.running == 0 || line.weight >= self.0.limits.company;
-            let start = enough && line.running < self.0.limits.runners.max(1);
-            line.running += usize::from(start);
-            start
+            enough && self.start(&mut line)
         };
-        if start {
-            self.start();
-        } else if self.0.limits.runners > 1 && !self.0.limits.patience.is_zero() {
-            let patience = tokio::time::sleep(self.0.limits.patience);
-            tokio::select! {
-                answer = &mut receiver => return answer.map_err(|_| NoAnswer::Lost),
-                () = patience => self.start_beside(),
+        let patience = self.0.limits.patience;
+        if !started && self.0.limits.runners > 1 && !patience.is_zero() {
+            match tokio::time::timeout(patience, &mut receiver).await {
+                Ok(answer) => return answer.map_err(|_| NoAnswer::Lost),
+                // Whatever waits goes beside the batches that run too long for it.
+                Err(_) => drop(self.start(&mut self.0.lock())),
             }
         }
         receiver.await.map_err(|_| NoAnswer::Lost)
     }
 
-    fn start(&self) {
+    /// Begins a batch with what waits, where a runner is free for it; says whether it did.
+    fn start(&self, line: &mut Line<I, O>) -> bool {
+        if line.waiting.is_empty() || line.running >= self.0.limits.runners.max(1) {
+            return false;
+        }
+        line.running += 1;
         let shared = Arc::clone(&self.0);
         self.0.tasks.spawn(async move { run(&shared).await });
-    }
-
-    /// Begins a batch with whatever waits, beside those that run too long for it.
-    fn start_beside(&self) {
-        let start = {
-            let mut line = self.0.lock();
-            let start = line.weight > 0 && line.running < self.0.limits.runners;
-            line.running += usize::from(start);
-            start
-        };
-        if start {
-            self.start();
-        }
+        true
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::browser::{Browser, BrowserOptions};
 use crate::journal::JournalError;
-use crate::last::Last;
+use crate::last_message::LastMessage;
 use crate::ledger::Ledger;
 use crate::outbox::{Item, Outbox};
 use crate::page::judge::Look;
@@ -130,7 +130,7 @@ pub struct Desk {
     /// The ledger.
     pub ledger: Ledger,
     /// The message that was sent last.
-    pub last: Last,
+    pub last_message: LastMessage,
     /// The reference that is being written.
     pub under_way: Option<String>,
 }
@@ -276,7 +276,7 @@ impl Companion {
             posting: Notify::new(),
             desk: Mutex::new(Desk {
                 ledger: Ledger::open(&folder.join("ledger.jsonl"), now)?,
-                last: Last::open(&folder.join("last.jsonl"))?,
+                last_message: LastMessage::open(&folder.join("last_message.jsonl"))?,
                 under_way: None,
             }),
             outbox: Mutex::new(Outbox::open(&folder)?),

@@ -5,7 +5,7 @@
 use crate::browser::{Browser, Followed, OpenChat};
 use crate::companion::{Desk, Shared};
 use crate::journal::JournalError;
-use crate::last::LastSent;
+use crate::last_message::Sent;
 use crate::pace;
 use crate::page::{LOOK_EVERY, NotSent, Page};
 use crate::reader;
@@ -262,7 +262,7 @@ async fn carry(shared: &Arc<Shared>, request: &SendRequest, digits: &str) -> Res
     let at = shared.clock.now();
     {
         let mut desk = shared.desk();
-        desk.last.is(LastSent {
+        desk.last_message.replace(Sent {
             reference: reference.clone(),
             number: Private::new(digits.to_owned()),
             text: Private::new(text.clone()),
@@ -276,7 +276,7 @@ async fn carry(shared: &Arc<Shared>, request: &SendRequest, digits: &str) -> Res
             {
                 let mut desk = shared.desk();
                 desk.ledger.no_click(reference)?;
-                desk.last.forget(reference)?;
+                desk.last_message.forget(reference)?;
             }
             // The draft is emptied before the next message too; a failure here changes nothing.
             let _ = page.clear().await;

@@ -13,7 +13,7 @@ mod chromedriver;
 mod companion;
 mod courier;
 mod journal;
-mod last;
+mod last_message;
 mod ledger;
 mod outbox;
 mod pace;

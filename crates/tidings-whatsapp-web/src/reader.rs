@@ -77,7 +77,7 @@ async fn look_at(
 
 /// Reads the chat that is open, then those with unread messages.
 async fn read(shared: &Shared, browser: &mut Browser, page: &Page) -> Result<(), DriverError> {
-    if let Err(error) = shared.desk().last.expire(shared.clock.now()) {
+    if let Err(error) = shared.desk().last_message.expire(shared.clock.now()) {
         tracing::error!(%error, "the last message cannot be forgotten");
     }
     if browser.chat.is_none() {
@@ -116,7 +116,7 @@ async fn read(shared: &Shared, browser: &mut Browser, page: &Page) -> Result<(),
 async fn take_up(shared: &Shared, browser: &mut Browser, page: &Page) -> Result<(), DriverError> {
     let sent = {
         let mut desk = shared.desk();
-        let Some(sent) = desk.last.take_up() else {
+        let Some(sent) = desk.last_message.take_up() else {
             return Ok(());
         };
         // Not in the ledger: the process ended before the button was clicked.
@@ -152,7 +152,7 @@ async fn take_up(shared: &Shared, browser: &mut Browser, page: &Page) -> Result<
 
 /// There is nothing more to see of a message.
 fn forget(desk: &mut Desk, reference: &str) {
-    if let Err(error) = desk.last.forget(reference) {
+    if let Err(error) = desk.last_message.forget(reference) {
         tracing::error!(%error, "the last message cannot be forgotten");
     }
 }

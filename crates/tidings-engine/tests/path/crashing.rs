@@ -189,6 +189,11 @@ async fn an_outcome_that_cannot_be_recorded_spoils_no_other_and_is_asked_about()
         assert_eq!(sent, *message != spoilt, "{status}");
     }
     world.database.execute("DROP TRIGGER spoil ON attempts").await;
+    // That it was tried again for each counts no call twice.
+    world.advance(20);
+    world.run().await;
+    let calls = "SELECT sum(calls) FROM connection_health";
+    assert_eq!(world.database.texts(calls).await, ["10"]);
     // Whoever takes over what was left asks the provider.
     for _ in 0..10 {
         world.advance(31);

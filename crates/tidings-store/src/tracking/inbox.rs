@@ -240,6 +240,7 @@ pub enum Loaded {
 pub async fn load(tx: &mut TenantTx, id: Uuid) -> Result<Option<StoredWebhook>> {
     match load_all(tx, &[id], i32::MAX).await?.remove(&id) {
         Some(Loaded::Whole(webhook)) => Ok(Some(webhook)),
+        // No value of a column is larger than asked for here.
         Some(Loaded::TooLarge) | None => Ok(None),
     }
 }

@@ -98,7 +98,7 @@ impl World {
 
     /// What is kept of the message that was sent last.
     pub fn last_message(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("account/last.jsonl")).unwrap()
+        std::fs::read_to_string(self.folder.path().join("account/last_message.jsonl")).unwrap()
     }
 
     /// What a second companion on the same folder comes to.

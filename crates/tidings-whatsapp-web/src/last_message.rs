@@ -19,7 +19,7 @@ const MOST_TRIES: u32 = 3;
 
 /// A message that was clicked, or was about to be.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct LastSent {
+pub struct Sent {
     /// Its reference.
     pub reference: String,
     /// The number it went to, digits only.
@@ -34,13 +34,13 @@ pub struct LastSent {
 
 /// The file with it.
 #[derive(Debug)]
-pub struct Last {
+pub struct LastMessage {
     journal: Journal,
-    sent: Option<LastSent>,
+    sent: Option<Sent>,
     tries: u32,
 }
 
-impl Last {
+impl LastMessage {
     /// Opens or makes it.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
         let (journal, records) = Journal::open(path)?;
@@ -52,7 +52,7 @@ impl Last {
     }
 
     /// Puts a message in the place of the one before it, through to the disk.
-    pub fn is(&mut self, sent: LastSent) -> Result<(), JournalError> {
+    pub fn replace(&mut self, sent: Sent) -> Result<(), JournalError> {
         self.journal.replace(std::slice::from_ref(&sent))?;
         (self.sent, self.tries) = (Some(sent), 0);
         Ok(())
@@ -64,7 +64,7 @@ impl Last {
             return Ok(());
         }
         self.sent = None;
-        self.journal.replace::<LastSent>(&[])
+        self.journal.replace::<Sent>(&[])
     }
 
     /// Forgets a message that was clicked too long ago.
@@ -80,7 +80,7 @@ impl Last {
     }
 
     /// The message whose chat is to be opened again; it counts as tried.
-    pub fn take_up(&mut self) -> Option<LastSent> {
+    pub fn take_up(&mut self) -> Option<Sent> {
         let sent = self.sent.as_ref().filter(|_| self.tries < MOST_TRIES)?;
         self.tries += 1;
         Some(sent.clone())
@@ -94,8 +94,8 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
     use tidings_testkit::TemporaryFolder;
 
-    fn sent(reference: &str, at: Timestamp) -> LastSent {
-        LastSent {
+    fn sent(reference: &str, at: Timestamp) -> Sent {
+        Sent {
             reference: reference.to_owned(),
             number: Private::new("436641234567".to_owned()),
             text: Private::new("Your car is ready.".to_owned()),
@@ -104,25 +104,25 @@ mod tests {
         }
     }
 
-    fn taken_up(last: &mut Last) -> Option<String> {
+    fn taken_up(last: &mut LastMessage) -> Option<String> {
         last.take_up().map(|sent| sent.reference)
     }
 
     #[test]
     fn the_last_message_is_looked_for_a_few_times_in_each_life_and_not_for_ever() {
-        let folder = TemporaryFolder::new("last");
-        let path = folder.path().join("last.jsonl");
+        let folder = TemporaryFolder::new("last_message");
+        let path = folder.path().join("last_message.jsonl");
         let now = Timestamp::from_second(1_795_000_000).unwrap();
-        let mut last = Last::open(&path).unwrap();
+        let mut last = LastMessage::open(&path).unwrap();
         assert_eq!(taken_up(&mut last), None);
-        last.is(sent("a", now)).unwrap();
-        last.is(sent("b", now)).unwrap();
+        last.replace(sent("a", now)).unwrap();
+        last.replace(sent("b", now)).unwrap();
         for _ in 0..2 {
             for _ in 0..MOST_TRIES {
                 assert_eq!(taken_up(&mut last).as_deref(), Some("b"));
             }
             assert_eq!(taken_up(&mut last), None);
-            last = Last::open(&path).unwrap();
+            last = LastMessage::open(&path).unwrap();
         }
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(taken_up(&mut last), None);
         assert_eq!(std::fs::read(&path).unwrap(), b"", "nothing of it is left");
 
-        last.is(sent("c", now)).unwrap();
+        last.replace(sent("c", now)).unwrap();
         last.expire(now.checked_add(KEPT).unwrap()).unwrap();
         assert_eq!(taken_up(&mut last), None);
         assert_eq!(std::fs::read(&path).unwrap(), b"", "nor after a day");
